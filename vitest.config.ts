@@ -1,0 +1,26 @@
+import { existsSync } from "node:fs";
+import { defineConfig } from "vitest/config";
+
+/** Suites are the folders of test/ that vitest runs; each is one project. A folder that is not there is simply absent. */
+const SUITES = ["unit", "conformance", "golden", "faults", "cli", "simulation"];
+
+/** Suites that start many processes run one file after the other, so that they do not starve each other. */
+const ONE_AT_A_TIME = new Set(["faults", "cli"]);
+
+export default defineConfig({
+  test: {
+    projects: SUITES.filter((suite) => existsSync(new URL(`./test/${suite}`, import.meta.url))).map((suite) => ({
+      test: {
+        name: suite,
+        include: [`test/${suite}/**/*.test.ts`],
+        environment: "node",
+        pool: "forks",
+        fileParallelism: !ONE_AT_A_TIME.has(suite),
+        testTimeout: suite === "unit" ? 20_000 : 120_000,
+        hookTimeout: 60_000,
+        retry: 0,
+        sequence: { groupOrder: SUITES.indexOf(suite) },
+      },
+    })),
+  },
+});
