@@ -1,0 +1,236 @@
+/**
+ * The laptop's store: one SQLite file per run, `journals/<uid>.db`, opened by every local process.
+ *
+ * One command = one transaction: BEGIN IMMEDIATE, read the three records it may touch, decide, write, COMMIT with
+ * synchronous=FULL. Entries are append-only (a trigger refuses anything else); records are replaced.
+ */
+import { mkdirSync, rmSync, statSync, watch as watchFile } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { decide } from "../../../core/protocol/decide.ts";
+import { itemName } from "../../../core/protocol/names.ts";
+import type { Account, Command, ExecutionRecord, ItemRecord, NodeKey, Outcome, Records, Reply, StoredBody, StoredEntry, Wake } from "../../../core/protocol/types.ts";
+import type { Clock } from "../../../ports/clock.ts";
+import type { JournalStore, JournalView } from "../../../ports/store.ts";
+import { StoreFull, StoreUnavailable } from "../../../ports/store-errors.ts";
+
+const schema = `
+  CREATE TABLE IF NOT EXISTS records (name TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS entries (item TEXT NOT NULL, idx INTEGER NOT NULL, prev TEXT NOT NULL, hash TEXT NOT NULL, bytes TEXT NOT NULL, PRIMARY KEY (item, idx)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS bodies (digest TEXT PRIMARY KEY, bytes TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TRIGGER IF NOT EXISTS entries_are_final BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'journal entries are append-only'); END;
+  CREATE TRIGGER IF NOT EXISTS entries_stay BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'journal entries are append-only'); END;
+`;
+
+class Journal {
+  readonly database: DatabaseSync;
+  readonly #read: StatementSync;
+  readonly #write: StatementSync;
+  readonly #append: StatementSync;
+  readonly #putBody: StatementSync;
+  readonly #getBody: StatementSync;
+  readonly #range: StatementSync;
+
+  constructor(path: string) {
+    this.database = new DatabaseSync(path, { timeout: 10_000 });
+    this.database.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;");
+    this.database.exec(schema);
+    this.#read = this.database.prepare("SELECT json FROM records WHERE name = ?");
+    this.#write = this.database.prepare("INSERT INTO records (name, json) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET json = excluded.json");
+    this.#append = this.database.prepare("INSERT INTO entries (item, idx, prev, hash, bytes) VALUES (?, ?, ?, ?, ?)");
+    this.#putBody = this.database.prepare("INSERT INTO bodies (digest, bytes) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING");
+    this.#getBody = this.database.prepare("SELECT bytes FROM bodies WHERE digest = ?");
+    this.#range = this.database.prepare("SELECT idx, prev, hash, bytes FROM entries WHERE item = ? AND idx >= ? ORDER BY idx LIMIT ?");
+  }
+
+  execution(): ExecutionRecord | undefined {
+    return this.#record("execution") as ExecutionRecord | undefined;
+  }
+
+  node(node: string): Account | undefined {
+    return this.#record(`node/${node}`) as Account | undefined;
+  }
+
+  item(key: NodeKey): ItemRecord | undefined {
+    return this.#record(`item/${itemName(key)}`) as ItemRecord | undefined;
+  }
+
+  apply(command: Command, nowMs: number): Outcome {
+    const key = "node" in command ? command : undefined;
+    return this.transaction(() => {
+      const records: Records = {
+        execution: this.execution(),
+        node: key === undefined ? undefined : this.node(key.node),
+        item: key === undefined ? undefined : this.item(key),
+      };
+      const outcome = decide(records, command, nowMs);
+      this.#writeOutcome(records, outcome, key);
+      return outcome;
+    });
+  }
+
+  #writeOutcome(before: Records, outcome: Outcome, key: NodeKey | undefined): void {
+    const after = outcome.records;
+    if (after === undefined) return;
+    if (after.execution !== before.execution) this.#write.run("execution", JSON.stringify(after.execution));
+    if (key !== undefined) {
+      if (after.node !== undefined && after.node !== before.node) this.#write.run(`node/${key.node}`, JSON.stringify(after.node));
+      if (after.item !== undefined && after.item !== before.item) this.#write.run(`item/${itemName(key)}`, JSON.stringify(after.item));
+      for (const entry of outcome.entries) this.#append.run(itemName(key), entry.index, entry.prevHash, entry.hash, entry.bytes);
+    }
+    this.putBodies(outcome.bodies);
+  }
+
+  putBodies(bodies: readonly StoredBody[]): void {
+    for (const body of bodies) this.#putBody.run(body.digest, body.bytes);
+  }
+
+  body(digest: string): string | undefined {
+    return (this.#getBody.get(digest) as { bytes: string } | undefined)?.bytes;
+  }
+
+  entries(key: NodeKey, from: number, limit: number): StoredEntry[] {
+    const rows = this.#range.all(itemName(key), from, limit) as { idx: number; prev: string; hash: string; bytes: string }[];
+    return rows.map((row) => ({ index: row.idx, prevHash: row.prev, hash: row.hash, bytes: row.bytes }));
+  }
+
+  transaction<T>(work: () => T): T {
+    this.database.exec("BEGIN IMMEDIATE");
+    try {
+      const result = work();
+      this.database.exec("COMMIT");
+      return result;
+    } catch (error) {
+      if (this.database.isTransaction) this.database.exec("ROLLBACK");
+      throw error;
+    }
+  }
+
+  #record(name: string): unknown {
+    const row = this.#read.get(name) as { json: string } | undefined;
+    return row === undefined ? undefined : JSON.parse(row.json);
+  }
+}
+
+export class FileStore implements JournalStore {
+  readonly #directory: string;
+  readonly #clock: Pick<Clock, "nowMs">;
+  readonly #journals = new Map<string, Journal>();
+  readonly #listeners = new Map<string, Set<(wake: Wake) => void>>();
+
+  /** `directory` holds one database per run; it is made when missing. */
+  constructor(directory: string, clock: Pick<Clock, "nowMs">) {
+    this.#directory = directory;
+    this.#clock = clock;
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  }
+
+  async execute(uid: string, command: Command): Promise<Reply> {
+    const outcome = this.#guard(() => this.#journal(uid).apply(command, this.#clock.nowMs()));
+    if (outcome.wake !== undefined) this.#wake(uid, outcome.wake);
+    return outcome.reply;
+  }
+
+  async view(uid: string, items: readonly NodeKey[]): Promise<JournalView> {
+    return this.#guard(() => {
+      const journal = this.#journal(uid);
+      return { execution: journal.execution(), items: items.map((key) => journal.item(key)) };
+    });
+  }
+
+  async nodeAccount(uid: string, node: string): Promise<Account | undefined> {
+    return this.#guard(() => this.#journal(uid).node(node));
+  }
+
+  async entries(uid: string, key: NodeKey, from: number, limit: number): Promise<readonly StoredEntry[]> {
+    return this.#guard(() => this.#journal(uid).entries(key, from, limit));
+  }
+
+  async bodies(uid: string, digests: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    return this.#guard(() => {
+      const found = new Map<string, string>();
+      for (const digest of digests) {
+        const bytes = this.#journal(uid).body(digest);
+        if (bytes !== undefined) found.set(digest, bytes);
+      }
+      return found;
+    });
+  }
+
+  async putBodies(uid: string, bodies: readonly StoredBody[]): Promise<void> {
+    this.#guard(() => {
+      const journal = this.#journal(uid);
+      journal.transaction(() => journal.putBodies(bodies));
+    });
+  }
+
+  /** Other processes' changes are seen by the file's own change notices: lossy, as the port allows. */
+  async watch(uid: string, listener: (wake: Wake) => void): Promise<() => Promise<void>> {
+    this.#journal(uid);
+    const listeners = this.#listeners.get(uid) ?? new Set();
+    listeners.add(listener);
+    this.#listeners.set(uid, listeners);
+    const wal = watchFile(`${this.#path(uid)}-wal`, { persistent: false }, () => listener("settled"));
+    wal.on("error", () => undefined);
+    return async () => {
+      listeners.delete(listener);
+      wal.close();
+    };
+  }
+
+  async dropBodies(uid: string, keep: readonly string[]): Promise<void> {
+    this.#guard(() => {
+      const { database } = this.#journal(uid);
+      database.prepare("DELETE FROM bodies WHERE digest NOT IN (SELECT value FROM json_each(?))").run(JSON.stringify(keep));
+      database.exec("VACUUM");
+    });
+  }
+
+  /** A file has no timers: only 0 removes it; the host calls again when the retention has passed. */
+  async expire(uid: string, _items: readonly NodeKey[], seconds: number): Promise<void> {
+    if (seconds > 0) return;
+    this.#journals.get(uid)?.database.close();
+    this.#journals.delete(uid);
+    for (const suffix of ["", "-wal", "-shm"]) rmSync(this.#path(uid) + suffix, { force: true });
+  }
+
+  /** A file cannot be restarted behind our back; its inode tells whether it was replaced. */
+  async runId(): Promise<string> {
+    return `file:${statSync(this.#directory).ino}`;
+  }
+
+  async close(): Promise<void> {
+    for (const journal of this.#journals.values()) journal.database.close();
+    this.#journals.clear();
+    this.#listeners.clear();
+  }
+
+  #journal(uid: string): Journal {
+    const found = this.#journals.get(uid);
+    if (found !== undefined) return found;
+    const journal = new Journal(this.#path(uid));
+    this.#journals.set(uid, journal);
+    return journal;
+  }
+
+  #path(uid: string): string {
+    if (!/^[A-Za-z0-9-]{1,64}$/.test(uid)) throw new StoreUnavailable(`not a run's uid: ${JSON.stringify(uid.slice(0, 80))}`);
+    return join(this.#directory, `${uid}.db`);
+  }
+
+  #wake(uid: string, wake: Wake): void {
+    for (const listener of this.#listeners.get(uid) ?? []) queueMicrotask(() => listener(wake));
+  }
+
+  /** SQLITE_BUSY and I/O errors leave nothing applied or nothing known; both are safe to send again. */
+  #guard<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      const code = (error as { errcode?: unknown }).errcode;
+      if (code === 13) throw new StoreFull("the disk under the journal is full", { cause: error });
+      if (typeof code === "number" && [5, 6, 10, 14].includes(code & 0xff)) throw new StoreUnavailable("the journal file cannot be used now", { cause: error });
+      throw error;
+    }
+  }
+}

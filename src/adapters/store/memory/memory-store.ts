@@ -1,0 +1,134 @@
+/** The reference store: `decide` over maps. For tests and simulations; nothing survives the process. */
+import { decide } from "../../../core/protocol/decide.ts";
+import { itemName } from "../../../core/protocol/names.ts";
+import type { Account, Command, ExecutionRecord, ItemRecord, NodeKey, Reply, StoredBody, StoredEntry, Wake } from "../../../core/protocol/types.ts";
+import type { Clock } from "../../../ports/clock.ts";
+import type { JournalStore, JournalView } from "../../../ports/store.ts";
+
+interface Run {
+  execution: ExecutionRecord | undefined;
+  nodes: Map<string, Account>;
+  items: Map<string, ItemRecord>;
+  entries: Map<string, StoredEntry[]>;
+  bodies: Map<string, string>;
+}
+
+export class MemoryStore implements JournalStore {
+  readonly #clock: Pick<Clock, "nowMs">;
+  readonly #runs = new Map<string, Run>();
+  readonly #listeners = new Map<string, Set<(wake: Wake) => void>>();
+  readonly #runId: string;
+
+  constructor(clock: Pick<Clock, "nowMs">, runId = "memory") {
+    this.#clock = clock;
+    this.#runId = runId;
+  }
+
+  async execute(uid: string, command: Command): Promise<Reply> {
+    return this.executeNow(uid, command);
+  }
+
+  /** The same without a promise, for simulations that schedule by hand. */
+  executeNow(uid: string, command: Command): Reply {
+    const run = this.#run(uid);
+    const key = "node" in command ? command : undefined;
+    const records = {
+      execution: run.execution,
+      node: key === undefined ? undefined : run.nodes.get(key.node),
+      item: key === undefined ? undefined : run.items.get(itemName(key)),
+    };
+    const outcome = decide(records, command, this.#clock.nowMs());
+    if (outcome.records !== undefined) {
+      run.execution = outcome.records.execution;
+      if (key !== undefined) {
+        if (outcome.records.node !== undefined) run.nodes.set(key.node, outcome.records.node);
+        if (outcome.records.item !== undefined) run.items.set(itemName(key), outcome.records.item);
+        if (outcome.entries.length > 0) {
+          const held = run.entries.get(itemName(key)) ?? [];
+          held.push(...outcome.entries);
+          run.entries.set(itemName(key), held);
+        }
+      }
+      for (const body of outcome.bodies) run.bodies.set(body.digest, body.bytes);
+    }
+    if (outcome.wake !== undefined) this.#wake(uid, outcome.wake);
+    return outcome.reply;
+  }
+
+  async view(uid: string, items: readonly NodeKey[]): Promise<JournalView> {
+    const run = this.#run(uid);
+    return { execution: run.execution, items: items.map((key) => run.items.get(itemName(key))) };
+  }
+
+  async nodeAccount(uid: string, node: string): Promise<Account | undefined> {
+    return this.#run(uid).nodes.get(node);
+  }
+
+  async entries(uid: string, key: NodeKey, from: number, limit: number): Promise<readonly StoredEntry[]> {
+    return (this.#run(uid).entries.get(itemName(key)) ?? []).slice(from, from + limit);
+  }
+
+  async bodies(uid: string, digests: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    const held = this.#run(uid).bodies;
+    const found = new Map<string, string>();
+    for (const digest of digests) {
+      const bytes = held.get(digest);
+      if (bytes !== undefined) found.set(digest, bytes);
+    }
+    return found;
+  }
+
+  async putBodies(uid: string, bodies: readonly StoredBody[]): Promise<void> {
+    const held = this.#run(uid).bodies;
+    for (const body of bodies) held.set(body.digest, body.bytes);
+  }
+
+  async watch(uid: string, listener: (wake: Wake) => void): Promise<() => Promise<void>> {
+    const listeners = this.#listeners.get(uid) ?? new Set();
+    listeners.add(listener);
+    this.#listeners.set(uid, listeners);
+    return async () => {
+      listeners.delete(listener);
+    };
+  }
+
+  async dropBodies(uid: string, keep: readonly string[]): Promise<void> {
+    const kept = new Set(keep);
+    const { bodies } = this.#run(uid);
+    for (const digest of bodies.keys()) if (!kept.has(digest)) bodies.delete(digest);
+  }
+
+  /** Memory has no timers: only 0 removes, anything else outlives the process anyway. */
+  async expire(uid: string, _items: readonly NodeKey[], seconds: number): Promise<void> {
+    if (seconds <= 0) this.#runs.delete(uid);
+  }
+
+  async runId(): Promise<string> {
+    return this.#runId;
+  }
+
+  async close(): Promise<void> {
+    this.#listeners.clear();
+  }
+
+  /** A deep copy of one run's state, so that a simulation can roll the store back. */
+  snapshotOf(uid: string): unknown {
+    return structuredClone(this.#run(uid));
+  }
+
+  restore(uid: string, snapshot: unknown): void {
+    this.#runs.set(uid, structuredClone(snapshot) as Run);
+  }
+
+  #run(uid: string): Run {
+    const found = this.#runs.get(uid);
+    if (found !== undefined) return found;
+    const run: Run = { execution: undefined, nodes: new Map(), items: new Map(), entries: new Map(), bodies: new Map() };
+    this.#runs.set(uid, run);
+    return run;
+  }
+
+  #wake(uid: string, wake: Wake): void {
+    for (const listener of this.#listeners.get(uid) ?? []) queueMicrotask(() => listener(wake));
+  }
+}

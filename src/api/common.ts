@@ -1,0 +1,72 @@
+/** Names, sizes and small schemas shared by both kinds. Sizes are in characters unless the name says otherwise. */
+import { z } from "zod";
+
+export const group = "oao.dev";
+export const version = "v1alpha1";
+export const apiVersion = `${group}/${version}`;
+
+/** Upper bounds that a CEL rule of the API server may rely on (it prices rules by them). */
+export const sizes = {
+  nodes: 1000,
+  dependencies: 50,
+  listItems: 100,
+  name: 63,
+  expression: 16_384,
+  prompt: 65_536,
+  url: 2_048,
+  glob: 256,
+  manifestBytesMax: 700_000,
+} as const;
+
+/** DNS label: node, model, tool and agent names appear in pod names and labels. */
+export const dnsLabel = z
+  .string()
+  .min(1)
+  .max(sizes.name)
+  .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, "must be a DNS label: lower case letters, digits and '-', as in 'rank-facts'");
+
+/** Tool names are sent to models, whose providers accept letters, digits, '_' and '-' only. */
+export const toolName = z
+  .string()
+  .min(1)
+  .max(sizes.name)
+  .regex(/^[a-zA-Z_][a-zA-Z0-9_-]*$/, "must start with a letter or '_' and hold only letters, digits, '_' and '-'");
+
+export const glob = z.string().min(1).max(sizes.glob);
+export const wholeSeconds = z.int().min(0).max(31_536_000);
+export const positiveSeconds = z.int().min(1).max(31_536_000);
+export const count = z.int().min(1).max(1_000_000_000);
+
+/** Free-form JSON object (JSON Schema, provider parameters, input). */
+export const freeObject = z.record(z.string(), z.unknown());
+
+export const secretKeyRef = z
+  .strictObject({
+    name: dnsLabel.describe("Name of the Secret in the Execution's namespace."),
+    key: z.string().min(1).max(253).describe("Key inside the Secret."),
+  })
+  .describe("A key of a Secret. On a laptop it is read from OAO_SECRET_<NAME>_<KEY>.");
+
+export const failureClasses = ["ToolFailure", "NetworkFailure", "Timeout", "RateLimit"] as const;
+/** Classes of failure a retry list may name. PolicyViolation is absent on purpose (G1). */
+export const failureClass = z.enum(failureClasses);
+export type FailureClass = z.infer<typeof failureClass>;
+
+export const budgetUnits = ["TotalTokens", "InputTokens", "OutputTokens", "ModelCalls", "ToolCalls"] as const;
+export const budgetUnit = z.enum(budgetUnits);
+export type BudgetUnit = z.infer<typeof budgetUnit>;
+
+export const metadata = z
+  .looseObject({
+    name: z
+      .string()
+      .min(1)
+      .max(sizes.name)
+      .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, "must be a DNS label")
+      .optional(),
+    generateName: z.string().max(50).optional(),
+    namespace: dnsLabel.optional(),
+    labels: z.record(z.string(), z.string()).optional(),
+    annotations: z.record(z.string(), z.string()).optional(),
+  })
+  .describe("Standard object metadata.");

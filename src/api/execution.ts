@@ -1,0 +1,164 @@
+/** The Execution kind: one run of one DAG. The zod schema is the only source of crds/, of the types and of the field docs. */
+import { z } from "zod";
+import {
+  apiVersion,
+  budgetUnit,
+  count,
+  dnsLabel,
+  failureClass,
+  freeObject,
+  metadata,
+  positiveSeconds,
+  secretKeyRef,
+  sizes,
+  toolName,
+  wholeSeconds,
+} from "./common.ts";
+
+export const modelSpec = z.strictObject({
+  name: dnsLabel.describe("Name that agents refer to."),
+  provider: z
+    .string()
+    .min(1)
+    .max(63)
+    .describe("openai (and every compatible server through baseURL), anthropic, or a provider of LangChain's initChatModel whose package is installed."),
+  model: z.string().min(1).max(256).describe("The provider's model name."),
+  baseURL: z.string().min(1).max(sizes.url).optional().describe("Endpoint of a compatible server. Never interpolated."),
+  apiKeySecretRef: secretKeyRef.optional(),
+  parameters: freeObject.optional().describe("Passed through to the provider: temperature, seed, maxTokens, …"),
+});
+
+const httpHeader = z.strictObject({
+  name: z.string().min(1).max(256).regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, "must be an HTTP header name"),
+  value: z.string().max(8_192).optional().describe("Literal value; exactly one of value and secretKeyRef."),
+  secretKeyRef: secretKeyRef.optional(),
+});
+
+export const httpTool = z.strictObject({
+  method: z.enum(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]).describe("HTTP method."),
+  url: z.string().min(1).max(sizes.url).describe("Absolute URL. {name} takes a path-escaped argument. Never interpolated with $( … )."),
+  query: z.array(z.string().min(1).max(256)).max(sizes.listItems).optional().describe("Arguments sent in the query string; the others go in the JSON body."),
+  headers: z.array(httpHeader).max(sizes.listItems).optional().describe("Request headers."),
+  inputSchema: freeObject.optional().describe("JSON Schema of the arguments; absent = any object."),
+});
+
+export const moduleTool = z.strictObject({
+  path: z.string().min(1).max(1_024).describe("ESM file, relative to the manifest's folder on a laptop and to /app in the image."),
+  export: z.string().min(1).max(256).optional().describe("Named export; absent = the file's only function export named like the tool."),
+  inputSchema: freeObject.optional().describe("JSON Schema of the arguments; absent = any object."),
+});
+
+export const effect = z.enum(["ReadOnly", "Idempotent", "NonIdempotent"]);
+
+export const toolSpec = z.strictObject({
+  name: toolName.describe("Name that agents and nodes refer to and that models see."),
+  description: z.string().max(4_096).optional().describe("What models are told about the tool."),
+  effect: effect
+    .optional()
+    .describe("What a repeated call does to the outside: ReadOnly, Idempotent or NonIdempotent (when absent). A policy may raise it, never trust it down."),
+  timeoutSeconds: positiveSeconds.optional().describe("Limit of one call; 30 when absent."),
+  http: httpTool.optional(),
+  module: moduleTool.optional(),
+});
+
+export const agentSpec = z.strictObject({
+  name: dnsLabel,
+  model: dnsLabel.describe("Name of an entry in spec.models."),
+  systemPrompt: z.string().max(sizes.prompt).optional().describe("System message. $( … ) is evaluated."),
+  tools: z.array(toolName).max(sizes.listItems).optional().describe("Names of entries in spec.tools."),
+  outputSchema: freeObject.optional().describe("JSON Schema of the answer; the node's output is then that object."),
+  maxIterations: z.int().min(1).max(1_000).optional().describe("Model calls of one run of the agent at most; 25 when absent."),
+});
+
+export const nodeRetry = z.strictObject({
+  maxRetries: z.int().min(0).max(100).describe("Further tries of the whole node after its own failure."),
+  retryDelaySeconds: wholeSeconds.optional().describe("Delay before the first retry; the policy's when absent."),
+  retryOn: z.array(failureClass).max(10).optional().describe("Failure classes that are retried; the policy's when absent."),
+});
+
+export const nodeBudget = z.strictObject({
+  unit: budgetUnit,
+  limit: count,
+});
+
+const nodeCommon = {
+  name: dnsLabel.describe("Unique among nodes and finally."),
+  dependsOn: z.array(dnsLabel).max(sizes.dependencies).optional().describe("Nodes that must have ended before."),
+  when: z.string().min(1).max(sizes.expression).optional().describe("CEL condition; the node is Skipped when it is false."),
+  forEach: z
+    .strictObject({
+      items: z.string().min(1).max(sizes.expression).describe("CEL expression that gives a list."),
+      maxParallel: z.int().min(1).max(sizes.nodes).optional().describe("Items at work at once; the execution's parallelism when absent."),
+    })
+    .optional()
+    .describe("Runs the node once per item; its output is the ordered list of outputs."),
+  retry: nodeRetry.optional(),
+  timeoutSeconds: positiveSeconds.optional().describe("Limit of one attempt of the node."),
+  budget: z.array(nodeBudget).max(10).optional().describe("Budgets of this node over all items, tries and attempts. May only tighten the policy's."),
+  agent: z
+    .strictObject({
+      ref: dnsLabel.describe("Name of an entry in spec.agents."),
+      prompt: z.string().min(1).max(sizes.prompt).describe("User message. $( … ) is evaluated."),
+    })
+    .optional(),
+  tool: z
+    .strictObject({
+      ref: toolName.describe("Name of an entry in spec.tools."),
+      arguments: freeObject.optional().describe("Arguments. $( … ) in strings is evaluated; a string that is one whole expression keeps its JSON type."),
+    })
+    .optional(),
+};
+
+export const nodeSpec = z.strictObject(nodeCommon);
+export const finallySpec = z.strictObject({
+  ...nodeCommon,
+  runOnCancel: z.boolean().optional().describe("Also run after Cancelled; tool nodes only."),
+});
+
+export const desiredState = z.enum(["Running", "Suspended", "Cancelled"]);
+
+export const executionSpec = z.strictObject({
+  task: z.string().min(1).max(sizes.prompt).describe("What the run is for. $( … ) is evaluated; part of the hash."),
+  input: freeObject.optional().describe("Values that expressions read as input."),
+  policyRef: z.strictObject({ name: dnsLabel }).optional().describe("A GovernancePolicy that narrows further."),
+  models: z.array(modelSpec).max(sizes.listItems).optional(),
+  tools: z.array(toolSpec).max(sizes.listItems).optional(),
+  agents: z.array(agentSpec).max(sizes.listItems).optional(),
+  nodes: z.array(nodeSpec).min(1).max(sizes.nodes),
+  finally: z.array(finallySpec).max(50).optional().describe("Nodes that run after all others ended, whatever the result."),
+  parallelism: z.int().min(1).max(sizes.nodes).optional().describe("Nodes at work at once; 10 when absent."),
+  activeDeadlineSeconds: positiveSeconds.optional().describe("Limit of the whole run; stands still while suspended."),
+  desiredState: desiredState.optional().describe("Absent = Running. Cancelled is one-way."),
+  journalRetentionSeconds: z.int().min(60).max(315_360_000).optional().describe("How long the record is kept after the end; 604800 when absent."),
+});
+
+export const execution = z.strictObject({
+  apiVersion: z.literal(apiVersion),
+  kind: z.literal("Execution"),
+  metadata,
+  spec: executionSpec,
+  status: z.looseObject({}).optional().describe("Written by the operator; ignored in a manifest."),
+});
+
+export type ModelSpec = z.infer<typeof modelSpec>;
+export type ToolSpec = z.infer<typeof toolSpec>;
+export type HttpToolSpec = z.infer<typeof httpTool>;
+export type ModuleToolSpec = z.infer<typeof moduleTool>;
+export type ToolEffect = z.infer<typeof effect>;
+export type AgentSpec = z.infer<typeof agentSpec>;
+export type NodeRetry = z.infer<typeof nodeRetry>;
+export type FinallySpec = z.infer<typeof finallySpec>;
+/** A node of nodes or of finally; runOnCancel exists on finally nodes only. */
+export type NodeSpec = z.infer<typeof nodeSpec> & { runOnCancel?: boolean | undefined };
+export type DesiredState = z.infer<typeof desiredState>;
+export type ExecutionSpec = z.infer<typeof executionSpec>;
+export type Execution = z.infer<typeof execution>;
+
+/** Defaults are applied when a field is read, never stored: the hash of a manifest equals the hash on a cluster. */
+export const executionDefaults = {
+  parallelism: 10,
+  maxIterations: 25,
+  toolTimeoutSeconds: 30,
+  effect: "NonIdempotent",
+  journalRetentionSeconds: 604_800,
+} as const;

@@ -1,0 +1,75 @@
+/** The policies that govern one run, combined once at its start (G2). */
+import type { FailureClass } from "../../api/common.ts";
+import type { PolicySpec, ToolEffect } from "../../api/types.ts";
+import type { Limits } from "../protocol/types.ts";
+
+export interface ScopedLimits {
+  readonly execution: Limits;
+  /** Of each node over all its items, tries and attempts, before the node's own budget. */
+  readonly node: Limits;
+  /** Of each model call. */
+  readonly call: Limits;
+}
+
+export interface RetryRule {
+  readonly maxRetries: number;
+  readonly retryDelayMs: number;
+  readonly exponentialBackoff: number;
+  readonly maxDelayMs: number;
+  readonly jitter: "None" | "Seeded";
+  readonly retryOn: readonly FailureClass[];
+}
+
+/** One policy's allow and deny lists. Lists of different policies are never merged: a call passes only if each policy allows it. */
+export interface PolicyRules {
+  readonly name: string;
+  readonly enforcement: "Enforce" | "Audit";
+  readonly models: NonNullable<PolicySpec["models"]>;
+  readonly tools: NonNullable<PolicySpec["tools"]>;
+}
+
+export interface EffectivePolicy {
+  readonly policies: readonly { readonly namespace: string; readonly name: string }[];
+  /** Minimum over all Enforce policies. */
+  readonly limits: ScopedLimits;
+  /** Minimum over all Audit policies. */
+  readonly auditLimits: ScopedLimits;
+  /** "Execution/TotalTokens" -> "policy/budget": which budget the minimum came from, for messages. */
+  readonly limitNames: Readonly<Record<string, string>>;
+  readonly rules: readonly PolicyRules[];
+  readonly retry: RetryRule;
+  readonly maxRestarts: number;
+  readonly maxParallel: number | undefined;
+  readonly maxDurationMs: number | undefined;
+  /** loopDetection.sameCall, and whether crossing stops the run. */
+  readonly sameCall: { readonly limit: number; readonly enforcement: "Enforce" | "Audit" } | undefined;
+  readonly onInDoubt: "Fail" | "Retry";
+  readonly recording: { readonly content: "Full" | "DigestOnly"; readonly redact: readonly string[]; readonly maxBodyBytes: number };
+}
+
+/** One broken rule. `path` is the field of the policy that was broken. */
+export interface Violation {
+  readonly policy: string;
+  readonly enforcement: "Enforce" | "Audit";
+  readonly reason: "PolicyViolation";
+  readonly message: string;
+  readonly path: string;
+}
+
+export interface ModelCheck {
+  /** provider/model */
+  readonly policyName: string;
+  readonly endpoint: string;
+  /** Secret sent there, if any (G3). */
+  readonly secret: string | undefined;
+}
+
+export interface ToolCheck {
+  readonly tool: string;
+  /** Of an http tool. */
+  readonly host?: { readonly host: string; readonly port: number; readonly secrets: readonly string[] } | undefined;
+  /** Of a module tool. */
+  readonly modulePath?: string | undefined;
+}
+
+export type EffectOf = (tool: string) => ToolEffect;

@@ -1,0 +1,127 @@
+/**
+ * What is written into a journal (format 1). A reader of a later version must still read these.
+ * Times are for people; order is the index (J1).
+ */
+import type { EffectivePolicy } from "../policy/types.ts";
+import type { ExecutionSpec } from "../../api/types.ts";
+import type { Json } from "../digest/json.ts";
+
+export const journalFormat = 1;
+
+/** Fixed at the start of a run (G2), stored as a body; workers get its digest and refuse any other. */
+export interface Snapshot {
+  readonly v: 1;
+  readonly uid: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly spec: ExecutionSpec;
+  readonly policy: EffectivePolicy;
+}
+
+export type StepKind = "model" | "tool" | "value";
+export type StepOutcome = "Ok" | "Error" | "Cut" | "Refused";
+
+/** Whole tokens. estimated = ceil(bytes / 4) of what went over the wire; counted = what the budget was charged. */
+export interface TokenUsage {
+  readonly input: number;
+  readonly output: number;
+  readonly total: number;
+  readonly reported: { readonly input?: number; readonly output?: number; readonly total?: number } | null;
+  readonly estimated: { readonly input: number; readonly output: number };
+  readonly counted: { readonly input: number; readonly output: number; readonly total: number };
+  readonly overshoot: number;
+}
+
+/** A model request stored as a difference: the first `keep` messages of the step at journal index `base`, then `append` (digests of bodies). */
+export interface RequestRef {
+  readonly base: number | null;
+  readonly keep: number;
+  readonly append: readonly string[];
+  readonly header: string;
+}
+
+interface EntryBase {
+  readonly v: 1;
+  readonly index: number;
+  readonly prevHash: string;
+  readonly attempt: number;
+  readonly try: number;
+}
+
+/** What only the worker can know, once per attempt. A later attempt that differs in `build` or `tools` is refused. */
+export interface StartEntry extends EntryBase {
+  readonly type: "start";
+  readonly snapshot: string;
+  readonly runtime: { readonly format: 1; readonly version: string; readonly node: string };
+  /** Tool name -> digest of what runs. */
+  readonly tools: Readonly<Record<string, string>>;
+  readonly at: string;
+}
+
+interface StepIdentity {
+  readonly path: readonly number[];
+  readonly kind: StepKind;
+  /** Tool name, model name, or the value's name. */
+  readonly name: string;
+  readonly requestDigest: string;
+  /** n-th call with this key in this scope, from 0. */
+  readonly occurrence: number;
+}
+
+/** J3: written before the call. */
+export interface IntentEntry extends EntryBase, StepIdentity {
+  readonly type: "intent";
+  /** n-th try of this call, from 0. */
+  readonly call: number;
+  readonly effect?: "ReadOnly" | "Idempotent" | "NonIdempotent";
+  readonly deadlineMs?: number;
+  readonly at: string;
+}
+
+interface CallRecord extends EntryBase, StepIdentity {
+  readonly input: RequestRef | { readonly body: string };
+  readonly output: { readonly body: string } | null;
+  readonly error: { readonly class: string; readonly message: string } | null;
+  readonly usage: TokenUsage | null;
+  readonly startedAt: string;
+  readonly completedAt: string;
+}
+
+/** A completed step: numbered, canonical, looked up. `order` = its number within the node item and try by commit, from 1. */
+export interface StepEntry extends CallRecord {
+  readonly type: "step";
+  readonly outcome: StepOutcome;
+  readonly toolCalls: readonly { readonly name: string; readonly arguments: Json }[];
+}
+
+/** A failed call that OAO itself tried again: charged, visible, never looked up. */
+export interface RepeatEntry extends CallRecord {
+  readonly type: "repeat";
+  readonly call: number;
+}
+
+export interface ViolationEntry extends EntryBase {
+  readonly type: "violation";
+  readonly enforcement: "Enforce" | "Audit";
+  readonly message: string;
+  readonly path: string;
+  readonly at: string;
+}
+
+export interface FinishEntry extends EntryBase {
+  readonly type: "finish";
+  readonly outcome: "Succeeded" | "Failed";
+  readonly output: { readonly body: string } | null;
+  readonly error: { readonly class: string; readonly message: string } | null;
+  readonly at: string;
+}
+
+export type JournalEntry = StartEntry | IntentEntry | StepEntry | RepeatEntry | ViolationEntry | FinishEntry;
+
+/** The text in ItemRecord.finished. */
+export interface Finished {
+  readonly outcome: "Succeeded" | "Failed";
+  /** Digest of the output body (hex). */
+  readonly output: string | null;
+  readonly error: { readonly class: string; readonly message: string } | null;
+}

@@ -1,0 +1,62 @@
+/** The host of a run: child processes on a laptop, pods on Kubernetes. Objects, status and workers; never journals. */
+import type { Execution } from "../api/execution.ts";
+import type { GovernancePolicy } from "../api/policy.ts";
+import type { ExecutionStatus } from "../api/status.ts";
+import type { NodeKey } from "../core/protocol/types.ts";
+
+export interface ObjectKey {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** An Execution as the host stores it. `resourceVersion` is the write precondition (P3). */
+export interface StoredExecution {
+  readonly key: ObjectKey;
+  readonly uid: string;
+  readonly resourceVersion: string;
+  readonly createdAtMs: number;
+  readonly object: Execution;
+  readonly status: ExecutionStatus | undefined;
+}
+
+export type WorkerExit = "done" | "failed" | "waiting" | "fenced" | "stopped" | "infrastructure";
+
+/** One process or pod, as far as the host knows. */
+export interface WorkerView extends NodeKey {
+  readonly attempt: number;
+  readonly state: "Starting" | "Running" | "Exited";
+  /** Set when Exited; "infrastructure" for signals and unknown codes. */
+  readonly exit?: WorkerExit | undefined;
+  /** For people: exit code, signal, pod reason. */
+  readonly detail?: string | undefined;
+}
+
+export interface WorkerOrder extends NodeKey {
+  readonly uid: string;
+  readonly key: ObjectKey;
+  readonly attempt: number;
+  readonly try: number;
+  readonly phase: "Main" | "Finally";
+  /** Digest of the snapshot body; the worker refuses any other. */
+  readonly snapshot: string;
+  /** Digest of the output body of every node that this node's expressions name. */
+  readonly outputs: Readonly<Record<string, string>>;
+  /** Highest journal position the status has seen of this item. */
+  readonly known?: { readonly length: number; readonly head: string } | undefined;
+}
+
+export interface Cluster {
+  get(key: ObjectKey): Promise<StoredExecution | undefined>;
+  /** Policies by name; a missing or invalid one is absent. */
+  policies(namespace: string): Promise<readonly GovernancePolicy[]>;
+  /** Throws Conflict when resourceVersion is not the current one. Returns the new one. */
+  writeStatus(seen: StoredExecution, status: ExecutionStatus): Promise<string>;
+  /** Workers of one run, also exited ones until forgotten. */
+  workers(uid: string): Promise<readonly WorkerView[]>;
+  /** Repeat with the same (uid, node, item, attempt) is a no-op (P2). */
+  startWorker(order: WorkerOrder): Promise<void>;
+  /** Ask a worker to end (SIGTERM), then force it after `graceMs`. Repeat is a no-op. */
+  stopWorker(worker: WorkerView, graceMs: number): Promise<void>;
+  /** Something about this key changed. Returns an unsubscribe function. */
+  watch(listener: (key: ObjectKey) => void): () => void;
+}

@@ -1,0 +1,38 @@
+/** The journal store. Three implementations (memory, file, redis) pass one conformance suite and agree with core/protocol command by command. */
+import type { Account, Command, ExecutionRecord, ItemRecord, NodeKey, Reply, StoredBody, StoredEntry, Wake } from "../core/protocol/types.ts";
+
+/** What a host reads of one run; only the items it asked for. */
+export interface JournalView {
+  readonly execution: ExecutionRecord | undefined;
+  /** Same order as asked; undefined = never claimed. */
+  readonly items: readonly (ItemRecord | undefined)[];
+}
+
+export interface JournalStore {
+  /**
+   * Apply one command in one transaction; `now` is the store's own clock.
+   * Repeat: a command with the same sequence and digest gives its first reply (J6).
+   * Throws: StoreUnavailable (nothing known about the effect: send the same command again), StoreFull (nothing applied).
+   * Source: core/protocol/decide.ts; adapters/store/redis/scripts/*.lua.
+   */
+  execute(uid: string, command: Command): Promise<Reply>;
+  /** Current records of the execution and of the items asked for. Throws: StoreUnavailable. */
+  view(uid: string, items: readonly NodeKey[]): Promise<JournalView>;
+  /** A node's account; undefined before its first claim. */
+  nodeAccount(uid: string, node: string): Promise<Account | undefined>;
+  /** Up to `limit` entries from index `from`, in order. */
+  entries(uid: string, key: NodeKey, from: number, limit: number): Promise<readonly StoredEntry[]>;
+  /** Bodies by digest; a missing one is absent from the map. */
+  bodies(uid: string, digests: readonly string[]): Promise<ReadonlyMap<string, string>>;
+  /** Store bodies that no entry names yet (the snapshot). Repeat: no-op. */
+  putBodies(uid: string, bodies: readonly StoredBody[]): Promise<void>;
+  /** Wake-ups, lossy by contract: `listener` may miss some and get some too many, also "control" after a reconnect. Returns an unsubscribe function. */
+  watch(uid: string, listener: (wake: Wake) => void): Promise<() => Promise<void>>;
+  /** DigestOnly: drop every body but `keep`. */
+  dropBodies(uid: string, keep: readonly string[]): Promise<void>;
+  /** Let the whole journal of the named items vanish after `seconds` (0 = now). Repeat: sets the time anew. */
+  expire(uid: string, items: readonly NodeKey[], seconds: number): Promise<void>;
+  /** Identity of the store's current life: a changed value means a restart, so possibly lost writes. */
+  runId(): Promise<string>;
+  close(): Promise<void>;
+}
