@@ -1,0 +1,105 @@
+// `npm test [-- suite… | vitest arguments]`: every suite that can run on this machine (see vitest.config.ts), or the named
+// ones. Builds first what is stale and gets a Redis server if there is none. The very last line is the sum over all suites.
+//
+// A test file with `redis` in its path needs redis-server; where there is none and none can be installed, these files are
+// skipped by name. Under CI=true a skip counts as a failure.
+import { spawnSync } from "node:child_process";
+import { randomInt } from "node:crypto";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { findRedisServer } from "./redis-server.ts";
+
+/** The part of vitest's JSON report that is read here. */
+interface Report {
+  readonly numPassedTests: number;
+  readonly numFailedTests: number;
+  readonly numPendingTests: number;
+  readonly numTodoTests: number;
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly status: string;
+    readonly assertionResults: readonly unknown[];
+  }[];
+}
+
+interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const isCi = process.env["CI"] === "true";
+const seed = process.env["OAO_SEED"] ?? String(randomInt(2 ** 31));
+
+const present = readdirSync(join(root, "test"), { withFileTypes: true })
+  .filter((entry) => entry.isDirectory())
+  .map((entry) => entry.name);
+const args = process.argv.slice(2);
+const suites = args.filter((arg) => present.includes(arg));
+const vitestArgs = args.filter((arg) => !present.includes(arg));
+const onlyUnit = suites.length === 1 && suites[0] === "unit";
+
+if (!onlyUnit) buildIfStale();
+const needRedis = filesThatNeedRedis(suites.length > 0 ? suites : present);
+const redis = needRedis.length > 0 ? findRedisServer() : undefined;
+const skippedFiles = redis === undefined ? needRedis : [];
+
+console.log(`seed ${seed} (OAO_SEED=${seed} repeats this run)`);
+const counts = runVitest();
+if (counts.failed > 0) console.log(`\nThe seed of this run was ${seed}: OAO_SEED=${seed} npm test`);
+for (const file of skippedFiles) console.log(`skipped: ${file} (no redis-server, and it could not be installed)`);
+const skipped = counts.skipped + skippedFiles.length;
+if (isCi && skipped > 0) console.log("CI=true: nothing may be skipped, so this run has failed");
+console.log(`${counts.passed} passed, ${counts.failed} failed, ${skipped} skipped`);
+process.exitCode = counts.failed > 0 || (isCi && skipped > 0) ? 1 : 0;
+
+function buildIfStale(): void {
+  const built = spawnSync("node", ["hack/build.ts", "--if-stale"], { cwd: root, stdio: "inherit" });
+  if (built.status !== 0) process.exit(1);
+}
+
+function filesThatNeedRedis(folders: readonly string[]): string[] {
+  return folders
+    .flatMap((folder) =>
+      readdirSync(join(root, "test", folder), { recursive: true }).map((name) => `test/${folder}/${name}`),
+    )
+    .filter((path) => path.endsWith(".test.ts") && path.includes("redis"));
+}
+
+function runVitest(): Counts {
+  const folder = mkdtempSync(join(tmpdir(), "oao-test-"));
+  const outputFile = join(folder, "report.json");
+  const result = spawnSync(
+    "vitest",
+    [
+      "run",
+      "--passWithNoTests",
+      "--reporter=default",
+      "--reporter=json",
+      `--outputFile.json=${outputFile}`,
+      ...suites.map((suite) => `--project=${suite}`),
+      ...skippedFiles.map((file) => `--exclude=${file}`),
+      ...vitestArgs,
+    ],
+    { cwd: root, stdio: "inherit", env: { ...process.env, OAO_SEED: seed, OAO_REDIS_SERVER: redis ?? "" } },
+  );
+  const counts = existsSync(outputFile) ? count(JSON.parse(readFileSync(outputFile, "utf8"))) : undefined;
+  rmSync(folder, { recursive: true });
+  const { passed, failed, skipped } = counts ?? { passed: 0, failed: 0, skipped: 0 };
+  // An error outside any test (a file that does not load, a rejection no one awaited) fails the run as well.
+  return { passed, failed: result.status === 0 ? failed : Math.max(failed, 1), skipped };
+}
+
+function count(report: Report): Counts {
+  const notLoaded = report.testResults.filter(
+    ({ status, assertionResults }) => status === "failed" && assertionResults.length === 0,
+  );
+  return {
+    passed: report.numPassedTests,
+    failed: report.numFailedTests + notLoaded.length,
+    skipped: report.numPendingTests + report.numTodoTests,
+  };
+}
