@@ -34,7 +34,7 @@ export async function ensureInstalled() {
 export function nodeToUse() {
   const pinned = JSON.parse(readFileSync(join(root, "package.json"), "utf8")).dependencies.node;
   if (ownMajor >= 24 && process.versions.node === pinned) return process.execPath;
-  if (versionOf(packagedNode) === `v${pinned}`) return packagedNode;
+  if (existsSync(packagedNode)) return packagedNode;
   if (ownMajor >= 24) {
     say(`the packaged Node.js ${pinned} is not there; going on with this one, ${process.versions.node}`);
     return process.execPath;
@@ -74,10 +74,6 @@ function install() {
   if (result.status !== 0) fail(`npm ci failed (exit ${result.status ?? result.signal}); its message is above.`);
   writeFileSync(stamp, wanted());
   say(`installed in ${((Date.now() - startedMs) / 1000).toFixed(1)} s`);
-}
-
-function versionOf(binary) {
-  return spawnSync(binary, ["--version"], { encoding: "utf8" }).stdout?.trim();
 }
 
 function say(text) {

@@ -33,9 +33,11 @@ export function importsOf(file: string, text: string): Import[] {
     const names = entries.map(({ importName }) => importName.name ?? "*");
     found.push({ specifier: moduleRequest.value, names, line: lineAt(text, start) });
   }
-  for (const { start, entries } of module.staticExports) {
-    const specifiers = new Set(entries.flatMap(({ moduleRequest }) => moduleRequest?.value ?? []));
-    for (const specifier of specifiers) found.push({ specifier, names: ["*"], line: lineAt(text, start) });
+  for (const { entries, start } of module.staticExports) {
+    for (const { moduleRequest, importName } of entries) {
+      if (moduleRequest === null) continue;
+      found.push({ specifier: moduleRequest.value, names: [importName.name ?? "*"], line: lineAt(text, start) });
+    }
   }
   walk(program, (node) => {
     if (node.type !== "ImportExpression" && node.type !== "TSImportType") return;
