@@ -1,7 +1,7 @@
 import { Stop } from "./errors.ts";
 import type { Meter } from "./meter.ts";
 import { children, type Evaluator, expressionDepthMax, type Operation, type Tree } from "./tree.ts";
-import { convertParsed } from "./values.ts";
+import { type CelTimestamp, convertParsed, isTimestamp } from "./values.ts";
 
 /**
  * Rewrites a parsed tree in place so that evaluating it is metered: each round of a comprehension
@@ -162,14 +162,22 @@ function callMethod(meter: Meter, evaluator: Evaluator, node: Tree, values: unkn
   } else if (self instanceof Uint8Array) {
     meter.work(self.length);
     if (name === "json") return convertParsed(self, meter);
-  } else if (self instanceof Date && name === "getDayOfYear") {
-    // The library counts in the machine's zone.
-    const newYear = Date.UTC(self.getUTCFullYear(), 0, 1);
-    return BigInt(Math.floor((self.getTime() - newYear) / 86_400_000));
+  } else if (isTimestamp(self) && name === "getDayOfYear") {
+    return BigInt(dayOfYear(self)); // the library counts in the machine's zone
   } else if (Array.isArray(self) && name === "join") {
     chargeJoin(meter, self, argument);
   }
   return node.handle(values, evaluator, node);
+}
+
+const daysBeforeMonth = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+
+/** From 0, in UTC; NaN for a timestamp out of range. */
+function dayOfYear(timestamp: CelTimestamp): number {
+  const year = timestamp.getUTCFullYear();
+  const month = timestamp.getUTCMonth();
+  const isLeap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
+  return (daysBeforeMonth[month] ?? Number.NaN) + (isLeap && month > 1 ? 1 : 0) + timestamp.getUTCDate() - 1;
 }
 
 function chargeText(meter: Meter, name: string, text: string, argument: unknown): void {

@@ -195,7 +195,7 @@ function explain(error: ParseError | CheckError | EvaluationError, expression: s
     case "incompatible_ternary_branches":
       return `${summary}; wrap one in dyn(…)`;
     case "no_such_overload":
-      if (!/int|double/.test(summary)) return summary;
+      if (!/\bint\b.*\bdouble\b|\bdouble\b.*\bint\b/.test(summary)) return summary;
       return `${summary}; whole numbers are int, others double: convert with double(…) or int(…)`;
     default: {
       const hint = error instanceof ParseError ? bracketHint(expression) : undefined;

@@ -79,14 +79,26 @@ function convertOut(value: unknown, meter: Meter, depth: number): Json {
   if (Array.isArray(value)) return value.map((member: unknown) => convertOut(member, meter, depth + 1));
   if (value instanceof Map) return mapOut(value, meter, depth);
   if (value instanceof Uint8Array) return textOut(Buffer.from(value).toString("base64"), meter);
-  if (value instanceof Date) return value.toISOString();
+  if (isTimestamp(value)) return textOut(value.toISOString(), meter);
   return taggedOut(value, meter);
+}
+
+/** The part of a CEL timestamp (a Date made from text or seconds, never from the clock) that is read here. */
+export interface CelTimestamp {
+  getUTCFullYear(): number;
+  getUTCMonth(): number;
+  getUTCDate(): number;
+  toISOString(): string;
+}
+
+export function isTimestamp(value: unknown): value is CelTimestamp {
+  return Object.prototype.toString.call(value) === "[object Date]";
 }
 
 /** The library's own classes are not exported; they carry the name of their CEL type. */
 function taggedOut(value: unknown, meter: Meter): Json {
   const tag = Object.prototype.toString.call(value);
-  if (tag === "[object google.protobuf.Duration]") return durationText(value as CelDuration);
+  if (tag === "[object google.protobuf.Duration]") return textOut(durationText(value as CelDuration), meter);
   if (tag.startsWith("[object value = ")) return numberOut(BigInt(String(value)), meter);
   throw new Stop("ExpressionFailed", "The result is a type, not a value; JSON cannot carry it");
 }
