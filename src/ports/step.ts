@@ -33,6 +33,8 @@ export interface ModelRequest {
   readonly policyName: string;
   /** Absolute URL the call goes to; checked against policy endpoints. */
   readonly endpoint: string;
+  /** Name of the Secret whose key is sent there, if any (G3). */
+  readonly secret: string | undefined;
   /** OAO's versioned projection: model, parameters, tool definitions, response format. */
   readonly header: JsonObject;
   /** Projected messages, ids rewritten to positions. */
@@ -45,6 +47,8 @@ export interface ModelAnswer {
   /** Frozen message as plain JSON. */
   readonly message: JsonObject;
   readonly usage: ReportedUsage | undefined;
+  /** The answer ended at LiveCall.outputCap, which was lower than the user's own: a budget cut it, not the user. */
+  readonly truncatedByCap?: boolean;
 }
 
 export interface ToolRequest {

@@ -1,13 +1,18 @@
 /** What any store may throw besides replies. */
+import { OaoError } from "../core/errors/errors.ts";
 
 /** Nothing is known about the command's effect: send the very same command again (J6). */
-export class StoreUnavailable extends Error {
+export class StoreUnavailable extends OaoError {
   override readonly name = "StoreUnavailable";
-  readonly code = "OAO_STORE_UNAVAILABLE";
+  constructor(message: string, options?: { cause?: unknown }) {
+    super("OAO_STORE_UNAVAILABLE", message, options);
+  }
 }
 
 /** Nothing was applied: the store has no room. Wait and send again. */
-export class StoreFull extends Error {
+export class StoreFull extends OaoError {
   override readonly name = "StoreFull";
-  readonly code = "OAO_STORE_FULL";
+  constructor(message: string, options?: { cause?: unknown }) {
+    super("OAO_STORE_FULL", message, options);
+  }
 }

@@ -64,6 +64,20 @@ export function crossedAudits(before: Accounts, after: Accounts): string[] {
   return crossed;
 }
 
+/** Output tokens that could still be bought: the smallest rest of the budgets they count in; -1 without any. */
+export function outputLeft(accounts: Accounts): number {
+  let left = -1;
+  for (const [, account] of scopes(accounts)) {
+    for (const unit of ["TotalTokens", "OutputTokens"] as const) {
+      const limit = account.limits[unit];
+      if (limit === undefined) continue;
+      const rest = Math.max(0, limit - spentOf(account, unit) - account.reserved[unit]);
+      left = left === -1 ? rest : Math.min(left, rest);
+    }
+  }
+  return left;
+}
+
 /** What the item's current attempt still holds becomes lost on both accounts. */
 export function addLost(records: Records, execution: ExecutionRecord, item: ItemRecord | undefined): { execution: ExecutionRecord; node: Account | undefined } {
   if (item === undefined || records.node === undefined) return { execution, node: records.node };

@@ -7,7 +7,7 @@
  *
  * Checks run in the order of the functions called here; the Redis scripts keep the same order.
  */
-import { addLost, admit, crossedAudits, settlesOnlyReserved } from "./accounts.ts";
+import { addLost, admit, crossedAudits, outputLeft, settlesOnlyReserved } from "./accounts.ts";
 import { applyLedger, emptyAccount, emptyLedger } from "./amounts.ts";
 import { transition } from "./control.ts";
 import type {
@@ -217,6 +217,7 @@ function accept(records: Present, command: SequencedWorkerCommand, entries: read
     head: last?.hash ?? item.head,
     control: controlAfter,
     crossed: crossedAudits({ execution: execution.account, node }, accounts),
+    left: command.op === "begin" || command.op === "grow" ? outputLeft(accounts) : -1,
   };
   const next: ItemRecord = {
     ...item,
@@ -226,7 +227,7 @@ function accept(records: Present, command: SequencedWorkerCommand, entries: read
     commandDigest: command.digest,
     reply,
     ledger: command.ledger,
-    steps: command.op === "begin" || command.op === "grow" ? item.steps : command.steps,
+    steps: command.op === "grow" ? item.steps : command.steps,
     leaseUntilMs: nowMs + command.leaseTtlMs,
     finished: ended ? command.finished : undefined,
   };
@@ -280,7 +281,7 @@ function follows(item: ItemRecord, entries: readonly StoredEntry[]): boolean {
 }
 
 function ok(head: string, length: number, state: Control): Reply {
-  return { code: "OK", length, head, control: state, crossed: [] };
+  return { code: "OK", length, head, control: state, crossed: [], left: -1 };
 }
 
 function invalid(detail: string): Outcome {

@@ -140,6 +140,8 @@ export interface BeginCommand extends SequencedCommand {
   readonly phase: "Main" | "Finally";
   readonly entries: readonly StoredEntry[];
   readonly bodies: readonly StoredBody[];
+  /** As in commit: a value made here is a whole step in one command. */
+  readonly steps: number;
 }
 
 /** Buy a further block for a stream. Never waits. */
@@ -147,7 +149,7 @@ export interface GrowCommand extends SequencedCommand {
   readonly op: "grow";
 }
 
-/** Append results and settle. `steps` = numbered steps of this try so far, absolute. */
+/** Append results and settle. `steps` = numbered steps of this try so far, absolute (as in begin). */
 export interface CommitCommand extends SequencedCommand {
   readonly op: "commit";
   readonly entries: readonly StoredEntry[];
@@ -213,8 +215,11 @@ export interface Refusal {
 }
 
 export type Reply =
-  /** `crossed` = audit limits that this command passed for the first time, as "Scope/Unit". */
-  | { readonly code: "OK"; readonly length: number; readonly head: string; readonly control: Control; readonly crossed: readonly string[] }
+  /**
+   * `crossed` = audit limits that this command passed for the first time, as "Scope/Unit".
+   * `left` = output tokens that could still be bought after it; -1 where no token budget applies. Only begin and grow say it, others -1.
+   */
+  | { readonly code: "OK"; readonly length: number; readonly head: string; readonly control: Control; readonly crossed: readonly string[]; readonly left: number }
   /** Not remembered, consumes no sequence: ask again after a settle. */
   | { readonly code: "WAIT"; readonly refusal: Refusal }
   /** Violation: a budget unit, or Steps (LIMIT). */

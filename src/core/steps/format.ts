@@ -124,4 +124,6 @@ export interface Finished {
   /** Digest of the output body (hex). */
   readonly output: string | null;
   readonly error: { readonly class: string; readonly message: string } | null;
+  /** The node may not be tried again, whatever its retry list says: a NonIdempotent call was made in this try. */
+  readonly final?: boolean;
 }

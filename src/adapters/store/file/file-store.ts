@@ -6,6 +6,7 @@
  */
 import { mkdirSync, rmSync, statSync, watch as watchFile } from "node:fs";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { decide } from "../../../core/protocol/decide.ts";
 import { itemName } from "../../../core/protocol/names.ts";
@@ -164,13 +165,23 @@ export class FileStore implements JournalStore {
     });
   }
 
-  /** Other processes' changes are seen by the file's own change notices: lossy, as the port allows. */
+  /**
+   * Other processes' changes are seen by the file's own change notices: lossy, as the port allows. A notice says only
+   * that something was written; the execution record tells what, so that heartbeats wake nobody but hosts.
+   */
   async watch(uid: string, listener: (wake: Wake) => void): Promise<() => Promise<void>> {
-    this.#journal(uid);
+    const journal = this.#journal(uid);
     const listeners = this.#listeners.get(uid) ?? new Set();
     listeners.add(listener);
     this.#listeners.set(uid, listeners);
-    const wal = watchFile(`${this.#path(uid)}-wal`, { persistent: false }, () => listener("settled"));
+    let seen = journal.execution();
+    const wal = watchFile(`${this.#path(uid)}-wal`, { persistent: false }, () => {
+      if (!journal.database.isOpen) return;
+      const now = journal.execution();
+      const wake = now?.control.revision !== seen?.control.revision ? "control" : isDeepStrictEqual(now?.account, seen?.account) ? "progress" : "settled";
+      seen = now;
+      listener(wake);
+    });
     wal.on("error", () => undefined);
     return async () => {
       listeners.delete(listener);

@@ -1,0 +1,196 @@
+/** From an order to a claimed, resumed, watched attempt: everything a node's work needs, and how it is put away. */
+import type { FinallySpec, ModelSpec, NodeSpec, ToolSpec } from "../api/execution.ts";
+import { sha256Hex } from "../core/digest/digest.ts";
+import type { Json } from "../core/digest/json.ts";
+import { OaoError } from "../core/errors/errors.ts";
+import { budgetMessage, callBudgetMessage } from "../core/policy/messages.ts";
+import { executionLimits, nodeLimits } from "../core/policy/limits.ts";
+import { redactor } from "../core/policy/redact.ts";
+import { genesis, itemName } from "../core/protocol/names.ts";
+import type { StoredEntry } from "../core/protocol/types.ts";
+import { type EntryDraft, firstBroken, readEntry } from "../core/steps/chain.ts";
+import type { Finished, Snapshot } from "../core/steps/format.ts";
+import { foldHistory } from "../core/steps/history.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { WorkerExit, WorkerOrder } from "../ports/cluster.ts";
+import type { JournalStore } from "../ports/store.ts";
+import type { Tool } from "../ports/tool.ts";
+import { BodyReader } from "./body-reader.ts";
+import { Lifeline } from "./lifeline.ts";
+import type { NodeContext } from "./node-context.ts";
+import { iso } from "./recorder.ts";
+import { Session } from "./session.ts";
+
+export interface AttemptIo {
+  readonly store: JournalStore;
+  readonly clock: Clock;
+  /** Ends the attempt from outside (SIGTERM, the parent's death). */
+  readonly terminate: AbortSignal;
+  readonly version: string;
+  readonly leaseTtlMs: number;
+  readonly heartbeatIntervalMs: number;
+  readonly suspendGraceMs: number;
+  /** Builds the tools a node may call; throws OAO_INVALID_SPEC, OAO_MISSING_SECRET. */
+  createTools(specs: readonly ToolSpec[], snapshot: Snapshot): Promise<ReadonlyMap<string, Tool>>;
+  apiKey(model: ModelSpec): string | undefined;
+  /** Every known secret value out of a text. */
+  mask(text: string): string;
+  log(level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>): void;
+}
+
+export interface Attempt {
+  readonly context: NodeContext;
+  readonly snapshot: Snapshot;
+  readonly node: NodeSpec & FinallySpec;
+  close(): Promise<void>;
+}
+
+const entriesPage = 512;
+
+/** J2. Claim, read and check the journal, start the lease. `exit` = there is nothing left to do. */
+export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<Attempt | { exit: WorkerExit }> {
+  const snapshot = await readSnapshot(order, io);
+  const node = [...snapshot.spec.nodes, ...(snapshot.spec.finally ?? [])].find((candidate) => candidate.name === order.node);
+  if (node === undefined) throw new OaoError("OAO_SNAPSHOT_MISMATCH", `the snapshot has no node ${order.node}`);
+  const execution = executionLimits(snapshot.policy);
+  const own = nodeLimits(snapshot.policy, node);
+  const pendingAudit: EntryDraft[] = [];
+  let lifeline: Lifeline | undefined;
+  const session = new Session({
+    store: io.store,
+    clock: io.clock,
+    uid: order.uid,
+    key: order,
+    attempt: order.attempt,
+    try: order.try,
+    phase: order.phase,
+    ...own,
+    known: order.known,
+    leaseTtlMs: io.leaseTtlMs,
+    signal: io.terminate,
+    onReply: (control, crossed) => {
+      lifeline?.observe(control);
+      for (const name of crossed) pendingAudit.push(auditDraft(order, io.clock, `PolicyViolation: audit limit ${name} passed`, name));
+    },
+  });
+  const claimed = await session.claim();
+  if ("finished" in claimed) return { exit: (JSON.parse(claimed.finished) as Finished).outcome === "Succeeded" ? "done" : "failed" };
+  const { history, outputs } = await readHistory(order, io, session.length);
+  session.resumeAt(history.stepCount);
+  const live: { tool?: string; tokens?: number } = {};
+  lifeline = new Lifeline({ ...io, uid: order.uid, identity: session.identity, phase: order.phase, live: () => JSON.stringify(live) });
+  lifeline.observe(claimed.control);
+  const line = lifeline;
+  const onTerminate = (): void => line.terminate(String(io.terminate.reason ?? "the process was asked to end"));
+  io.terminate.addEventListener("abort", onTerminate, { once: true });
+  if (io.terminate.aborted) onTerminate();
+  const endLifeline = await line.start();
+  try {
+    const tools = await io.createTools(toolsOf(snapshot, node), snapshot);
+    let start: EntryDraft[] = [startDraft(order, io, tools)];
+    checkSameTools(history.firstStart?.tools, tools);
+    let nonIdempotent = history.madeNonIdempotentCall;
+    const redact = redactor(snapshot.policy.recording.redact, io.mask);
+    const context: NodeContext = {
+      uid: order.uid,
+      key: order,
+      item: itemName(order),
+      attempt: order.attempt,
+      try: order.try,
+      session,
+      history,
+      bodies: new BodyReader(io.store, order.uid, outputs),
+      policy: snapshot.policy,
+      accountLimits: [execution.limits, own.limits],
+      clock: io.clock,
+      stop: line.signal,
+      settled: () => line.settled(),
+      redact: (value: Json) => redact(value),
+      maskText: io.mask,
+      budgetMessage: (refusal) => budgetMessage(refusal, snapshot.policy.limitNames),
+      callBudgetMessage: (unit, limit, used) => callBudgetMessage(unit, limit, used, snapshot.policy.limitNames),
+      tool: (name) => {
+        const tool = tools.get(name);
+        if (tool === undefined) throw new OaoError("OAO_INVALID_SPEC", `node ${order.node} may not call tool ${name}: it is not in its agent's tools`);
+        return tool;
+      },
+      showLive: (shown) => {
+        delete live.tool;
+        delete live.tokens;
+        Object.assign(live, shown);
+      },
+      pendingAudit,
+      callCounts: new Map(),
+      takeStart: () => start.splice(0),
+      noteNonIdempotentCall: () => {
+        nonIdempotent = true;
+      },
+      madeNonIdempotentCall: () => nonIdempotent,
+      log: io.log,
+    };
+    return {
+      context,
+      snapshot,
+      node,
+      close: async () => {
+        io.terminate.removeEventListener("abort", onTerminate);
+        await endLifeline();
+      },
+    };
+  } catch (error) {
+    await endLifeline();
+    throw error;
+  }
+}
+
+/** G2: the snapshot is named by digest; any other is refused. */
+async function readSnapshot(order: WorkerOrder, io: AttemptIo): Promise<Snapshot> {
+  const bytes = (await io.store.bodies(order.uid, [order.snapshot])).get(order.snapshot);
+  if (bytes === undefined) throw new OaoError("OAO_DURABILITY_LOST", `the journal store does not have snapshot ${order.snapshot}`);
+  if (sha256Hex(bytes) !== order.snapshot) throw new OaoError("OAO_SNAPSHOT_MISMATCH", "the stored snapshot does not have the digest this worker was ordered with");
+  return JSON.parse(bytes) as Snapshot;
+}
+
+async function readHistory(order: WorkerOrder, io: AttemptIo, length: number) {
+  const stored: StoredEntry[] = [];
+  while (stored.length < length) {
+    const page = await io.store.entries(order.uid, order, stored.length, Math.min(entriesPage, length - stored.length));
+    if (page.length === 0) break;
+    stored.push(...page);
+  }
+  const broken = stored.length < length ? stored.length : firstBroken(stored, genesis(order.uid, order));
+  if (broken !== undefined) throw new OaoError("OAO_DURABILITY_LOST", `journal of ${itemName(order)} does not hold together at entry ${broken} of ${length}`);
+  const entries = stored.map(readEntry);
+  const outputs = entries.flatMap((entry) => (entry.type === "step" && entry.try === order.try && entry.output !== null ? [entry.output.body] : []));
+  return { history: foldHistory(entries, order.try), outputs };
+}
+
+/** Only the tools this node can reach: it gets no other secrets and loads no other code. */
+function toolsOf(snapshot: Snapshot, node: NodeSpec): ToolSpec[] {
+  const agent = snapshot.spec.agents?.find((candidate) => candidate.name === node.agent?.ref);
+  const names = new Set([...(agent?.tools ?? []), ...(node.tool === undefined ? [] : [node.tool.ref])]);
+  return (snapshot.spec.tools ?? []).filter((tool) => names.has(tool.name));
+}
+
+function startDraft(order: WorkerOrder, io: AttemptIo, tools: ReadonlyMap<string, Tool>): EntryDraft {
+  return {
+    type: "start",
+    attempt: order.attempt,
+    try: order.try,
+    snapshot: order.snapshot,
+    runtime: { format: 1, version: io.version, node: process.version },
+    tools: Object.fromEntries([...tools].map(([name, tool]) => [name, tool.digest])),
+    at: iso(io.clock.nowMs()),
+  };
+}
+
+function checkSameTools(first: Readonly<Record<string, string>> | undefined, tools: ReadonlyMap<string, Tool>): void {
+  for (const [name, digest] of Object.entries(first ?? {})) {
+    const now = tools.get(name)?.digest;
+    if (now !== digest) throw new OaoError("OAO_SNAPSHOT_MISMATCH", `tool ${name} changed since this node started (${digest} then, ${now ?? "missing"} now); a resume would mix two programs. Put the old file back, or start a new run`);
+  }
+}
+
+function auditDraft(order: WorkerOrder, clock: Clock, message: string, path: string): EntryDraft {
+  return { type: "violation", attempt: order.attempt, try: order.try, enforcement: "Audit", message, path, at: iso(clock.nowMs()) };
+}

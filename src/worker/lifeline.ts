@@ -1,0 +1,132 @@
+/**
+ * The lease and the stop signal of one attempt: a heartbeat each second, at once when the store says that something
+ * changed, and the one AbortSignal that ends every call of this process.
+ */
+import { FencedError, OaoError, StoppedError } from "../core/errors/errors.ts";
+import type { Control, NodeKey, Wake } from "../core/protocol/types.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { JournalStore } from "../ports/store.ts";
+
+export interface LifelineOptions {
+  readonly store: JournalStore;
+  readonly clock: Clock;
+  readonly uid: string;
+  readonly identity: NodeKey & { attempt: number; claimId: string };
+  readonly phase: "Main" | "Finally";
+  readonly leaseTtlMs: number;
+  readonly heartbeatIntervalMs: number;
+  /** After Suspended, calls in flight may end by themselves for this long. */
+  readonly suspendGraceMs: number;
+  live(): string;
+}
+
+/** A waiter for a sibling's settle looks again after this long even if no wake-up came (they are lossy). */
+const settleWaitMs = 250;
+
+export class Lifeline {
+  readonly #options: LifelineOptions;
+  readonly #stop = new AbortController();
+  #wakers: (() => void)[] = [];
+  #settleWaiters: (() => void)[] = [];
+  #renewedAtMs: number;
+  #suspendedAtMs: number | undefined;
+  #ended = false;
+
+  constructor(options: LifelineOptions) {
+    this.#options = options;
+    this.#renewedAtMs = options.clock.monotonicMs();
+  }
+
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  /** Watch and beat until `end`. Returns when the first subscription stands. */
+  async start(): Promise<() => Promise<void>> {
+    const unwatch = await this.#options.store.watch(this.#options.uid, (wake) => this.#woken(wake));
+    const beating = this.#beat();
+    return async () => {
+      this.#ended = true;
+      this.#wake();
+      await beating;
+      await unwatch();
+    };
+  }
+
+  /** The process is asked to end: calls stop, what is in flight is made again by the next attempt. */
+  terminate(reason: string): void {
+    this.#abort(new StoppedError("Terminated", reason));
+  }
+
+  /** Resolves after a sibling's settle or a short while. Rejects when stopped. */
+  async settled(): Promise<void> {
+    this.#stop.signal.throwIfAborted();
+    const waiting = new AbortController();
+    const woken = new Promise<void>((resolve) => this.#settleWaiters.push(resolve));
+    const timer = this.#options.clock.sleep(settleWaitMs, AbortSignal.any([waiting.signal, this.#stop.signal]));
+    await Promise.race([woken, timer.catch(() => undefined)]);
+    waiting.abort();
+    this.#stop.signal.throwIfAborted();
+  }
+
+  /** Also called with the control of every command's reply: whoever learns first acts. */
+  observe(control: Control): void {
+    const { phase, clock } = this.#options;
+    if (control.state === "Cancelled" || control.state === "Violated") this.#abort(new StoppedError(control.state, control.message));
+    if (control.state === "Finalizing" && phase === "Main") this.#abort(new StoppedError("Cancelled", control.message));
+    if (control.state === "Suspended") this.#suspendedAtMs ??= clock.monotonicMs();
+    else this.#suspendedAtMs = undefined;
+  }
+
+  #woken(wake: Wake): void {
+    for (const resolve of this.#settleWaiters.splice(0)) resolve();
+    if (wake === "control") this.#wake();
+  }
+
+  #wake(): void {
+    for (const resolve of this.#wakers.splice(0)) resolve();
+  }
+
+  async #beat(): Promise<void> {
+    const { clock, heartbeatIntervalMs } = this.#options;
+    while (!this.#ended) {
+      await this.#renew();
+      this.#enforceDeadlines();
+      if (this.#ended) return;
+      const waiting = new AbortController();
+      const woken = new Promise<void>((resolve) => this.#wakers.push(resolve));
+      await Promise.race([woken, clock.sleep(heartbeatIntervalMs, waiting.signal).catch(() => undefined)]);
+      waiting.abort();
+    }
+  }
+
+  async #renew(): Promise<void> {
+    const { store, uid, identity, leaseTtlMs, clock } = this.#options;
+    try {
+      const sentAtMs = clock.monotonicMs();
+      const reply = await store.execute(uid, { op: "heartbeat", ...identity, live: this.#options.live(), leaseTtlMs });
+      if (reply.code === "OK") {
+        this.#renewedAtMs = sentAtMs;
+        this.observe(reply.control);
+      }
+      if (reply.code === "FENCED") this.#abort(new FencedError(reply.attempt));
+      // RECLAIM and NOT_OPEN: the store was rolled back; the session's next command heals or ends it.
+    } catch {
+      // The store is away: the lease decides below.
+    }
+  }
+
+  #enforceDeadlines(): void {
+    const { clock, leaseTtlMs, heartbeatIntervalMs, suspendGraceMs } = this.#options;
+    const now = clock.monotonicMs();
+    if (now - this.#renewedAtMs > leaseTtlMs - 2 * heartbeatIntervalMs) {
+      this.#abort(new OaoError("OAO_LEASE_LOST", `the journal store could not be reached for ${Math.round(now - this.#renewedAtMs)} ms; calls ended before the lease of ${leaseTtlMs} ms ran out`));
+    }
+    if (this.#suspendedAtMs !== undefined && now - this.#suspendedAtMs > suspendGraceMs) this.#abort(new StoppedError("Suspended", "suspended"));
+  }
+
+  #abort(reason: Error): void {
+    if (!this.#stop.signal.aborted) this.#stop.abort(reason);
+    for (const resolve of this.#settleWaiters.splice(0)) resolve();
+  }
+}

@@ -1,0 +1,55 @@
+/** The worker program: one process, one node, one attempt. Exit codes: src/api/exit-codes.ts. */
+import { createRequire } from "node:module";
+import pino from "pino";
+import { systemClock } from "../adapters/clock/system-clock.ts";
+import { openStore } from "../adapters/store/open-store.ts";
+import { workerExitCodes } from "../api/exit-codes.ts";
+import { itemName } from "../core/protocol/names.ts";
+import { readConfig } from "./config.ts";
+import { runNode } from "./run-node.ts";
+import { apiKey, createTools, secretMask } from "./tools.ts";
+
+async function main(): Promise<void> {
+  const config = readConfig(process.env);
+  const { order } = config;
+  process.title = `oao worker ${order.key.namespace}/${order.key.name} ${itemName(order)}#${order.attempt}`;
+  const mask = secretMask(process.env);
+  const logger = pino({
+    level: config.logLevel,
+    base: { execution: `${order.key.namespace}/${order.key.name}`, uid: order.uid, node: itemName(order), attempt: order.attempt, try: order.try },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+    hooks: { streamWrite: mask },
+  });
+  const terminate = new AbortController();
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => terminate.abort(`received ${signal}`));
+  // The parent holds the other end: when it is killed, nobody would count this worker's calls against a host's decisions.
+  process.on("disconnect", () => terminate.abort("the parent process is gone"));
+  const store = await openStore(config.storeUrl, systemClock);
+  const exit = await runNode(order, {
+    ...config,
+    store,
+    clock: systemClock,
+    terminate: terminate.signal,
+    version: version(),
+    createTools: (specs, snapshot) => createTools(specs, snapshot, config.baseDir, process.env),
+    apiKey: (model) => apiKey(model, process.env),
+    mask,
+    log: (level, message, fields) => logger[level](fields ?? {}, message),
+  });
+  logger.info({ exit }, "worker ends");
+  await store.close();
+  process.exit(workerExitCodes[exit]);
+}
+
+function version(): string {
+  const require = createRequire(import.meta.url);
+  return (require("../../package.json") as { version: string }).version;
+}
+
+try {
+  await main();
+} catch (error) {
+  process.stderr.write(`${JSON.stringify({ level: "error", msg: "worker could not start", error: error instanceof Error ? error.message : String(error) })}\n`);
+  process.exit(workerExitCodes.infrastructure);
+}

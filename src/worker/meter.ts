@@ -1,0 +1,126 @@
+/**
+ * Buys tokens for one model call before its text is handed on (B1), and cuts the call when a budget ends.
+ *
+ * Text is bought in blocks; when less than a block is left, exactly what is left; when not even that, the call's own
+ * controller aborts, which closes the socket, and the reason is the exact violation.
+ */
+import { type TokenEstimator, tokenEstimator } from "../core/digest/tokens.ts";
+import { PolicyViolationError } from "../core/errors/errors.ts";
+import { zeroAmounts } from "../core/protocol/amounts.ts";
+import type { Amounts, Limits, Refusal } from "../core/protocol/types.ts";
+import type { EntryDraft } from "../core/steps/chain.ts";
+import { blockSize, modelReservation } from "../core/steps/usage.ts";
+import type { StoredBody } from "../core/protocol/types.ts";
+import type { NodeContext } from "./node-context.ts";
+
+export class ModelMeter {
+  readonly #context: NodeContext;
+  readonly #inputBound: number;
+  readonly #block: number;
+  readonly #cut = new AbortController();
+  readonly #estimator: TokenEstimator = tokenEstimator();
+  #bought = 0;
+
+  constructor(context: NodeContext, inputBound: number) {
+    this.#context = context;
+    this.#inputBound = inputBound;
+    this.#block = blockSize([...context.accountLimits, context.policy.limits.call]);
+  }
+
+  /** Aborts with PolicyViolationError when a budget cuts the call. */
+  get signal(): AbortSignal {
+    return this.#cut.signal;
+  }
+
+  get outputTokens(): number {
+    return this.#estimator.tokens;
+  }
+
+  /** What the call holds now. */
+  get reserved(): Amounts {
+    return modelReservation(this.#inputBound, this.#bought);
+  }
+
+  /**
+   * J3: intent, one model call, the input bound and a first block, in one command. Waits while siblings hold what is
+   * missing. Returns the provider's output cap, a second net behind this meter (undefined = no token budget). Throws PolicyViolationError, StoppedError.
+   */
+  async begin(drafts: () => readonly EntryDraft[], bodies: readonly StoredBody[]): Promise<number | undefined> {
+    this.#checkCallLimits(0);
+    const taken = drafts();
+    let block = this.#block;
+    for (;;) {
+      const reply = await this.#context.session.begin(taken, bodies, { settled: { ...zeroAmounts, ModelCalls: 1 }, reserved: modelReservation(this.#inputBound, block) });
+      if (reply.code === "OK") {
+        this.#bought = block;
+        return this.#outputCap(reply.left);
+      }
+      const { refusal } = reply;
+      const left = this.#outputRoom(refusal, refusal.limit - refusal.spent - refusal.reserved);
+      if (left >= 1 && left < block) {
+        block = left;
+        continue;
+      }
+      // Spent alone leaves room for at least one token: siblings hold the rest and will settle.
+      const mayWait = reply.code === "WAIT" || this.#outputRoom(refusal, refusal.limit - refusal.spent) >= 1;
+      if (!mayWait) throw new PolicyViolationError(this.#context.budgetMessage(refusal));
+      block = Math.max(1, Math.min(this.#block, this.#outputRoom(refusal, refusal.limit - refusal.spent)));
+      await this.#context.settled();
+    }
+  }
+
+  #outputCap(left: number): number | undefined {
+    const { OutputTokens, TotalTokens } = this.#context.policy.limits.call;
+    const caps = [left < 0 ? undefined : left + this.#bought, OutputTokens, TotalTokens === undefined ? undefined : TotalTokens - this.#inputBound];
+    const defined = caps.filter((cap) => cap !== undefined);
+    return defined.length === 0 ? undefined : Math.max(1, Math.min(...defined));
+  }
+
+  /** Charge text before it is handed on. */
+  async meter(text: string): Promise<void> {
+    if (this.#cut.signal.aborted) throw this.#cut.signal.reason;
+    const needed = this.#estimator.add(text);
+    this.#context.showLive({ tokens: needed });
+    this.#checkCallLimits(needed);
+    while (needed > this.#bought) await this.#buy(needed);
+  }
+
+  async #buy(needed: number): Promise<void> {
+    const missing = needed - this.#bought;
+    const wanted = Math.max(this.#block, missing);
+    const refused = await this.#grow(wanted);
+    if (refused === undefined) return;
+    const left = this.#outputRoom(refused, refused.limit - refused.spent - refused.reserved, 0);
+    const last = left >= missing && left < wanted ? await this.#grow(left) : refused;
+    if (last !== undefined) this.#violate(this.#context.budgetMessage(last));
+  }
+
+  async #grow(more: number): Promise<Refusal | undefined> {
+    const reply = await this.#context.session.grow({ ...zeroAmounts, TotalTokens: more, OutputTokens: more });
+    if (reply.code !== "OK") return reply.refusal;
+    this.#bought += more;
+    return undefined;
+  }
+
+  /** How many output tokens fit into `room` of the unit that refused. */
+  #outputRoom(refusal: Refusal, room: number, input = this.#inputBound): number {
+    if (refusal.unit === "TotalTokens") return room - input;
+    return refusal.unit === "OutputTokens" ? room : 0;
+  }
+
+  #checkCallLimits(output: number): void {
+    const used: Amounts = { ...zeroAmounts, InputTokens: this.#inputBound, OutputTokens: output, TotalTokens: this.#inputBound + output };
+    const exceeded = (limits: Limits) => (["TotalTokens", "InputTokens", "OutputTokens"] as const).find((unit) => used[unit] > (limits[unit] ?? Number.POSITIVE_INFINITY));
+    const unit = exceeded(this.#context.policy.limits.call);
+    if (unit === undefined) return;
+    const limit = this.#context.policy.limits.call[unit] ?? 0;
+    this.#violate(this.#context.callBudgetMessage(unit, limit, used[unit]));
+  }
+
+  /** Cut: the adapter's loop ends, the socket closes. */
+  #violate(message: string): never {
+    const reason = new PolicyViolationError(message);
+    this.#cut.abort(reason);
+    throw reason;
+  }
+}

@@ -1,0 +1,168 @@
+/** One model call as a recorded step: lookup, begin, call through the meter, commit; with OAO's own retries around it. */
+import { canonicalJson } from "../core/digest/digest.ts";
+import type { Json, JsonObject } from "../core/digest/json.ts";
+import { estimateTokens } from "../core/digest/tokens.ts";
+import { PolicyViolationError } from "../core/errors/errors.ts";
+import { zeroAmounts } from "../core/protocol/amounts.ts";
+import type { StoredBody } from "../core/protocol/types.ts";
+import { packBody } from "../core/steps/bodies.ts";
+import type { RequestRef } from "../core/steps/format.ts";
+import { idempotencyKey, modelRequestDigest, type RequestDigest } from "../core/steps/identity.ts";
+import { type Charge, chargeModelCall } from "../core/steps/usage.ts";
+import { CallFailure, type LiveCall, type ModelAnswer, type ModelRequest, RecordedFailure } from "../ports/step.ts";
+import { checkModelCall, checkRepeatedCall } from "./gate.ts";
+import { ModelMeter } from "./meter.ts";
+import type { NodeContext } from "./node-context.ts";
+import { type CallIdentity, type CallResult, keyOf, Recorder } from "./recorder.ts";
+import { cutReason, retryAfter } from "./retry.ts";
+
+/** The previous model step of the same scope: requests are stored as what they add to it. */
+export interface PreviousRequest {
+  index: number;
+  messages: readonly string[];
+}
+
+/**
+ * J3–J5, J7. `path` ends in [o, 0]; `occurrence` is the caller's, taken at call entry. `previous` is updated.
+ * Returns the recorded message. Throws RecordedFailure, PolicyViolationError, StoppedError.
+ */
+export async function modelStep(
+  context: NodeContext,
+  identity: CallIdentity,
+  request: ModelRequest,
+  digest: RequestDigest,
+  previous: PreviousRequest | undefined,
+  live: (call: LiveCall) => Promise<ModelAnswer>,
+): Promise<{ message: JsonObject; index: number }> {
+  const recorder = new Recorder(context);
+  const found = await recorder.lookup(identity);
+  if (found !== undefined) return { message: found.output as JsonObject, index: found.index };
+  const { ref, bodies } = storedRequest(request, digest, previous);
+  const inputTokens = estimateTokens(canonicalJson(request.header)) + request.messages.reduce<number>((sum, message) => sum + estimateTokens(canonicalJson(message)), 0);
+  await checkRepeatedCall(context, recorder, identity, ref, bodies);
+  await checkModelCall(context, recorder, identity, request, ref, bodies);
+  for (let call = context.history.repeats.get(keyOf(identity)) ?? 0; ; call += 1) {
+    const attempt = await oneCall(context, recorder, identity, { ref, bodies, inputTokens, call }, live);
+    if ("message" in attempt) return attempt;
+    await context.clock.sleep(attempt.retryInMs, context.stop);
+  }
+}
+
+interface CallPlan {
+  readonly ref: RequestRef;
+  readonly bodies: readonly StoredBody[];
+  readonly inputTokens: number;
+  readonly call: number;
+}
+
+async function oneCall(
+  context: NodeContext,
+  recorder: Recorder,
+  identity: CallIdentity,
+  plan: CallPlan,
+  live: (call: LiveCall) => Promise<ModelAnswer>,
+): Promise<{ message: JsonObject; index: number } | { retryInMs: number }> {
+  const meter = new ModelMeter(context, plan.inputTokens);
+  const startedAtMs = context.clock.nowMs();
+  const common = { identity, input: plan.ref, startedAtMs };
+  let outputCap: number | undefined;
+  try {
+    outputCap = await meter.begin(() => recorder.intent(identity, plan.call), plan.bodies);
+  } catch (error) {
+    if (!(error instanceof PolicyViolationError)) throw error;
+    const unheld = { free: zeroAmounts, settled: zeroAmounts, overshoot: zeroAmounts };
+    await recorder.step({ ...common, ...unheld, bodies: plan.bodies, outcome: "Refused", error: { class: "PolicyViolation", message: error.message }, violation: error.message });
+    throw error;
+  }
+  try {
+    const answer = await live({
+      signal: AbortSignal.any([context.stop, meter.signal]),
+      outputCap,
+      meter: (text) => meter.meter(text),
+      idempotencyKey: idempotencyKey(context.uid, context.item, keyOf(identity)),
+    });
+    if (answer.truncatedByCap === true) throw new PolicyViolationError(context.callBudgetMessage("OutputTokens", outputCap ?? 0, meter.outputTokens));
+    const message = context.redact(answer.message) as JsonObject;
+    const charge = chargeOf(meter, plan.inputTokens, answer.usage);
+    const index = await recorder.step({ ...common, ...settle(meter, charge), outcome: "Ok", output: message, toolCalls: toolCallsOf(message), usage: charge.usage });
+    return { message, index };
+  } catch (error) {
+    return { retryInMs: await failed(context, recorder, meter, common, plan, error) };
+  }
+}
+
+/** Records what became of a call that did not answer. Returns the delay before the next try, or throws what the caller gets. */
+async function failed(
+  context: NodeContext,
+  recorder: Recorder,
+  meter: ModelMeter,
+  common: Pick<CallResult, "identity" | "input" | "startedAtMs">,
+  plan: CallPlan,
+  error: unknown,
+): Promise<number> {
+  const cut = cutReason(context, meter.signal, error);
+  if (cut !== undefined) {
+    if (cut.record) {
+      const charge = chargeOf(meter, plan.inputTokens, undefined);
+      const error = { class: cut.violation === undefined ? "Stopped" : "PolicyViolation", message: cut.reason.message };
+      await recorder.step({ ...common, ...settle(meter, charge), outcome: "Cut", error, usage: charge.usage, ...(cut.violation === undefined ? {} : { violation: cut.violation }) });
+    }
+    throw cut.reason;
+  }
+  if (!(error instanceof CallFailure)) throw error;
+  const charge = chargeFailure(meter, plan.inputTokens, error);
+  const recorded = { class: error.failureClass, message: context.maskText(error.message) };
+  const delay = retryAfter(context, common.identity, plan.call, error);
+  if (delay === undefined) {
+    await recorder.step({ ...common, ...settle(meter, charge), outcome: "Error", error: recorded, usage: charge.usage });
+    throw new RecordedFailure(recorded.class, recorded.message);
+  }
+  await recorder.repeat({ ...common, ...settle(meter, charge), outcome: "Error", error: recorded, usage: charge.usage }, plan.call);
+  context.log("warn", "model call failed, trying again", { call: plan.call + 1, class: recorded.class, delayMs: delay });
+  return delay;
+}
+
+function settle(meter: ModelMeter, charge: Charge): Pick<CallResult, "free" | "settled" | "overshoot"> {
+  return { free: meter.reserved, settled: { ...charge.settled, Steps: 1 }, overshoot: charge.overshoot };
+}
+
+function chargeOf(meter: ModelMeter, input: number, reported: ModelAnswer["usage"]): Charge {
+  return chargeModelCall({ input, output: meter.outputTokens }, reported, meter.reserved);
+}
+
+/** An answer that never began costs nothing when the provider refused it; otherwise the prompt was read and is charged. */
+function chargeFailure(meter: ModelMeter, input: number, failure: CallFailure): Charge {
+  const refused = !failure.sent || ["RateLimit", "InvalidRequest", "QuotaExhausted"].includes(failure.failureClass);
+  return chargeOf(meter, refused && meter.outputTokens === 0 ? 0 : input, failure.usage);
+}
+
+/** J5: only what this request adds to the previous one of its scope is stored. */
+function storedRequest(request: ModelRequest, digest: RequestDigest, previous: PreviousRequest | undefined): { ref: RequestRef; bodies: StoredBody[] } {
+  let keep = 0;
+  if (previous !== undefined) while (keep < previous.messages.length && previous.messages[keep] === digest.messages[keep]) keep += 1;
+  const added = request.messages.slice(keep).map((message) => packBody(message));
+  const header = packBody(request.header);
+  return {
+    ref: { base: previous === undefined || keep === 0 ? null : previous.index, keep, append: added.map((body) => body.digest), header: header.digest },
+    bodies: [...added.flatMap((body) => body.bodies), ...header.bodies],
+  };
+}
+
+export function modelIdentity(path: readonly number[], request: ModelRequest, digest: RequestDigest, occurrence: number): CallIdentity {
+  return { path, kind: "model", name: request.model, requestDigest: digest.digest, occurrence };
+}
+
+export function digestOf(request: ModelRequest): RequestDigest {
+  return modelRequestDigest(request.header, request.messages);
+}
+
+/** Tool calls of a frozen message, as LangChain writes them. */
+export function toolCallsOf(message: JsonObject): { name: string; arguments: Json }[] {
+  const calls = message["tool_calls"];
+  if (!Array.isArray(calls)) return [];
+  return (calls as readonly Json[]).flatMap((call) => {
+    if (call === null || typeof call !== "object" || Array.isArray(call)) return [];
+    const { name, args } = call as JsonObject;
+    return typeof name === "string" ? [{ name, arguments: args ?? {} }] : [];
+  });
+}

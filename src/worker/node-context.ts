@@ -1,0 +1,49 @@
+/** What every recorded call of one node shares. */
+import type { Json } from "../core/digest/json.ts";
+import type { EffectivePolicy } from "../core/policy/types.ts";
+import type { Limits, NodeKey, Refusal } from "../core/protocol/types.ts";
+import type { EntryDraft } from "../core/steps/chain.ts";
+import type { History } from "../core/steps/history.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Tool } from "../ports/tool.ts";
+import type { BodyReader } from "./body-reader.ts";
+import type { Session } from "./session.ts";
+
+export interface NodeContext {
+  readonly uid: string;
+  readonly key: NodeKey;
+  /** gather or rate[3] */
+  readonly item: string;
+  readonly attempt: number;
+  readonly try: number;
+  readonly session: Session;
+  readonly history: History;
+  readonly bodies: BodyReader;
+  readonly policy: EffectivePolicy;
+  /** Limits of the execution and node accounts, for the size of blocks. */
+  readonly accountLimits: readonly Limits[];
+  readonly clock: Clock;
+  /** Aborts with StoppedError, FencedError or a lost lease: calls end, nothing new begins. */
+  readonly stop: AbortSignal;
+  /** Resolves when a sibling has settled, or after a short while; rejects when stopped. */
+  settled(): Promise<void>;
+  /** Secrets and redacted paths out, before an answer is digested, stored or seen by the agent. */
+  redact(value: Json): Json;
+  maskText(text: string): string;
+  /** The exact words of a budget stop. */
+  budgetMessage(refusal: Refusal): string;
+  callBudgetMessage(unit: "TotalTokens" | "InputTokens" | "OutputTokens", limit: number, used: number): string;
+  tool(name: string): Tool;
+  /** What a person watching sees: current tool and tokens of the running call. */
+  showLive(live: { tool?: string; tokens?: number }): void;
+  /** Audit findings wait here for the next append. */
+  readonly pendingAudit: EntryDraft[];
+  /** How often this node made each call, by content, for loop detection. */
+  readonly callCounts: Map<string, number>;
+  /** The start entry, until the first append of this attempt takes it. */
+  takeStart(): readonly EntryDraft[];
+  /** Set when a NonIdempotent tool is called in this try. */
+  noteNonIdempotentCall(): void;
+  madeNonIdempotentCall(): boolean;
+  log(level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>): void;
+}

@@ -1,0 +1,146 @@
+/** Turns calls into journal entries: one place where intents, steps, repeats and violations are written. */
+import { OaoError, PolicyViolationError } from "../core/errors/errors.ts";
+import type { Json } from "../core/digest/json.ts";
+import { zeroAmounts } from "../core/protocol/amounts.ts";
+import type { Amounts, StoredBody } from "../core/protocol/types.ts";
+import { packBody } from "../core/steps/bodies.ts";
+import type { EntryDraft } from "../core/steps/chain.ts";
+import type { RequestRef, StepKind, StepOutcome, TokenUsage } from "../core/steps/format.ts";
+import { stepKey } from "../core/steps/identity.ts";
+import { RecordedFailure } from "../ports/step.ts";
+import type { NodeContext } from "./node-context.ts";
+import type { Hold } from "./session.ts";
+
+export interface CallIdentity {
+  readonly path: readonly number[];
+  readonly kind: StepKind;
+  readonly name: string;
+  readonly requestDigest: string;
+  readonly occurrence: number;
+}
+
+export interface CallResult {
+  readonly identity: CallIdentity;
+  readonly input: RequestRef | { readonly body: string };
+  readonly outcome: StepOutcome;
+  readonly output?: Json;
+  readonly error?: { readonly class: string; readonly message: string };
+  readonly toolCalls?: readonly { readonly name: string; readonly arguments: Json }[];
+  readonly usage?: TokenUsage;
+  readonly startedAtMs: number;
+  /** What the call held and what of it is used. */
+  readonly free: Amounts;
+  readonly settled: Amounts;
+  readonly overshoot: Amounts;
+  readonly bodies?: readonly StoredBody[];
+  /** Exact reason when this call broke a policy that is enforced. */
+  readonly violation?: string;
+}
+
+export class Recorder {
+  readonly #context: NodeContext;
+
+  constructor(context: NodeContext) {
+    this.#context = context;
+  }
+
+  /** J4, J5. The recorded answer of this call in this try, or undefined. Throws what the call threw when it was recorded. */
+  async lookup(identity: CallIdentity): Promise<{ output: Json; index: number } | undefined> {
+    const found = this.#context.history.steps.get(keyOf(identity));
+    if (found === undefined) return undefined;
+    const { entry, index } = found;
+    if (entry.outcome === "Ok") return { output: entry.output === null ? null : await this.#context.bodies.read(entry.output.body), index };
+    throw recordedError(entry.outcome, entry.error ?? { class: "Unknown", message: "the recorded call has no error" });
+  }
+
+  /** Entries that begin a call: the attempt's start (once), waiting audit findings, the intent. */
+  intent(identity: CallIdentity, call: number, effect?: "ReadOnly" | "Idempotent" | "NonIdempotent"): EntryDraft[] {
+    const { attempt, try: tryNumber, clock } = this.#context;
+    return [
+      ...this.#preface(),
+      { type: "intent", attempt, try: tryNumber, ...identity, call, ...(effect === undefined ? {} : { effect }), at: iso(clock.nowMs()) },
+    ];
+  }
+
+  /** A completed, numbered step. Returns its journal index. */
+  async step(result: CallResult): Promise<number> {
+    const output = result.output === undefined ? undefined : packBody(result.output);
+    const draft: EntryDraft = {
+      type: "step",
+      ...this.#record(result, output?.digest),
+      outcome: result.outcome,
+      toolCalls: result.toolCalls ?? [],
+    };
+    return this.#append(result, draft, output?.bodies ?? []);
+  }
+
+  /** A failed call that is tried again: charged and visible, never looked up. */
+  async repeat(result: CallResult, call: number): Promise<void> {
+    await this.#append(result, { type: "repeat", ...this.#record(result, undefined), call }, []);
+  }
+
+  /** A value made here: no outside call, so intent and step are one command (J3 holds: durable before use). */
+  async value(identity: CallIdentity, output: Json): Promise<void> {
+    const { session, clock } = this.#context;
+    const packed = packBody(output);
+    const request = packBody({ value: identity.name });
+    const now = clock.nowMs();
+    const result: CallResult = { identity, input: { body: request.digest }, outcome: "Ok", output, startedAtMs: now, free: zeroAmounts, settled: zeroAmounts, overshoot: zeroAmounts };
+    const hold: Hold = { settled: { ...zeroAmounts, Steps: 1 }, reserved: zeroAmounts };
+    const drafts: EntryDraft[] = [...this.#preface(), { type: "step", ...this.#record(result, packed.digest), outcome: "Ok", toolCalls: [] }];
+    for (;;) {
+      const reply = await session.begin(drafts, [...packed.bodies, ...request.bodies], hold);
+      if (reply.code === "OK") return;
+      if (reply.code !== "WAIT") throw new PolicyViolationError(this.#context.budgetMessage(reply.refusal));
+      await this.#context.settled();
+    }
+  }
+
+  #preface(): EntryDraft[] {
+    return [...this.#context.takeStart(), ...this.#context.pendingAudit.splice(0)];
+  }
+
+  #append(result: CallResult, draft: EntryDraft, outputBodies: readonly StoredBody[]): Promise<number> {
+    const { attempt, try: tryNumber, clock, session } = this.#context;
+    const violation: EntryDraft[] =
+      result.violation === undefined ? [] : [{ type: "violation", attempt, try: tryNumber, enforcement: "Enforce", message: result.violation, path: "", at: iso(clock.nowMs()) }];
+    return session.commit({
+      drafts: [...this.#preface(), ...violation, draft],
+      bodies: [...(result.bodies ?? []), ...outputBodies],
+      free: result.free,
+      settled: result.settled,
+      overshoot: result.overshoot,
+      violation: result.violation,
+    });
+  }
+
+  #record(result: CallResult, output: string | undefined) {
+    const { attempt, try: tryNumber, clock } = this.#context;
+    return {
+      attempt,
+      try: tryNumber,
+      ...result.identity,
+      input: result.input,
+      output: output === undefined ? null : { body: output },
+      error: result.error ?? null,
+      usage: result.usage ?? null,
+      startedAt: iso(result.startedAtMs),
+      completedAt: iso(clock.nowMs()),
+    };
+  }
+}
+
+export function keyOf(identity: CallIdentity): string {
+  return stepKey(identity.path, identity.kind, identity.requestDigest, identity.occurrence);
+}
+
+/** What a recorded outcome other than Ok throws, live and on every replay alike (J7). */
+export function recordedError(outcome: StepOutcome, error: { class: string; message: string }): Error {
+  if (outcome === "Refused" || outcome === "Cut") return new PolicyViolationError(error.message);
+  if (error.class === "InDoubt") return new OaoError("OAO_IN_DOUBT", error.message);
+  return new RecordedFailure(error.class, error.message);
+}
+
+export function iso(ms: number): string {
+  return new Date(ms).toISOString();
+}

@@ -1,0 +1,32 @@
+/** Step level retries (policy.retry), and what it means that a live call threw. */
+import { PolicyViolationError, StoppedError } from "../core/errors/errors.ts";
+import { retryDelayMs } from "../core/policy/retry.ts";
+import type { CallFailure } from "../ports/step.ts";
+import type { NodeContext } from "./node-context.ts";
+import { type CallIdentity, keyOf } from "./recorder.ts";
+
+/** Milliseconds until this call is made again, or undefined when its failure stands. `call` counts tries from 0. */
+export function retryAfter(context: NodeContext, identity: CallIdentity, call: number, failure: CallFailure): number | undefined {
+  const { retry } = context.policy;
+  if (call >= retry.maxRetries) return undefined;
+  if (!(retry.retryOn as readonly string[]).includes(failure.failureClass)) return undefined;
+  return retryDelayMs(retry, [context.uid, context.item, keyOf(identity)], call + 1, failure.retryAfterMs);
+}
+
+export interface CutReason {
+  readonly reason: Error;
+  /** A cut call becomes a step with outcome Cut, but for a suspension or an ending process: those make it again later. */
+  readonly record: boolean;
+  /** Set when this very call broke a budget. */
+  readonly violation: string | undefined;
+}
+
+/** Undefined = the call failed by itself. */
+export function cutReason(context: NodeContext, budget: AbortSignal | undefined, error: unknown): CutReason | undefined {
+  const violation = error instanceof PolicyViolationError ? error : budget?.aborted === true ? (budget.reason as Error) : undefined;
+  if (violation instanceof PolicyViolationError) return { reason: violation, record: true, violation: violation.message };
+  if (!context.stop.aborted) return undefined;
+  const reason = context.stop.reason instanceof Error ? context.stop.reason : new StoppedError("Stopped", String(context.stop.reason));
+  const final = reason instanceof StoppedError && (reason.state === "Cancelled" || reason.state === "Violated");
+  return { reason, record: final, violation: undefined };
+}

@@ -1,0 +1,107 @@
+/** One process, one node, one attempt: claim, run, finish. */
+import type { FinallySpec, NodeSpec } from "../api/execution.ts";
+import { canonicalJson, sha256Hex } from "../core/digest/digest.ts";
+import type { Json } from "../core/digest/json.ts";
+import { FencedError, OaoError, PolicyViolationError, StoppedError } from "../core/errors/errors.ts";
+import { ExpressionError } from "../core/expressions/errors.ts";
+import { packBody } from "../core/steps/bodies.ts";
+import type { Finished, FinishEntry, Snapshot } from "../core/steps/format.ts";
+import type { StepScope } from "../ports/step.ts";
+import { RecordedFailure } from "../ports/step.ts";
+import type { WorkerExit, WorkerOrder } from "../ports/cluster.ts";
+import { type AttemptIo, openAttempt } from "./attempt.ts";
+import type { NodeContext } from "./node-context.ts";
+import { iso } from "./recorder.ts";
+import { stepScope } from "./scope.ts";
+import { evaluateNode, type NodeWork } from "./work.ts";
+
+/**
+ * Runs the ordered node. Never throws for a failure of the node: that is recorded and the exit says so.
+ * `done`/`failed`: finish is durable. `stopped`: suspended, cancelled, or asked to end; another attempt resumes.
+ * `infrastructure`: nothing final is recorded; another attempt resumes. `lost`: acknowledged entries are gone.
+ */
+export async function runNode(order: WorkerOrder, io: AttemptIo): Promise<WorkerExit> {
+  try {
+    const attempt = await openAttempt(order, io);
+    if ("exit" in attempt) return attempt.exit;
+    try {
+      return await runAndFinish(attempt.context, attempt.snapshot, attempt.node, order, io);
+    } finally {
+      await attempt.close();
+    }
+  } catch (error) {
+    return exitOf(error, io);
+  }
+}
+
+async function runAndFinish(context: NodeContext, snapshot: Snapshot, node: NodeSpec & FinallySpec, order: WorkerOrder, io: AttemptIo): Promise<WorkerExit> {
+  let output: Json;
+  try {
+    const work = await evaluateNode(context, snapshot, node, order, io);
+    output = await perform(work, stepScope(context), context, io);
+  } catch (error) {
+    const failure = failureOf(error, context);
+    if (failure === undefined) throw error;
+    context.log("warn", "node failed", { class: failure.class, reason: failure.message });
+    await finish(context, { outcome: "Failed", output: null, error: failure }, null);
+    return "failed";
+  }
+  await finish(context, { outcome: "Succeeded", output: null, error: null }, output);
+  return "done";
+}
+
+async function perform(work: NodeWork, scope: StepScope, context: NodeContext, io: AttemptIo): Promise<Json> {
+  if (work.kind === "tool") return scope.tool(0, 0, { tool: work.tool, arguments: work.arguments });
+  const [{ runAgent }, { createModel }] = await Promise.all([import("../adapters/langchain/agent.ts"), import("../adapters/langchain/models.ts")]);
+  const model = await createModel(work.model, { apiKey: io.apiKey(work.model) });
+  return runAgent({ ...work, model, modelSpec: work.model, scope, signal: context.stop });
+}
+
+async function finish(context: NodeContext, result: Finished, output: Json): Promise<void> {
+  const packed = result.outcome === "Succeeded" ? packBody(output) : undefined;
+  const draft: Omit<FinishEntry, "v" | "index" | "prevHash"> = {
+    type: "finish",
+    attempt: context.attempt,
+    try: context.try,
+    outcome: result.outcome,
+    output: packed === undefined ? null : { body: packed.digest },
+    error: result.error,
+    at: iso(context.clock.nowMs()),
+  };
+  const finished: Finished = { ...result, output: packed?.digest ?? null, ...(context.madeNonIdempotentCall() && context.policy.onInDoubt === "Fail" ? { final: true } : {}) };
+  await context.session.finish([...context.takeStart(), ...context.pendingAudit.splice(0), draft], packed?.bodies ?? [], canonicalJson(finished));
+}
+
+/** What ends the node for good; undefined = not the node's own end (stopped, fenced, infrastructure). */
+function failureOf(error: unknown, context: NodeContext): { class: string; message: string } | undefined {
+  if (error instanceof RecordedFailure) return { class: error.failureClass, message: error.message };
+  if (error instanceof PolicyViolationError) return { class: "PolicyViolation", message: error.message };
+  if (error instanceof ExpressionError) return { class: error.code, message: context.maskText(error.message) };
+  if (error instanceof OaoError) {
+    const classes: Partial<Record<OaoError["code"], string>> = { OAO_IN_DOUBT: "InDoubt", OAO_INVALID_SPEC: "InvalidSpec", OAO_MISSING_SECRET: "MissingSecret", OAO_SNAPSHOT_MISMATCH: "SnapshotMismatch" };
+    const known = classes[error.code];
+    return known === undefined ? undefined : { class: known, message: context.maskText(error.message) };
+  }
+  if (context.stop.aborted) return undefined;
+  context.log("error", "unexpected error", { error: error instanceof Error ? context.maskText(error.stack ?? error.message) : String(error) });
+  return { class: "WorkerError", message: context.maskText(error instanceof Error ? error.message : String(error)) };
+}
+
+function exitOf(error: unknown, io: AttemptIo): WorkerExit {
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof FencedError) {
+    io.log("info", "fenced", { reason: message });
+    return "fenced";
+  }
+  if (error instanceof StoppedError) {
+    io.log("info", "stopped", { state: error.state, reason: message });
+    return "stopped";
+  }
+  io.log("error", "attempt ended", { code: error instanceof OaoError ? error.code : "OAO_PROTOCOL", reason: message });
+  return error instanceof OaoError && error.code === "OAO_DURABILITY_LOST" ? "lost" : "infrastructure";
+}
+
+/** Hex digest of a snapshot's bytes, as orders and records name it. */
+export function snapshotDigest(bytes: string): string {
+  return sha256Hex(bytes);
+}

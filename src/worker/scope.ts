@@ -1,0 +1,80 @@
+/** StepScope: the recorded calls of one scope. Paths and occurrences are fixed synchronously at call entry (J5). */
+import type { Json, JsonObject } from "../core/digest/json.ts";
+import { toolRequestDigest, valueDigest } from "../core/steps/identity.ts";
+import type { LiveCall, ModelAnswer, ModelRequest, StepPath, StepScope, ToolRequest } from "../ports/step.ts";
+import { digestOf, modelIdentity, modelStep, type PreviousRequest, toolCallsOf } from "./model-step.ts";
+import type { NodeContext } from "./node-context.ts";
+import { type CallIdentity, Recorder } from "./recorder.ts";
+import { toolStep } from "./tool-step.ts";
+
+/** The recorded calls below `path`; [] is a node's own scope. */
+export function stepScope(context: NodeContext, path: StepPath = []): StepScope {
+  return new Scope(context, path);
+}
+
+class Scope implements StepScope {
+  readonly path: StepPath;
+  readonly #context: NodeContext;
+  #previous: PreviousRequest | undefined;
+  #values = 0;
+  /** Content -> how often it was seen in this scope. */
+  readonly #seen = new Map<string, number>();
+  /** Content of a tool call -> the places, in message order, where the model asked for it. */
+  readonly #asked = new Map<string, string[]>();
+
+  constructor(context: NodeContext, path: StepPath) {
+    this.#context = context;
+    this.path = path;
+  }
+
+  async model(o: number, request: ModelRequest, live: (call: LiveCall) => Promise<ModelAnswer>): Promise<JsonObject> {
+    const digest = digestOf(request);
+    const identity = modelIdentity([...this.path, o, 0], request, digest, this.#occurrence(digest.digest));
+    this.#count(digest.digest);
+    const { message, index } = await modelStep(this.#context, identity, request, digest, this.#previous, live);
+    this.#previous = { index, messages: digest.messages };
+    for (const [i, call] of toolCallsOf(message).entries()) this.#ask(toolRequestDigest(call.name, call.arguments), `${o}.${i}`);
+    return message;
+  }
+
+  async tool(o: number, i: number, request: ToolRequest): Promise<Json> {
+    const digest = toolRequestDigest(request.tool, request.arguments);
+    const path = [...this.path, o, 1 + i];
+    const identity: CallIdentity = { path, kind: "tool", name: request.tool, requestDigest: digest, occurrence: this.#toolOccurrence(digest, `${o}.${i}`) };
+    this.#count(digest);
+    return toolStep(this.#context, identity, request, stepScope(this.#context, path));
+  }
+
+  async value(name: string, make: () => Json): Promise<Json> {
+    const digest = valueDigest(name);
+    const identity: CallIdentity = { path: [...this.path, this.#values, 0], kind: "value", name, requestDigest: digest, occurrence: this.#occurrence(digest) };
+    this.#values += 1;
+    const recorder = new Recorder(this.#context);
+    const found = await recorder.lookup(identity);
+    if (found !== undefined) return found.output;
+    const made = make();
+    await recorder.value(identity, made);
+    return made;
+  }
+
+  #occurrence(digest: string): number {
+    const seen = this.#seen.get(digest) ?? 0;
+    this.#seen.set(digest, seen + 1);
+    return seen;
+  }
+
+  #ask(digest: string, place: string): void {
+    this.#asked.set(digest, [...(this.#asked.get(digest) ?? []), place]);
+  }
+
+  /** Equal calls of one message start in any order, so their place in the message decides, not their arrival. */
+  #toolOccurrence(digest: string, place: string): number {
+    const asked = this.#asked.get(digest)?.indexOf(place) ?? -1;
+    return asked >= 0 ? asked : this.#occurrence(digest);
+  }
+
+  #count(digest: string): void {
+    const { callCounts } = this.#context;
+    callCounts.set(digest, (callCounts.get(digest) ?? 0) + 1);
+  }
+}

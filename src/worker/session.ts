@@ -1,0 +1,274 @@
+/**
+ * One claim on one node's journal: the only place in a worker that appends or charges.
+ *
+ * Commands go out one at a time (J1, J6). A lost reply is answered by sending the very same command again. When the store
+ * turns out to know less than it once acknowledged, the kept tail is appended again; if that cannot be, the run ends in
+ * DurabilityLost, never in silence.
+ */
+import { canonicalJson, sha256Hex } from "../core/digest/digest.ts";
+import { FencedError, OaoError, StoppedError } from "../core/errors/errors.ts";
+import { add, emptyLedger, subtract, zeroAmounts } from "../core/protocol/amounts.ts";
+import { genesis, itemName } from "../core/protocol/names.ts";
+import type { Amounts, Control, Ledger, Limits, NodeKey, Refusal, Reply, SequencedWorkerCommand, StoredBody, StoredEntry } from "../core/protocol/types.ts";
+import { chain, type EntryDraft } from "../core/steps/chain.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { JournalStore } from "../ports/store.ts";
+import { StoreFull, StoreUnavailable } from "../ports/store-errors.ts";
+
+export interface SessionOptions {
+  readonly store: JournalStore;
+  readonly clock: Clock;
+  readonly uid: string;
+  readonly key: NodeKey;
+  readonly attempt: number;
+  readonly try: number;
+  readonly phase: "Main" | "Finally";
+  readonly limits: Limits;
+  readonly auditLimits: Limits;
+  readonly known: { readonly length: number; readonly head: string } | undefined;
+  readonly leaseTtlMs: number;
+  /** Ends waiting for a store that does not answer. */
+  readonly signal: AbortSignal;
+  /** Each OK reply's control and crossed audit limits. */
+  readonly onReply?: (control: Control, crossed: readonly string[]) => void;
+}
+
+/** What a call adds to the ledger when it begins; the session keeps the absolute figures (B2). */
+export interface Hold {
+  readonly settled: Amounts;
+  readonly reserved: Amounts;
+}
+
+/** `left` = output tokens that could still be bought, -1 without a token budget. */
+export type BeginReply = { readonly code: "OK"; readonly left: number } | { readonly code: "WAIT" | "BUDGET" | "LIMIT"; readonly refusal: Refusal };
+
+export interface CommitOrder {
+  readonly drafts: readonly EntryDraft[];
+  readonly bodies: readonly StoredBody[];
+  /** What the call held, and what of it is used: reserved goes back, settled and overshoot are added. */
+  readonly free: Amounts;
+  readonly settled: Amounts;
+  readonly overshoot: Amounts;
+  readonly violation?: string | undefined;
+}
+
+/** Kept for healing: what a store with a bounded loss window can have forgotten. */
+const tailEntriesMax = 512;
+const backoffMs = [20, 50, 100, 250, 500, 1_000];
+
+type Draft = SequencedWorkerCommand extends infer C ? (C extends SequencedWorkerCommand ? Omit<C, "seq" | "digest" | "leaseTtlMs" | "attempt" | "claimId" | "node" | "item"> : never) : never;
+
+export class Session {
+  readonly #options: SessionOptions;
+  readonly #claimId: string;
+  #seq = 0;
+  #length = 0;
+  #head: string;
+  #ledger: Ledger = emptyLedger;
+  #steps = 0;
+  #tail: { entry: StoredEntry; bodies: readonly StoredBody[] }[] = [];
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#claimId = options.clock.uuid();
+    this.#head = genesis(options.uid, options.key);
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  get identity(): NodeKey & { attempt: number; claimId: string } {
+    return { ...this.#node(), attempt: this.#options.attempt, claimId: this.#claimId };
+  }
+
+  /** J2. Takes the item for this attempt. Returns the control state, or the text of finish when there is nothing left to do. */
+  async claim(): Promise<{ control: Control } | { finished: string }> {
+    const reply = await this.#claimReply();
+    switch (reply.code) {
+      case "OK":
+        if (reply.length > 0) {
+          this.#length = reply.length;
+          this.#head = reply.head;
+        }
+        return { control: reply.control };
+      case "FINISHED":
+        return { finished: reply.finished };
+      default:
+        throw this.#refused(reply);
+    }
+  }
+
+  /** Steps of this try that the journal already holds, after reading it. */
+  resumeAt(steps: number): void {
+    this.#steps = steps;
+  }
+
+  /** J3. WAIT, BUDGET and LIMIT change nothing and are the caller's to act on. Throws StoppedError. */
+  begin(drafts: readonly EntryDraft[], bodies: readonly StoredBody[], hold: Hold): Promise<BeginReply> {
+    return this.#enqueue(async () => {
+      const ledger: Ledger = { ...this.#ledger, settled: add(this.#ledger.settled, hold.settled), reserved: add(this.#ledger.reserved, hold.reserved) };
+      const entries = chain(drafts, this.#length, this.#head);
+      const reply = await this.#send({ op: "begin", phase: this.#options.phase, entries, bodies, ledger, steps: this.#stepsWith(drafts) });
+      return admission(reply);
+    });
+  }
+
+  /** Reserve more for a running call. A refusal changes nothing. */
+  grow(more: Amounts): Promise<BeginReply> {
+    return this.#enqueue(async () => {
+      const reply = await this.#send({ op: "grow", ledger: { ...this.#ledger, reserved: add(this.#ledger.reserved, more) } });
+      return admission(reply);
+    });
+  }
+
+  /** Append results and settle. Returns the index of the last entry. */
+  commit(order: CommitOrder): Promise<number> {
+    return this.#enqueue(async () => {
+      const entries = chain(order.drafts, this.#length, this.#head);
+      await this.#send({ op: "commit", entries, bodies: order.bodies, ledger: this.#settled(order), steps: this.#stepsWith(order.drafts), violation: order.violation });
+      return this.#length - 1;
+    });
+  }
+
+  /** Last command of the attempt. */
+  finish(drafts: readonly EntryDraft[], bodies: readonly StoredBody[], finished: string, violation?: string): Promise<void> {
+    return this.#enqueue(async () => {
+      const entries = chain(drafts, this.#length, this.#head);
+      await this.#send({ op: "finish", entries, bodies, ledger: this.#ledger, steps: this.#steps, finished, violation });
+    });
+  }
+
+  #stepsWith(drafts: readonly EntryDraft[]): number {
+    return this.#steps + drafts.filter((draft) => draft.type === "step").length;
+  }
+
+  #settled(order: CommitOrder): Ledger {
+    return {
+      settled: add(this.#ledger.settled, order.settled),
+      overshoot: add(this.#ledger.overshoot, order.overshoot),
+      reserved: subtract(this.#ledger.reserved, order.free),
+    };
+  }
+
+  /** Runs jobs one after another; a failed job does not stop the next. */
+  #enqueue<T>(job: () => Promise<T>): Promise<T> {
+    const run = this.#queue.then(job);
+    this.#queue = run.catch(() => undefined);
+    return run;
+  }
+
+  async #send(draft: Draft): Promise<Reply> {
+    for (;;) {
+      const command = this.#sequence(draft);
+      const reply = await this.#deliver(command);
+      if (reply.code === "GAP" || reply.code === "RECLAIM") {
+        await this.#heal(reply);
+        continue; // same content, next sequence
+      }
+      if (reply.code === "OK") this.#accepted(command, reply);
+      else if (reply.code !== "WAIT" && reply.code !== "BUDGET" && reply.code !== "LIMIT") throw this.#refused(reply);
+      return reply;
+    }
+  }
+
+  #sequence(draft: Draft, seq = this.#seq + 1): SequencedWorkerCommand {
+    const content = { ...draft, ...this.identity, seq, leaseTtlMs: this.#options.leaseTtlMs };
+    return { ...content, digest: commandDigest(content) } as SequencedWorkerCommand;
+  }
+
+  #accepted(command: SequencedWorkerCommand, reply: Extract<Reply, { code: "OK" }>): void {
+    this.#seq = command.seq;
+    this.#length = reply.length;
+    if (reply.head !== "") this.#head = reply.head;
+    this.#ledger = command.ledger;
+    if (command.op !== "grow") this.#steps = command.steps;
+    if (command.op !== "grow" && command.op !== "heal") this.#keep(command.entries, command.bodies);
+    this.#options.onReply?.(reply.control, reply.crossed);
+  }
+
+  #keep(entries: readonly StoredEntry[], bodies: readonly StoredBody[]): void {
+    for (const [offset, entry] of entries.entries()) this.#tail.push({ entry, bodies: offset === 0 ? bodies : [] });
+    if (this.#tail.length > tailEntriesMax) this.#tail.splice(0, this.#tail.length - tailEntriesMax);
+  }
+
+  /** The store was rolled back to an earlier, consistent state: claim again if even that is gone, then append the tail it lost. */
+  async #heal(reply: Extract<Reply, { code: "GAP" | "RECLAIM" }>): Promise<void> {
+    let position = reply.code === "GAP" ? { length: reply.length, head: reply.head } : undefined;
+    if (position === undefined) {
+      const claimed = await this.#claimReply();
+      if (claimed.code !== "OK") throw this.#refused(claimed);
+      position = { length: claimed.length, head: claimed.head };
+    }
+    const lost = this.#tail.filter(({ entry }) => entry.index >= position.length);
+    const firstLost = lost[0]?.entry;
+    const complete = position.length + lost.length === this.#length && (firstLost === undefined ? position.head === this.#head || this.#length === 0 : firstLost.index === 0 || firstLost.prevHash === position.head);
+    if (!complete) {
+      throw new OaoError(
+        "OAO_DURABILITY_LOST",
+        `the journal store holds ${position.length} entries of ${itemName(this.#options.key)}, ${this.#length} were acknowledged, and the worker cannot restore the difference; see CheckpointsDurable (appendfsync always)`,
+      );
+    }
+    const healed = this.#sequence(
+      { op: "heal", entries: lost.map(({ entry }) => entry), bodies: lost.flatMap(({ bodies }) => bodies), ledger: this.#ledger, steps: this.#steps },
+      this.#seq + 1,
+    );
+    const answer = await this.#deliver(healed);
+    if (answer.code !== "OK") throw this.#refused(answer);
+    this.#accepted(healed, answer);
+  }
+
+  async #claimReply(): Promise<Reply> {
+    const { limits, auditLimits, known, leaseTtlMs } = this.#options;
+    return this.#deliver({ op: "claim", ...this.identity, try: this.#options.try, limits, auditLimits, known, leaseTtlMs });
+  }
+
+  /** Sends until the store answers; the same command each time (J6). */
+  async #deliver(command: Parameters<JournalStore["execute"]>[1]): Promise<Reply> {
+    for (let failures = 0; ; failures += 1) {
+      try {
+        return await this.#options.store.execute(this.#options.uid, command);
+      } catch (error) {
+        if (!(error instanceof StoreUnavailable || error instanceof StoreFull)) throw error;
+        await this.#options.clock.sleep(backoffMs[Math.min(failures, backoffMs.length - 1)] ?? 1_000, this.#options.signal);
+      }
+    }
+  }
+
+  #node(): NodeKey {
+    return this.#options.key.item === undefined ? { node: this.#options.key.node } : { node: this.#options.key.node, item: this.#options.key.item };
+  }
+
+  #refused(reply: Reply): Error {
+    switch (reply.code) {
+      case "FENCED":
+      case "CLAIMED":
+        return new FencedError(reply.attempt);
+      case "STOPPED":
+        return new StoppedError(reply.control.state, reply.control.message);
+      case "FINISHED":
+        return new FencedError(this.#options.attempt);
+      case "ROLLED_BACK":
+        return new OaoError("OAO_DURABILITY_LOST", `the journal store holds ${reply.length} entries of ${itemName(this.#options.key)}, the status has seen ${this.#options.known?.length ?? 0}`);
+      case "NOT_OPEN":
+        return new OaoError("OAO_DURABILITY_LOST", "the journal store does not know this run");
+      default:
+        return new OaoError("OAO_PROTOCOL", `${itemName(this.#options.key)}: the journal store refused a command: ${JSON.stringify(reply)}`);
+    }
+  }
+}
+
+/** Entries are named by hash, which covers their bytes; so is every body. */
+function commandDigest(content: Record<string, unknown>): string {
+  const entries = (content["entries"] as readonly StoredEntry[] | undefined)?.map((entry) => entry.hash) ?? [];
+  const bodies = (content["bodies"] as readonly StoredBody[] | undefined)?.map((body) => body.digest) ?? [];
+  return sha256Hex(canonicalJson({ ...content, entries, bodies }));
+}
+
+function admission(reply: Reply): BeginReply {
+  if (reply.code === "WAIT" || reply.code === "BUDGET" || reply.code === "LIMIT") return { code: reply.code, refusal: reply.refusal };
+  return { code: "OK", left: reply.code === "OK" ? reply.left : -1 };
+}
+
+export const nothingHeld: Hold = { settled: zeroAmounts, reserved: zeroAmounts };

@@ -1,0 +1,139 @@
+/** One tool call as a recorded step: lookup, in-doubt rule, begin, call, commit; with OAO's own retries around it. */
+import type { Json } from "../core/digest/json.ts";
+import { OaoError, PolicyViolationError } from "../core/errors/errors.ts";
+import { effectOf } from "../core/policy/checks.ts";
+import type { ToolCheck } from "../core/policy/types.ts";
+import { zeroAmounts } from "../core/protocol/amounts.ts";
+import type { Amounts, StoredBody } from "../core/protocol/types.ts";
+import { packBody } from "../core/steps/bodies.ts";
+import { idempotencyKey } from "../core/steps/identity.ts";
+import { executionDefaults, type ToolEffect, type ToolSpec } from "../api/execution.ts";
+import { CallFailure, RecordedFailure, type StepScope, type ToolRequest } from "../ports/step.ts";
+import type { Tool } from "../ports/tool.ts";
+import { checkRepeatedCall, checkToolCall } from "./gate.ts";
+import type { NodeContext } from "./node-context.ts";
+import { type CallIdentity, type CallResult, keyOf, Recorder } from "./recorder.ts";
+import { cutReason, retryAfter } from "./retry.ts";
+
+/** A tool call holds one step and spends one ToolCalls at begin: an enclosing tool can never wait for its own inner call. */
+const held: Amounts = { ...zeroAmounts, Steps: 1 };
+const spentAtBegin: Amounts = { ...zeroAmounts, ToolCalls: 1 };
+
+/** J3–J5, J7. `inside` is the scope of the tool's own recorded calls. Throws RecordedFailure, PolicyViolationError, StoppedError, OAO_IN_DOUBT. */
+export async function toolStep(context: NodeContext, identity: CallIdentity, request: ToolRequest, inside: StepScope): Promise<Json> {
+  const recorder = new Recorder(context);
+  const found = await recorder.lookup(identity);
+  if (found !== undefined) return found.output;
+  const tool = context.tool(request.tool);
+  const effect = effectOf(context.policy, tool.spec);
+  const body = packBody(context.redact(request.arguments));
+  const input = { body: body.digest };
+  await checkRepeatedCall(context, recorder, identity, input, body.bodies);
+  await checkToolCall(context, recorder, identity, toolCheck(tool.spec), input, body.bodies);
+  await refuseInDoubt(context, recorder, identity, effect, input);
+  for (let call = context.history.repeats.get(keyOf(identity)) ?? 0; ; call += 1) {
+    const outcome = await oneCall(context, recorder, identity, { tool, effect, request, input, bodies: body.bodies, call, inside });
+    if ("output" in outcome) return outcome.output;
+    await context.clock.sleep(outcome.retryInMs, context.stop);
+  }
+}
+
+/** A NonIdempotent call whose result a crash lost: the policy says whether it may be made again. */
+async function refuseInDoubt(context: NodeContext, recorder: Recorder, identity: CallIdentity, effect: ToolEffect, input: CallResult["input"]): Promise<void> {
+  if (effect !== "NonIdempotent" || !context.history.inDoubt.has(keyOf(identity)) || context.policy.onInDoubt === "Retry") return;
+  const message = `tool ${identity.name} is NonIdempotent and was called before a crash; whether it took effect is unknown, and the policy's onInDoubt is Fail. Check the outside, then run again; declare the tool Idempotent if its server honours Idempotency-Key, or set onInDoubt: Retry`;
+  const nothing = { free: zeroAmounts, settled: zeroAmounts, overshoot: zeroAmounts };
+  await recorder.step({ identity, input, outcome: "Error", error: { class: "InDoubt", message }, startedAtMs: context.clock.nowMs(), ...nothing });
+  throw new OaoError("OAO_IN_DOUBT", message);
+}
+
+interface CallPlan {
+  readonly tool: Tool;
+  readonly effect: ToolEffect;
+  readonly request: ToolRequest;
+  readonly input: { readonly body: string };
+  readonly bodies: readonly StoredBody[];
+  readonly call: number;
+  readonly inside: StepScope;
+}
+
+async function oneCall(context: NodeContext, recorder: Recorder, identity: CallIdentity, plan: CallPlan): Promise<{ output: Json } | { retryInMs: number }> {
+  const startedAtMs = context.clock.nowMs();
+  const common = { identity, input: plan.input, startedAtMs, free: held, settled: held, overshoot: zeroAmounts };
+  await begin(context, recorder, identity, plan, startedAtMs);
+  context.showLive({ tool: identity.name });
+  try {
+    const output = context.redact(
+      await plan.tool.invoke(plan.request.arguments, {
+        signal: context.stop,
+        timeoutMs: (plan.tool.spec.timeoutSeconds ?? executionDefaults.toolTimeoutSeconds) * 1_000,
+        idempotencyKey: idempotencyKey(context.uid, context.item, keyOf(identity)),
+        bodyBytesMax: context.policy.recording.maxBodyBytes,
+        values: recordedValues(context, plan.inside),
+      }),
+    );
+    await recorder.step({ ...common, outcome: "Ok", output });
+    return { output };
+  } catch (error) {
+    const cut = cutReason(context, undefined, error);
+    if (cut !== undefined) {
+      if (cut.record && plan.effect !== "NonIdempotent") await recorder.step({ ...common, outcome: "Cut", error: { class: "Stopped", message: cut.reason.message } });
+      throw cut.reason;
+    }
+    if (!(error instanceof CallFailure)) throw error;
+    return { retryInMs: await failed(context, recorder, common, plan, error) };
+  } finally {
+    context.showLive({});
+  }
+}
+
+async function begin(context: NodeContext, recorder: Recorder, identity: CallIdentity, plan: CallPlan, startedAtMs: number): Promise<void> {
+  if (plan.effect === "NonIdempotent") context.noteNonIdempotentCall();
+  const drafts = recorder.intent(identity, plan.call, plan.effect);
+  for (;;) {
+    const reply = await context.session.begin(drafts, plan.bodies, { settled: spentAtBegin, reserved: held });
+    if (reply.code === "OK") return;
+    if (reply.code === "WAIT") {
+      await context.settled();
+      continue;
+    }
+    const message = context.budgetMessage(reply.refusal);
+    const nothing = { free: zeroAmounts, settled: zeroAmounts, overshoot: zeroAmounts };
+    await recorder.step({ identity, input: plan.input, bodies: plan.bodies, startedAtMs, ...nothing, outcome: "Refused", error: { class: "PolicyViolation", message }, violation: message });
+    throw new PolicyViolationError(message);
+  }
+}
+
+/** Records the failure; returns the delay before the next try, or throws what the caller gets. */
+async function failed(context: NodeContext, recorder: Recorder, common: Omit<CallResult, "outcome">, plan: CallPlan, failure: CallFailure): Promise<number> {
+  const message = context.maskText(failure.message);
+  // It may have taken effect: making it again would be a guess, so it is in doubt like a call that a crash lost.
+  const doubtful = plan.effect === "NonIdempotent" && failure.sent && context.policy.onInDoubt === "Fail";
+  const delay = doubtful ? undefined : retryAfter(context, common.identity, plan.call, failure);
+  if (delay === undefined) {
+    await recorder.step({ ...common, outcome: "Error", error: { class: failure.failureClass, message } });
+    throw new RecordedFailure(failure.failureClass, message);
+  }
+  await recorder.repeat({ ...common, settled: zeroAmounts, outcome: "Error", error: { class: failure.failureClass, message } }, plan.call);
+  context.log("warn", "tool call failed, trying again", { tool: common.identity.name, call: plan.call + 1, class: failure.failureClass, delayMs: delay });
+  return delay;
+}
+
+/** ctx.now, random and uuid of module tools: made once, recorded, the same on every resume and replay. */
+function recordedValues(context: NodeContext, inside: StepScope) {
+  return {
+    now: async () => (await inside.value("now", () => context.clock.nowMs())) as number,
+    random: async () => (await inside.value("random", () => context.clock.random())) as number,
+    uuid: async () => (await inside.value("uuid", () => context.clock.uuid())) as string,
+  };
+}
+
+function toolCheck(spec: ToolSpec): ToolCheck {
+  if (spec.http !== undefined) {
+    const url = new URL(spec.http.url.replace(/\{[^}]*\}/g, "x"));
+    const port = url.port === "" ? (url.protocol === "https:" ? 443 : 80) : Number(url.port);
+    const secrets = (spec.http.headers ?? []).flatMap((header) => (header.secretKeyRef === undefined ? [] : [header.secretKeyRef.name]));
+    return { tool: spec.name, host: { host: url.hostname, port, secrets } };
+  }
+  return { tool: spec.name, modulePath: spec.module?.path };
+}

@@ -1,0 +1,46 @@
+/** The tools one node may call, built from the snapshot with the secrets and addresses that its policies allow. */
+import type { ModelSpec, ToolSpec } from "../api/execution.ts";
+import { OaoError } from "../core/errors/errors.ts";
+import { addressRules } from "../core/policy/addresses.ts";
+import type { Snapshot } from "../core/steps/format.ts";
+import type { Tool } from "../ports/tool.ts";
+import { environmentSecrets, maskSecrets, providerKeyVariable } from "../adapters/tool/secrets.ts";
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Loads only the adapters that `specs` need. Throws OAO_INVALID_SPEC, OAO_MISSING_SECRET. */
+export async function createTools(specs: readonly ToolSpec[], snapshot: Snapshot, baseDir: string, env: Environment): Promise<ReadonlyMap<string, Tool>> {
+  const tools = new Map<string, Tool>();
+  const rules = addressRules(snapshot.policy, { allowLoopback: true, denyCidrs: [] });
+  for (const spec of specs) tools.set(spec.name, await createTool(spec, rules, baseDir, env));
+  return tools;
+}
+
+async function createTool(spec: ToolSpec, rules: ReturnType<typeof addressRules>, baseDir: string, env: Environment): Promise<Tool> {
+  if (spec.http !== undefined) {
+    const { createHttpTool } = await import("../adapters/tool/http-tool.ts");
+    return createHttpTool(spec, { rules, readSecret: environmentSecrets(env) });
+  }
+  if (spec.module !== undefined) {
+    const { createModuleTool } = await import("../adapters/tool/module-tool.ts");
+    return createModuleTool(spec, { baseDir });
+  }
+  throw new OaoError("OAO_INVALID_SPEC", `tool ${spec.name} has neither http nor module`);
+}
+
+/** The key for a model's endpoint: the named secret, else the provider's own variable. Undefined = the endpoint needs none. */
+export function apiKey(model: ModelSpec, env: Environment): string | undefined {
+  const fallback = providerKeyVariable(model.provider);
+  if (model.apiKeySecretRef === undefined) return fallback === undefined ? undefined : env[fallback];
+  return environmentSecrets(env)(model.apiKeySecretRef, fallback);
+}
+
+/** Every secret value this process was given, out of every text it writes. */
+export function secretMask(env: Environment): (text: string) => string {
+  const values = Object.entries(env).flatMap(([name, value]) => (value !== undefined && isSecretVariable(name) ? [value] : []));
+  return maskSecrets(values);
+}
+
+function isSecretVariable(name: string): boolean {
+  return name.startsWith("OAO_SECRET_") || /_(API_KEY|TOKEN|SECRET)$/.test(name);
+}
