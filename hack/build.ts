@@ -26,7 +26,7 @@ const WARM_UP_MAX_MS = 20_000;
 const EXTERNAL: string[] = [];
 
 const STUB = (name: string) => `import module from "node:module";
-module.enableCompileCache({ directory: new URL("./cache", import.meta.url).pathname, portable: true });
+module.enableCompileCache({ directory: import.meta.dirname + "/cache", portable: true });
 await import("./${name}-main.js");
 `;
 

@@ -64,6 +64,7 @@ function impurity(node: Node, parent: Node | undefined, key: string): string | u
   if (node.type === "ForOfStatement" && node.await) return "for await";
   if ("async" in node && node.async === true) return "async";
   if (node.type !== "Identifier" || isOnlyAName(parent, key)) return undefined;
+  if (node.name === "Date" && isCalendar(parent, key)) return undefined;
   if (IMPURE_GLOBALS.has(node.name)) return node.name;
   if (node.name === "Math" && !isPlainMember(parent)) return "Math but for its named functions";
   if (node.name === "Math" && isRandom(parent)) return "Math.random";
@@ -78,12 +79,23 @@ function isOnlyAName(parent: Node | undefined, key: string): boolean {
   return (key === "property" || key === "key") && !("computed" in parent && parent.computed === true);
 }
 
+/** Whether `Date` reads no clock here: as a type, right of `instanceof`, or in `Date.UTC`. */
+function isCalendar(parent: Node | undefined, key: string): boolean {
+  if (parent?.type === "TSTypeReference") return true;
+  if (parent?.type === "BinaryExpression") return parent.operator === "instanceof" && key === "right";
+  return parent?.type === "MemberExpression" && isPlainMember(parent) && nameOf(parent.property) === "UTC";
+}
+
 function isPlainMember(parent: Node | undefined): boolean {
   return parent?.type === "MemberExpression" && !parent.computed;
 }
 
 function isRandom(parent: Node | undefined): boolean {
-  return parent?.type === "MemberExpression" && "name" in parent.property && parent.property.name === "random";
+  return parent?.type === "MemberExpression" && nameOf(parent.property) === "random";
+}
+
+function nameOf(node: Node): unknown {
+  return "name" in node ? node.name : undefined;
 }
 
 function parse(file: string, text: string): ReturnType<typeof parseSync> {
