@@ -1,0 +1,34 @@
+/** Structured output: the schema as the one tool through which the model gives its answer. */
+import { type ToolStrategy, toolStrategy } from "langchain";
+import type { JsonObject } from "../../core/digest/json.ts";
+import { AgentFailure } from "./failures.ts";
+import { type SchemaCheck, schemaCheck } from "./schema.ts";
+
+/** LangChain takes calls of such names for structured answers and never makes them. */
+export const answerPrefix = "extract-";
+
+export interface Answer {
+  readonly toolName: string;
+  readonly format: ToolStrategy[];
+  readonly check: SchemaCheck;
+}
+
+/**
+ * Converted once per run and always named `extract-1`: LangChain names untitled schemas from a counter of the process,
+ * and a title need not be a name that providers accept. Throws AgentFailure InvalidSpec.
+ */
+export function answerFormat(agent: string, outputSchema: JsonObject): Answer {
+  const schema: JsonObject = { type: "object", properties: {}, ...outputSchema };
+  const check = schema["type"] === "object" ? schemaCheck(schema) : undefined;
+  if (check === undefined) {
+    throw new AgentFailure("InvalidSpec", `agent ${agent}: outputSchema must be a valid JSON Schema of an object`);
+  }
+  // A title keeps LangChain from drawing a number; the name is set below, the title stays the user's.
+  const titled = { ...structuredClone(schema), type: "object" as const, title: `${answerPrefix}1` };
+  const format: ToolStrategy[] = [...toolStrategy([titled])];
+  for (const { tool } of format) {
+    tool.function.name = `${answerPrefix}1`;
+    tool.function.parameters = structuredClone(schema) as Record<string, unknown>;
+  }
+  return { toolName: `${answerPrefix}1`, format, check };
+}
