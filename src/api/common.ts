@@ -23,7 +23,10 @@ export const dnsLabel = z
   .string()
   .min(1)
   .max(sizes.name)
-  .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, "must be a DNS label: lower case letters, digits and '-', as in 'rank-facts'");
+  .regex(
+    /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/,
+    "must be a DNS label: lower case letters, digits and '-', as in 'rank-facts'",
+  );
 
 /** Tool names are sent to models, whose providers accept letters, digits, '_' and '-' only. */
 export const toolName = z
@@ -58,15 +61,14 @@ export type BudgetUnit = z.infer<typeof budgetUnit>;
 
 export const metadata = z
   .looseObject({
-    name: z
+    name: dnsLabel.optional().describe("Name of the object, unique in its namespace."),
+    generateName: z
       .string()
-      .min(1)
-      .max(sizes.name)
-      .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/, "must be a DNS label")
-      .optional(),
-    generateName: z.string().max(50).optional(),
-    namespace: dnsLabel.optional(),
-    labels: z.record(z.string(), z.string()).optional(),
-    annotations: z.record(z.string(), z.string()).optional(),
+      .max(50)
+      .optional()
+      .describe("Prefix of a name that is completed when the object is created."),
+    namespace: dnsLabel.optional().describe("Namespace of the object; default when absent."),
+    labels: z.record(z.string(), z.string()).optional().describe("Labels, as on any Kubernetes object."),
+    annotations: z.record(z.string(), z.string()).optional().describe("Annotations, as on any Kubernetes object."),
   })
   .describe("Standard object metadata.");

@@ -21,92 +21,153 @@ export const modelSpec = z.strictObject({
     .string()
     .min(1)
     .max(63)
-    .describe("openai (and every compatible server through baseURL), anthropic, or a provider of LangChain's initChatModel whose package is installed."),
+    .describe(
+      "openai (and every compatible server through baseURL), anthropic, or a provider of LangChain's initChatModel whose package is installed.",
+    ),
   model: z.string().min(1).max(256).describe("The provider's model name."),
   baseURL: z.string().min(1).max(sizes.url).optional().describe("Endpoint of a compatible server. Never interpolated."),
-  apiKeySecretRef: secretKeyRef.optional(),
+  apiKeySecretRef: secretKeyRef
+    .optional()
+    .describe(
+      "Key of a Secret with the API key. On a laptop it is read from OAO_SECRET_<NAME>_<KEY>, then from the provider's own variable.",
+    ),
   parameters: freeObject.optional().describe("Passed through to the provider: temperature, seed, maxTokens, …"),
 });
 
 const httpHeader = z.strictObject({
-  name: z.string().min(1).max(256).regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, "must be an HTTP header name"),
+  name: z
+    .string()
+    .min(1)
+    .max(256)
+    .regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, "must be an HTTP header name")
+    .describe("Name of the header."),
   value: z.string().max(8_192).optional().describe("Literal value; exactly one of value and secretKeyRef."),
-  secretKeyRef: secretKeyRef.optional(),
+  secretKeyRef: secretKeyRef.optional().describe("Value from a Secret; a policy must pair the Secret with the host."),
 });
 
 export const httpTool = z.strictObject({
   method: z.enum(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]).describe("HTTP method."),
-  url: z.string().min(1).max(sizes.url).describe("Absolute URL. {name} takes a path-escaped argument. Never interpolated with $( … )."),
-  query: z.array(z.string().min(1).max(256)).max(sizes.listItems).optional().describe("Arguments sent in the query string; the others go in the JSON body."),
+  url: z
+    .string()
+    .min(1)
+    .max(sizes.url)
+    .describe("Absolute URL. {name} takes a path-escaped argument. Never interpolated with $( … )."),
+  query: z
+    .array(z.string().min(1).max(256))
+    .max(sizes.listItems)
+    .optional()
+    .describe("Arguments sent in the query string; the others go in the JSON body."),
   headers: z.array(httpHeader).max(sizes.listItems).optional().describe("Request headers."),
   inputSchema: freeObject.optional().describe("JSON Schema of the arguments; absent = any object."),
 });
 
 export const moduleTool = z.strictObject({
-  path: z.string().min(1).max(1_024).describe("ESM file, relative to the manifest's folder on a laptop and to /app in the image."),
-  export: z.string().min(1).max(256).optional().describe("Named export; absent = the file's only function export named like the tool."),
+  path: z
+    .string()
+    .min(1)
+    .max(1_024)
+    .describe("ESM file, relative to the manifest's folder on a laptop and to /app in the image."),
+  export: z
+    .string()
+    .min(1)
+    .max(256)
+    .optional()
+    .describe("Named export; absent = the file's only function export named like the tool."),
   inputSchema: freeObject.optional().describe("JSON Schema of the arguments; absent = any object."),
 });
 
-export const effect = z.enum(["ReadOnly", "Idempotent", "NonIdempotent"]);
+/** From the most to the least repeatable. */
+export const effects = ["ReadOnly", "Idempotent", "NonIdempotent"] as const;
+export const effect = z.enum(effects);
 
 export const toolSpec = z.strictObject({
   name: toolName.describe("Name that agents and nodes refer to and that models see."),
   description: z.string().max(4_096).optional().describe("What models are told about the tool."),
   effect: effect
     .optional()
-    .describe("What a repeated call does to the outside: ReadOnly, Idempotent or NonIdempotent (when absent). A policy may raise it, never trust it down."),
+    .describe(
+      "What a repeated call does to the outside: ReadOnly, Idempotent or NonIdempotent (when absent). A policy may raise it, never trust it down.",
+    ),
   timeoutSeconds: positiveSeconds.optional().describe("Limit of one call; 30 when absent."),
-  http: httpTool.optional(),
-  module: moduleTool.optional(),
+  http: httpTool.optional().describe("A request to an HTTP server; exactly one of http and module."),
+  module: moduleTool.optional().describe("A function of a JavaScript module; exactly one of http and module."),
 });
 
 export const agentSpec = z.strictObject({
-  name: dnsLabel,
+  name: dnsLabel.describe("Name that nodes refer to."),
   model: dnsLabel.describe("Name of an entry in spec.models."),
   systemPrompt: z.string().max(sizes.prompt).optional().describe("System message. $( … ) is evaluated."),
   tools: z.array(toolName).max(sizes.listItems).optional().describe("Names of entries in spec.tools."),
   outputSchema: freeObject.optional().describe("JSON Schema of the answer; the node's output is then that object."),
-  maxIterations: z.int().min(1).max(1_000).optional().describe("Model calls of one run of the agent at most; 25 when absent."),
+  maxIterations: z
+    .int()
+    .min(1)
+    .max(1_000)
+    .optional()
+    .describe("Model calls of one run of the agent at most; 25 when absent."),
 });
 
 export const nodeRetry = z.strictObject({
   maxRetries: z.int().min(0).max(100).describe("Further tries of the whole node after its own failure."),
   retryDelaySeconds: wholeSeconds.optional().describe("Delay before the first retry; the policy's when absent."),
-  retryOn: z.array(failureClass).max(10).optional().describe("Failure classes that are retried; the policy's when absent."),
+  retryOn: z
+    .array(failureClass)
+    .max(10)
+    .optional()
+    .describe("Failure classes that are retried; the policy's when absent."),
 });
 
 export const nodeBudget = z.strictObject({
-  unit: budgetUnit,
-  limit: count,
+  unit: budgetUnit.describe("What is counted."),
+  limit: count.describe("Most that the node may use."),
 });
 
 const nodeCommon = {
   name: dnsLabel.describe("Unique among nodes and finally."),
   dependsOn: z.array(dnsLabel).max(sizes.dependencies).optional().describe("Nodes that must have ended before."),
-  when: z.string().min(1).max(sizes.expression).optional().describe("CEL condition; the node is Skipped when it is false."),
+  when: z
+    .string()
+    .min(1)
+    .max(sizes.expression)
+    .optional()
+    .describe("CEL condition; the node is Skipped when it is false."),
   forEach: z
     .strictObject({
       items: z.string().min(1).max(sizes.expression).describe("CEL expression that gives a list."),
-      maxParallel: z.int().min(1).max(sizes.nodes).optional().describe("Items at work at once; the execution's parallelism when absent."),
+      maxParallel: z
+        .int()
+        .min(1)
+        .max(sizes.nodes)
+        .optional()
+        .describe("Items at work at once; the execution's parallelism when absent."),
     })
     .optional()
     .describe("Runs the node once per item; its output is the ordered list of outputs."),
-  retry: nodeRetry.optional(),
+  retry: nodeRetry.optional().describe("Further tries of the node after its own failure; absent = none."),
   timeoutSeconds: positiveSeconds.optional().describe("Limit of one attempt of the node."),
-  budget: z.array(nodeBudget).max(10).optional().describe("Budgets of this node over all items, tries and attempts. May only tighten the policy's."),
+  budget: z
+    .array(nodeBudget)
+    .max(10)
+    .optional()
+    .describe("Budgets of this node over all items, tries and attempts. May only tighten the policy's."),
   agent: z
     .strictObject({
       ref: dnsLabel.describe("Name of an entry in spec.agents."),
       prompt: z.string().min(1).max(sizes.prompt).describe("User message. $( … ) is evaluated."),
     })
-    .optional(),
+    .optional()
+    .describe("Runs an agent; exactly one of agent and tool."),
   tool: z
     .strictObject({
       ref: toolName.describe("Name of an entry in spec.tools."),
-      arguments: freeObject.optional().describe("Arguments. $( … ) in strings is evaluated; a string that is one whole expression keeps its JSON type."),
+      arguments: freeObject
+        .optional()
+        .describe(
+          "Arguments. $( … ) in strings is evaluated; a string that is one whole expression keeps its JSON type.",
+        ),
     })
-    .optional(),
+    .optional()
+    .describe("Calls a tool once; exactly one of agent and tool."),
 };
 
 export const nodeSpec = z.strictObject(nodeCommon);
@@ -120,23 +181,39 @@ export const desiredState = z.enum(["Running", "Suspended", "Cancelled"]);
 export const executionSpec = z.strictObject({
   task: z.string().min(1).max(sizes.prompt).describe("What the run is for. $( … ) is evaluated; part of the hash."),
   input: freeObject.optional().describe("Values that expressions read as input."),
-  policyRef: z.strictObject({ name: dnsLabel }).optional().describe("A GovernancePolicy that narrows further."),
-  models: z.array(modelSpec).max(sizes.listItems).optional(),
-  tools: z.array(toolSpec).max(sizes.listItems).optional(),
-  agents: z.array(agentSpec).max(sizes.listItems).optional(),
-  nodes: z.array(nodeSpec).min(1).max(sizes.nodes),
-  finally: z.array(finallySpec).max(50).optional().describe("Nodes that run after all others ended, whatever the result."),
+  policyRef: z
+    .strictObject({ name: dnsLabel.describe("Name of a GovernancePolicy in the same namespace.") })
+    .optional()
+    .describe("A GovernancePolicy that narrows further."),
+  models: z.array(modelSpec).max(sizes.listItems).optional().describe("Models that agents may use."),
+  tools: z.array(toolSpec).max(sizes.listItems).optional().describe("Tools that agents and nodes may use."),
+  agents: z
+    .array(agentSpec)
+    .max(sizes.listItems)
+    .optional()
+    .describe("Agents that nodes may run: a model, a system prompt and tools."),
+  nodes: z.array(nodeSpec).min(1).max(sizes.nodes).describe("The vertices of the graph; dependsOn draws its edges."),
+  finally: z
+    .array(finallySpec)
+    .max(50)
+    .optional()
+    .describe("Nodes that run after all others ended, whatever the result."),
   parallelism: z.int().min(1).max(sizes.nodes).optional().describe("Nodes at work at once; 10 when absent."),
   activeDeadlineSeconds: positiveSeconds.optional().describe("Limit of the whole run; stands still while suspended."),
   desiredState: desiredState.optional().describe("Absent = Running. Cancelled is one-way."),
-  journalRetentionSeconds: z.int().min(60).max(315_360_000).optional().describe("How long the record is kept after the end; 604800 when absent."),
+  journalRetentionSeconds: z
+    .int()
+    .min(60)
+    .max(315_360_000)
+    .optional()
+    .describe("How long the record is kept after the end; 604800 when absent."),
 });
 
 export const execution = z.strictObject({
-  apiVersion: z.literal(apiVersion),
-  kind: z.literal("Execution"),
+  apiVersion: z.literal(apiVersion).describe("Version of the schema."),
+  kind: z.literal("Execution").describe("Execution: one run of one graph of agents and tools."),
   metadata,
-  spec: executionSpec,
+  spec: executionSpec.describe("What to run. Immutable but for desiredState and journalRetentionSeconds."),
   status: z.looseObject({}).optional().describe("Written by the operator; ignored in a manifest."),
 });
 
