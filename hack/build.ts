@@ -43,7 +43,9 @@ async function buildAll(): Promise<void> {
   for (const [name, path] of Object.entries(ENTRIES)) {
     if (!names.some(([present]) => present === name)) console.error(`[build] no ${path}: dist/${name}.js is left out`);
   }
-  const result = await bundle(Object.fromEntries(names.map(([name, path]) => [`${name}-main`, path])));
+  const result = await bundle(Object.fromEntries(names.map(([name, path]) => [`${name}-main`, path]))).catch(() => {
+    process.exit(1); // esbuild has printed its findings
+  });
   refuseEagerLangChain(result.metafile);
   mkdirSync(dist, { recursive: true });
   for (const file of result.outputFiles) write(file.path, file.contents);
