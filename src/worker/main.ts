@@ -1,9 +1,9 @@
 /** The worker program: one process, one node, one attempt. Exit codes: src/api/exit-codes.ts. */
-import { createRequire } from "node:module";
 import pino from "pino";
 import { systemClock } from "../adapters/clock/system-clock.ts";
 import { openStore } from "../adapters/store/open-store.ts";
 import { workerExitCodes } from "../api/exit-codes.ts";
+import { productVersion } from "../api/version.ts";
 import { itemName } from "../core/protocol/names.ts";
 import { readConfig } from "./config.ts";
 import { runNode } from "./run-node.ts";
@@ -31,7 +31,7 @@ async function main(): Promise<void> {
     store,
     clock: systemClock,
     terminate: terminate.signal,
-    version: version(),
+    version: productVersion,
     createTools: (specs, snapshot) => createTools(specs, snapshot, config.baseDir, process.env),
     apiKey: (model) => apiKey(model, process.env),
     mask,
@@ -40,11 +40,6 @@ async function main(): Promise<void> {
   logger.info({ exit }, "worker ends");
   await store.close();
   process.exit(workerExitCodes[exit]);
-}
-
-function version(): string {
-  const require = createRequire(import.meta.url);
-  return (require("../../package.json") as { version: string }).version;
 }
 
 try {

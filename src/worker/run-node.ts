@@ -1,6 +1,6 @@
 /** One process, one node, one attempt: claim, run, finish. */
 import type { FinallySpec, NodeSpec } from "../api/execution.ts";
-import { canonicalJson, sha256Hex } from "../core/digest/digest.ts";
+import { canonicalJson } from "../core/digest/digest.ts";
 import type { Json } from "../core/digest/json.ts";
 import { FencedError, OaoError, PolicyViolationError, StoppedError } from "../core/errors/errors.ts";
 import { ExpressionError } from "../core/expressions/errors.ts";
@@ -74,7 +74,8 @@ async function finish(context: NodeContext, result: Finished, output: Json): Pro
 
 /** What ends the node for good; undefined = not the node's own end (stopped, fenced, infrastructure). */
 function failureOf(error: unknown, context: NodeContext): { class: string; message: string } | undefined {
-  if (error instanceof RecordedFailure) return { class: error.failureClass, message: error.message };
+  // RecordedFailure, and the agent's own end (a function of its recorded calls).
+  if (error instanceof RecordedFailure || isAgentFailure(error)) return { class: error.failureClass, message: context.maskText(error.message) };
   if (error instanceof PolicyViolationError) return { class: "PolicyViolation", message: error.message };
   if (error instanceof ExpressionError) return { class: error.code, message: context.maskText(error.message) };
   if (error instanceof OaoError) {
@@ -85,6 +86,11 @@ function failureOf(error: unknown, context: NodeContext): { class: string; messa
   if (context.stop.aborted) return undefined;
   context.log("error", "unexpected error", { error: error instanceof Error ? context.maskText(error.stack ?? error.message) : String(error) });
   return { class: "WorkerError", message: context.maskText(error instanceof Error ? error.message : String(error)) };
+}
+
+/** By its shape: naming the class would load LangChain into workers that run no agent. */
+function isAgentFailure(error: unknown): error is Error & { readonly failureClass: string } {
+  return error instanceof Error && error.name === "AgentFailure" && typeof (error as { failureClass?: unknown }).failureClass === "string";
 }
 
 function exitOf(error: unknown, io: AttemptIo): WorkerExit {
@@ -99,9 +105,4 @@ function exitOf(error: unknown, io: AttemptIo): WorkerExit {
   }
   io.log("error", "attempt ended", { code: error instanceof OaoError ? error.code : "OAO_PROTOCOL", reason: message });
   return error instanceof OaoError && error.code === "OAO_DURABILITY_LOST" ? "lost" : "infrastructure";
-}
-
-/** Hex digest of a snapshot's bytes, as orders and records name it. */
-export function snapshotDigest(bytes: string): string {
-  return sha256Hex(bytes);
 }

@@ -1,0 +1,28 @@
+/** The exact words of budget stops: people and alerts match them. */
+import type { Refusal, Unit } from "../protocol/types.ts";
+
+const whatIsExceeded: Readonly<Record<Unit, string>> = {
+  TotalTokens: "Max Token Limit Exceeded",
+  InputTokens: "Max Token Limit Exceeded",
+  OutputTokens: "Max Token Limit Exceeded",
+  ModelCalls: "Max Model Calls Exceeded",
+  ToolCalls: "Max Tool Calls Exceeded",
+  Steps: "Max Steps Exceeded",
+};
+
+/** `limitNames` maps "Execution/TotalTokens" to the budget it came from. */
+export function budgetMessage(refusal: Refusal, limitNames: Readonly<Record<string, string>>): string {
+  const { scope, unit, limit, spent, reserved, need } = refusal;
+  const held = reserved > 0 ? `, held by running calls ${reserved}` : "";
+  return `PolicyViolation: ${whatIsExceeded[unit]}: ${named(limitNames, scope, unit)}, limit ${limit}, spent ${spent}${held}, needed ${need} more`;
+}
+
+/** A budget of scope Call: one model call used more than `limit`. */
+export function callBudgetMessage(unit: Unit, limit: number, used: number, limitNames: Readonly<Record<string, string>>): string {
+  return `PolicyViolation: ${whatIsExceeded[unit]}: ${named(limitNames, "Call", unit)}, limit ${limit}, one call used ${used}`;
+}
+
+function named(limitNames: Readonly<Record<string, string>>, scope: string, unit: Unit): string {
+  const name = limitNames[`${scope}/${unit}`];
+  return name === undefined ? `budget of scope ${scope}, unit ${unit}` : `budget ${name} (${scope} ${unit})`;
+}
