@@ -1,5 +1,6 @@
 /** The host of a run: child processes on a laptop, pods on Kubernetes. Objects, status and workers; never journals. */
 import type { Execution } from "../api/execution.ts";
+import type { WorkerExitName } from "../api/exit-codes.ts";
 import type { GovernancePolicy } from "../api/policy.ts";
 import type { ExecutionStatus } from "../api/status.ts";
 import type { NodeKey } from "../core/protocol/types.ts";
@@ -19,7 +20,8 @@ export interface StoredExecution {
   readonly status: ExecutionStatus | undefined;
 }
 
-export type WorkerExit = "done" | "failed" | "waiting" | "fenced" | "stopped" | "infrastructure";
+/** Meanings and process exit codes: api/exit-codes.ts. */
+export type WorkerExit = WorkerExitName;
 
 /** One process or pod, as far as the host knows. */
 export interface WorkerView extends NodeKey {
