@@ -117,7 +117,8 @@ async function failed(
     await recorder.step({ ...common, ...settle(meter, charge), outcome: "Error", error: recorded, usage: charge.usage });
     throw new RecordedFailure(recorded.class, recorded.message);
   }
-  await recorder.repeat({ ...common, ...settle(meter, charge), outcome: "Error", error: recorded, usage: charge.usage }, plan.call);
+  // Only the call that stands is a step.
+  await recorder.repeat({ ...common, ...settle(meter, charge), settled: charge.settled, outcome: "Error", error: recorded, usage: charge.usage }, plan.call);
   context.log("warn", "model call failed, trying again", { call: plan.call + 1, class: recorded.class, delayMs: delay });
   return delay;
 }
