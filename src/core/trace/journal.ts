@@ -1,0 +1,100 @@
+/** From stored journals to the steps that count: the last try's, in canonical order. */
+import { genesis } from "../protocol/names.ts";
+import type { NodeKey, StoredEntry } from "../protocol/types.ts";
+import { firstBroken, readEntry } from "../steps/chain.ts";
+import type { JournalEntry, RepeatEntry, StepEntry } from "../steps/format.ts";
+import { canonicalNodeOrder, compareItems, comparePaths, type OrderedNode } from "./order.ts";
+
+/** One node item's journal, whole and in order. */
+export interface ItemJournal extends NodeKey {
+  readonly entries: readonly StoredEntry[];
+}
+
+export interface RunShape {
+  readonly nodes: readonly OrderedNode[];
+  readonly finally?: readonly OrderedNode[] | undefined;
+}
+
+/** A step or a repeat with the place it was found at. */
+export interface TracedCall<E extends StepEntry | RepeatEntry = StepEntry | RepeatEntry> {
+  readonly journal: ItemJournal;
+  readonly entry: E;
+  readonly hash: string;
+  /** False = a repeat, or a step of an earlier try: charged and visible, never numbered. */
+  readonly canonical: boolean;
+}
+
+/** Every step and repeat of every try, canonical order; calls at the same path in the order they were recorded. */
+export function tracedCalls(shape: RunShape, journals: readonly ItemJournal[]): TracedCall[] {
+  const place = new Map(canonicalNodeOrder(shape.nodes, shape.finally).map((name, index) => [name, index]));
+  const last = place.size;
+  const sorted = [...journals].sort(
+    (a, b) => (place.get(a.node) ?? last) - (place.get(b.node) ?? last) || compareItems(a, b),
+  );
+  return sorted.flatMap(callsOf);
+}
+
+/** The numbered steps: step number n is at index n - 1. */
+export function canonicalSteps(shape: RunShape, journals: readonly ItemJournal[]): TracedCall<StepEntry>[] {
+  return tracedCalls(shape, journals).filter((call): call is TracedCall<StepEntry> => call.canonical);
+}
+
+function callsOf(journal: ItemJournal): TracedCall[] {
+  const entries = journal.entries.map((stored) => ({ entry: readEntry(stored), hash: stored.hash }));
+  const lastTry = entries.reduce((highest, { entry }) => Math.max(highest, entry.try), 0);
+  return entries
+    .flatMap(({ entry, hash }) => {
+      if (!isCall(entry)) return [];
+      return [{ journal, entry, hash, canonical: entry.type === "step" && entry.try === lastTry }];
+    })
+    .sort(
+      (a, b) => a.entry.try - b.entry.try || comparePaths(a.entry.path, b.entry.path) || a.entry.index - b.entry.index,
+    );
+}
+
+function isCall(entry: JournalEntry): entry is StepEntry | RepeatEntry {
+  return entry.type === "step" || entry.type === "repeat";
+}
+
+export interface BrokenChain {
+  /** Index of the first entry that does not hold. */
+  readonly index: number;
+  readonly reason: string;
+}
+
+/**
+ * The hash chain of one item's whole journal: bytes, hashes, links, indices, and that it belongs to this run and node.
+ * Undefined = it holds. An entry cut off at the end is not seen here: compare the length with the status for that.
+ */
+export function verifyChain(uid: string, journal: ItemJournal): BrokenChain | undefined {
+  const first = genesis(uid, journal);
+  let index: number | undefined;
+  try {
+    index = firstBroken(journal.entries, first);
+  } catch {
+    index = journal.entries.findIndex((stored) => !isJson(stored.bytes));
+  }
+  return index === undefined ? undefined : { index, reason: reasonAt(journal, index, first) };
+}
+
+function reasonAt(journal: ItemJournal, index: number, first: string): string {
+  const stored = journal.entries[index];
+  if (stored === undefined || stored.index !== index) return `entry ${index} is missing`;
+  if (!isJson(stored.bytes)) return "its bytes are not JSON";
+  const inside = JSON.parse(stored.bytes) as { index?: unknown; prevHash?: unknown };
+  if (inside.index !== index) return `its bytes say index ${String(inside.index)}`;
+  const before = index === 0 ? first : journal.entries[index - 1]?.hash;
+  if (inside.prevHash !== before) {
+    return index === 0 ? "it begins the journal of another run or node" : "it does not follow the entry before it";
+  }
+  return "its hash is not the hash of its bytes";
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

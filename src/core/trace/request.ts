@@ -1,0 +1,44 @@
+/** Model requests are stored as what they add to an earlier one; this puts them together again. */
+import type { StoredEntry } from "../protocol/types.ts";
+import { readEntry } from "../steps/chain.ts";
+import type { RequestRef } from "../steps/format.ts";
+
+export interface RebuiltRequest {
+  /** Digest of the header's body: model, parameters, tool definitions, response format. */
+  readonly header: string;
+  /** Digests of the messages' bodies, in order. */
+  readonly messages: readonly string[];
+}
+
+/**
+ * Digests of one request, read from the journal item that holds it. Without recursion: a chain may be thousands of steps
+ * long. Throws when a reference leads to an entry that is no model step or holds fewer messages than are kept of it.
+ */
+export function rebuildRequest(ref: RequestRef, entries: readonly StoredEntry[]): RebuiltRequest {
+  const parts: (readonly string[])[] = [ref.append];
+  let { base, keep } = ref;
+  while (base !== null && keep > 0) {
+    const earlier = requestAt(base, entries);
+    const own = earlier.append.slice(0, Math.max(0, keep - earlier.keep));
+    parts.push(own);
+    const kept = Math.min(keep, earlier.keep);
+    if (kept + own.length < keep)
+      throw new Error(`journal entry ${base} holds ${kept + own.length} messages, a later request keeps ${keep}`);
+    if (earlier.base !== null && earlier.base >= base) throw new Error(`journal entry ${base} refers to a later one`);
+    if (earlier.base === null && kept > 0) throw new Error(`journal entry ${base} keeps ${kept} messages of nothing`);
+    base = earlier.base;
+    keep = kept;
+  }
+  return { header: ref.header, messages: parts.toReversed().flat() };
+}
+
+export function isRequestRef(input: RequestRef | { readonly body: string }): input is RequestRef {
+  return "header" in input;
+}
+
+function requestAt(index: number, entries: readonly StoredEntry[]): RequestRef {
+  const stored = entries[index];
+  const entry = stored === undefined ? undefined : readEntry(stored);
+  if (entry?.type !== "step" || !isRequestRef(entry.input)) throw new Error(`journal entry ${index} is no model step`);
+  return entry.input;
+}
