@@ -5,17 +5,23 @@ export class ClientStream {
   readonly #response: ServerResponse;
   #closed = false;
   #wake: (() => void) | undefined;
+  #onLeft: (() => void) | undefined;
 
-  /** `onClientClosed` runs once, at once, if the socket closes before the answer was written whole. */
-  constructor(response: ServerResponse, onClientClosed: () => void) {
+  constructor(response: ServerResponse) {
     this.#response = response;
     response.once("close", () => {
       this.#closed = true;
-      if (!response.writableFinished) onClientClosed();
+      if (!response.writableFinished) this.#onLeft?.();
       this.#wake?.();
     });
     // A write after the client left: the close event tells it.
     response.on("error", () => undefined);
+  }
+
+  /** Run `listener` at the moment the socket closes before the answer was written whole; now if that is past. */
+  onLeft(listener: () => void): void {
+    this.#onLeft = listener;
+    if (this.#closed) listener();
   }
 
   /** No more can be written. */

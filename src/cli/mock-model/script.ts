@@ -14,7 +14,7 @@ function closed<Shape extends z.ZodRawShape>(shape: Shape) {
   return z.strictObject(shape, {
     error: (issue) => {
       if (issue.code === "unrecognized_keys") {
-        const unknown = (issue["keys"] as string[])
+        const unknown = issue["keys"]
           .map((key) => `unknown field \`${key}\` (did you mean \`${closest(key, allowed)}\`?)`)
           .join(", ");
         return `${unknown}; allowed: ${allowed.join(", ")}`;

@@ -6,7 +6,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { anthropic } from "./anthropic.ts";
-import { CallLog, type CallEvent, type MockCall, type OpenCall } from "./calls.ts";
+import { CallLog, type CallEvent, type MockCall } from "./calls.ts";
 import { ClientStream } from "./client-stream.ts";
 import type { Dialect } from "./dialect.ts";
 import { openai } from "./openai.ts";
@@ -112,7 +112,7 @@ class MockServer {
     const route = `${request.method} ${isPath(path) ? paths[path] : path}`;
     if (route === "POST chat") return this.#complete(openai, path, request, response);
     if (route === "POST messages") return this.#complete(anthropic, path, request, response);
-    const client = new ClientStream(response, () => undefined);
+    const client = new ClientStream(response);
     const body = await readBody(request);
     switch (route) {
       case "GET models":
@@ -158,8 +158,7 @@ class MockServer {
 
   async #complete(dialect: Dialect, path: string, message: IncomingMessage, response: ServerResponse): Promise<void> {
     const book = this.#book;
-    let call: OpenCall | undefined;
-    const client = new ClientStream(response, () => call?.clientClosed());
+    const client = new ClientStream(response);
     let request: RequestView;
     try {
       request = dialect.read(JSON.parse(await readBody(message)));
@@ -173,7 +172,8 @@ class MockServer {
       return refused.end("error");
     }
     const { model, stream, digest, messages, maxTokens } = request;
-    call = this.log.begin({ path, model, stream, digest, messages, maxTokens });
+    const call = this.log.begin({ path, model, stream, digest, messages, maxTokens });
+    client.onLeft(() => call.clientClosed());
     const found = book.take(request);
     if (found === undefined) {
       call.answered(400);
@@ -184,7 +184,6 @@ class MockServer {
     const { rule, number } = found;
     const reply = withDefaults(rule.reply, book.script.defaults);
     call.answered(reply.status ?? 200, { number, name: rule.name });
-    if (client.closed) return call.clientClosed();
     await respond({
       dialect,
       request,
