@@ -12,7 +12,7 @@ import { isolateEnvironment } from "./environment.ts";
 import { AgentFailure, unwrap } from "./failures.ts";
 import { messageId } from "./message.ts";
 import { parseJson, plainJson } from "./plain.ts";
-import { projectionOf } from "./projection.ts";
+import { projectionOf } from "./models.ts";
 import { schemaCheck, type SchemaCheck } from "./schema.ts";
 import { idleTimeoutDefaultMs, StepModel, type StepRun } from "./step-model.ts";
 

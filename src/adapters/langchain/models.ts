@@ -2,14 +2,9 @@
 import type { BaseChatModel } from "@langchain/core/language_models/chat_models";
 import type { ModelSpec } from "../../api/execution.ts";
 import { OaoError } from "../../core/errors/errors.ts";
+import type { ClientOptions } from "./client-options.ts";
 import { isolateEnvironment } from "./environment.ts";
-
-export interface ClientOptions {
-  /** Undefined = none is sent; keys in the environment are never taken. */
-  readonly apiKey: string | undefined;
-  /** Replaces the client's fetch (openai and anthropic). */
-  readonly fetch?: typeof globalThis.fetch | undefined;
-}
+import { genericProjection, type Projection } from "./projection.ts";
 
 /** Settings that are OAO's: they would move calls elsewhere, repeat them, or change the form in which they are recorded. */
 const reserved: ReadonlySet<string> = new Set([
@@ -134,4 +129,10 @@ export async function assertNoHiddenRetries(spec: ModelSpec): Promise<void> {
   if (answered || requests !== 1) {
     throw new OaoError("OAO_PROTOCOL", `the client of ${spec.provider} made ${requests} requests for one failing call`);
   }
+}
+
+/** The projection of a provider. The wire form of openai is loaded with its client. */
+export async function projectionOf(spec: ModelSpec): Promise<Projection> {
+  if (spec.provider === "openai") return (await import("./openai.ts")).openAiProjection;
+  return genericProjection(spec);
 }

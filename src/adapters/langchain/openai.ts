@@ -2,11 +2,11 @@
 import { ChatOpenAICompletions, convertMessagesToCompletionsMessageParams } from "@langchain/openai";
 import type { ModelSpec } from "../../api/execution.ts";
 import type { JsonObject } from "../../core/digest/json.ts";
-import { outputCapOption, type BoundModel, type CallOptions, rootModel } from "./call-options.ts";
+import { outputCapOption, type BoundModel, type CallOptions, pickCallOptions, rootModel } from "./call-options.ts";
 import { baseUrlOf } from "./endpoints.ts";
 import { plainJson } from "./plain.ts";
 import { positionIds, type Projection } from "./projection.ts";
-import type { ClientOptions } from "./models.ts";
+import type { ClientOptions } from "./client-options.ts";
 
 /** Constructor fields that are call parameters; any other parameter goes on the wire under its own name. */
 const fieldNames: ReadonlySet<string> = new Set([
@@ -83,6 +83,8 @@ export function createOpenAiModel(spec: ModelSpec, options: ClientOptions): Open
     maxRetries: 0,
     outputVersion: "v0",
     configuration: {
+      // Its log would hold prompts and answers; OPENAI_LOG could turn it on.
+      logLevel: "off",
       baseURL: baseUrlOf(spec) ?? null,
       ...(options.fetch === undefined ? {} : { fetch: options.fetch }),
     },
@@ -103,10 +105,9 @@ function completionsOf(bound: BoundModel): Completions {
 /** The wire form of Chat Completions without what two equal requests may differ in. */
 export const openAiProjection: Projection = {
   header(bound, callOptions) {
-    const params = { ...completionsOf(bound).invocationParams(callOptions, { streaming: true }) } as Record<
-      string,
-      unknown
-    >;
+    const params = {
+      ...completionsOf(bound).invocationParams(pickCallOptions(callOptions), { streaming: true }),
+    } as Record<string, unknown>;
     delete params["stream"];
     delete params["stream_options"];
     return { v: 1, form: "openai-chat", request: plainJson(params) };
@@ -119,7 +120,7 @@ export const openAiProjection: Projection = {
     return positionIds(plainJson(params) as JsonObject[]);
   },
   declaredOutputCap(bound, callOptions) {
-    const { max_tokens, max_completion_tokens } = completionsOf(bound).invocationParams(callOptions, {
+    const { max_tokens, max_completion_tokens } = completionsOf(bound).invocationParams(pickCallOptions(callOptions), {
       streaming: true,
     }) as { max_tokens?: number; max_completion_tokens?: number };
     return max_completion_tokens ?? max_tokens;

@@ -17,12 +17,6 @@ export interface Projection {
   declaredOutputCap(bound: BoundModel, callOptions: CallOptions): number | undefined;
 }
 
-/** The projection of a provider. The wire form of openai is loaded with its client. */
-export async function projectionOf(spec: ModelSpec): Promise<Projection> {
-  if (spec.provider === "openai") return (await import("./openai.ts")).openAiProjection;
-  return genericProjection(spec);
-}
-
 interface WireCall {
   readonly id?: string;
   readonly function?: { readonly arguments?: Json };
@@ -57,7 +51,7 @@ function parsed(call: WireCall): Json {
 }
 
 /** OAO's own form for every provider without one: messages as role, name, content and calls. */
-function genericProjection(spec: ModelSpec): Projection {
+export function genericProjection(spec: ModelSpec): Projection {
   return {
     header(_, callOptions) {
       const { tools, ...settings } = pickCallOptions(callOptions);

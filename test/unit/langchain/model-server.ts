@@ -89,8 +89,18 @@ export function answer({
   usage = { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 },
   id,
 }: Answer): Handler {
-  return (response) => {
+  return (response, seen) => {
     const own = id ?? `chatcmpl-${randomUUID()}`;
+    if (seen.body["stream"] !== true) {
+      const content = deltas.map((delta) => delta.content ?? "").join("");
+      const tool_calls = deltas.flatMap((delta) => delta.tool_calls ?? []);
+      const message = { role: "assistant", content, ...(tool_calls.length === 0 ? {} : { tool_calls }) };
+      response.writeHead(200, { "content-type": "application/json" });
+      response.end(
+        JSON.stringify({ id: own, model: "m", choices: [{ index: 0, message, finish_reason: finish }], usage }),
+      );
+      return;
+    }
     sendHead(response);
     for (const delta of deltas) sendDelta(response, { role: "assistant", ...delta }, own);
     if (finish !== null) sendDelta(response, {}, own, finish);
