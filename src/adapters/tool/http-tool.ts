@@ -138,6 +138,10 @@ async function send(
   });
   outgoing.once("response", resolve);
   outgoing.on("error", (error) => reject(networkFailure(tool, `${http.method} ${originOf(url)} failed`, error, true)));
+  // An answer that is none, such as an upgrade, ends the request without an error.
+  outgoing.once("close", () =>
+    reject(networkFailure(tool, `${http.method} ${originOf(url)} failed`, "no HTTP answer came", true)),
+  );
   outgoing.end(wire.body);
   return promise;
 }

@@ -68,7 +68,9 @@ function chooseFunction(
   const chosen = wanted ?? (functions.includes(tool) || functions.length !== 1 ? tool : only) ?? tool;
   const found = Object.hasOwn(exported, chosen) ? exported[chosen] : undefined;
   if (typeof found === "function") return found as ToolFunction;
-  const listed = Object.keys(exported).map((name) => `${name} (${typeof exported[name]})`);
+  const listed = Object.keys(exported)
+    .sort()
+    .map((name) => `${name} (${typeof exported[name]})`);
   const has = `${path} exports ${listed.length === 0 ? "nothing" : listed.join(", ")}`;
   if (wanted !== undefined)
     throw new InvalidTool(tool, "module.export", `${has}, and no function ${wanted}; name one that it exports`);

@@ -86,8 +86,13 @@ interface Range {
 
 function occurrences(text: string, needle: string): Range[] {
   const found: Range[] = [];
-  for (let at = text.indexOf(needle); at !== -1; at = text.indexOf(needle, at + 1))
-    found.push({ start: at, end: at + needle.length });
+  for (let start = text.indexOf(needle); start !== -1; start = text.indexOf(needle, start + 1)) {
+    const last = found.at(-1);
+    const end = start + needle.length;
+    // A value that repeats itself is found at every character of a run: one range, whatever its length.
+    if (last === undefined || start > last.end) found.push({ start, end });
+    else found[found.length - 1] = { start: last.start, end };
+  }
   return found;
 }
 
