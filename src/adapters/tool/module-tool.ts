@@ -108,13 +108,15 @@ async function perform(
 function recordedContext(signal: AbortSignal, { values, idempotencyKey }: ToolCallContext) {
   let ended = false;
   let failure: { readonly error: unknown } | undefined;
-  // Not async before `make`: paths are taken at the call's entry (J5).
-  const record = <T>(make: () => Promise<T>): Promise<T> => {
-    if (ended || signal.aborted) return Promise.reject(new Error("The call of this tool has ended"));
-    return make().catch((error: unknown) => {
+  // Nothing is awaited before `make`: paths are taken at the call's entry (J5).
+  const record = async <T>(make: () => Promise<T>): Promise<T> => {
+    if (ended || signal.aborted) throw new Error("The call of this tool has ended");
+    try {
+      return await make();
+    } catch (error) {
       failure ??= { error };
       throw error;
-    });
+    }
   };
   const context: ToolContext = {
     signal,

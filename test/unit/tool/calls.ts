@@ -7,9 +7,11 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
+import { createHttpTool, type HttpToolOptions } from "../../../src/adapters/tool/http-tool.ts";
+import type { HttpToolSpec } from "../../../src/api/execution.ts";
 import type { Json } from "../../../src/core/digest/json.ts";
 import { CallFailure } from "../../../src/ports/step.ts";
-import type { AddressRules, ToolCallContext } from "../../../src/ports/tool.ts";
+import type { AddressRules, Tool, ToolCallContext } from "../../../src/ports/tool.ts";
 
 export function callContext(changes: Partial<ToolCallContext> = {}): ToolCallContext {
   return {
@@ -33,6 +35,16 @@ export function rules(changes: Partial<AddressRules> = {}): AddressRules {
 export const noSecrets = (): string => {
   throw new Error("no secret is expected to be read");
 };
+
+/** The tool `search` on loopback, without secrets. */
+export function makeTool(http: HttpToolSpec, options: Partial<HttpToolOptions> = {}): Promise<Tool> {
+  return createHttpTool({ name: "search", http }, { rules: rules(), readSecret: noSecrets, ...options });
+}
+
+export const get = (port: number, path = "/"): HttpToolSpec => ({
+  method: "GET",
+  url: `http://127.0.0.1:${port}${path}`,
+});
 
 /** The CallFailure a call ends in; anything else fails the test. */
 export async function failureOf(call: Promise<Json>): Promise<CallFailure> {
