@@ -28,7 +28,7 @@ const LAYERS: readonly Layer[] = [
   {
     folder: "core",
     mayImport: ["api"],
-    packages: ["zod", "canonicalize", "@marcbachmann/cel-js", "re2js", "fastest-levenshtein"],
+    packages: ["zod", "yaml", "canonicalize", "@marcbachmann/cel-js", "re2js", "fastest-levenshtein"],
     pure: true,
   },
   { folder: "ports", mayImport: ["api", "core"] },
@@ -53,7 +53,7 @@ const LAYERS: readonly Layer[] = [
 const OWNED_PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@kubernetes/": ["adapters/kube"],
   ioredis: ["adapters/store/redis"],
-  "node:sqlite": ["adapters/store/file"],
+  "node:sqlite": ["adapters/store/file", "adapters/local"],
   langchain: ["adapters/langchain", "adapters/langgraph"],
   "@langchain/": ["adapters/langchain", "adapters/langgraph"],
 };
