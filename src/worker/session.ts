@@ -68,6 +68,8 @@ export class Session {
   #steps = 0;
   #tail: { entry: StoredEntry; bodies: readonly StoredBody[] }[] = [];
   #queue: Promise<unknown> = Promise.resolve();
+  /** Why a command's effect is unknown: its sequence may be used up, so nothing may follow it. */
+  #unknown: unknown;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -92,6 +94,7 @@ export class Session {
           this.#length = reply.length;
           this.#head = reply.head;
         }
+        this.#options.onReply?.(reply.control, reply.crossed);
         return { control: reply.control };
       case "FINISHED":
         return { finished: reply.finished };
@@ -152,9 +155,12 @@ export class Session {
     };
   }
 
-  /** Runs jobs one after another; a failed job does not stop the next. */
+  /** Runs jobs one after another; a failed job does not stop the next, but for one whose effect nobody knows. */
   #enqueue<T>(job: () => Promise<T>): Promise<T> {
-    const run = this.#queue.then(job);
+    const run = this.#queue.then(() => {
+      if (this.#unknown !== undefined) throw this.#unknown;
+      return job();
+    });
     this.#queue = run.catch(() => undefined);
     return run;
   }
@@ -167,14 +173,23 @@ export class Session {
         await this.#heal(reply);
         continue; // same content, next sequence
       }
+      if (reply.code === "FENCED") await this.#refuseSilentLoss();
       if (reply.code === "OK") this.#accepted(command, reply);
       else if (reply.code !== "WAIT" && reply.code !== "BUDGET" && reply.code !== "LIMIT") throw this.#refused(reply);
       return reply;
     }
   }
 
-  #sequence(draft: Draft, seq = this.#seq + 1): SequencedWorkerCommand {
-    const content = { ...draft, ...this.identity, seq, leaseTtlMs: this.#options.leaseTtlMs };
+  /** Fenced by a successor is an ordinary end, unless that successor started from a store that had forgotten our entries. */
+  async #refuseSilentLoss(): Promise<void> {
+    if (this.#length === 0) return;
+    const [last] = await this.#options.store.entries(this.#options.uid, this.#node(), this.#length - 1, 1).catch(() => []);
+    if (last !== undefined && last.hash === this.#head) return;
+    throw this.#durabilityLost(last === undefined ? this.#length - 1 : last.index);
+  }
+
+  #sequence(draft: Draft): SequencedWorkerCommand {
+    const content = { ...draft, ...this.identity, seq: this.#seq + 1, leaseTtlMs: this.#options.leaseTtlMs };
     return { ...content, digest: commandDigest(content) } as SequencedWorkerCommand;
   }
 
@@ -201,22 +216,25 @@ export class Session {
       if (claimed.code !== "OK") throw this.#refused(claimed);
       position = { length: claimed.length, head: claimed.head };
     }
-    const lost = this.#tail.filter(({ entry }) => entry.index >= position.length);
-    const firstLost = lost[0]?.entry;
-    const complete = position.length + lost.length === this.#length && (firstLost === undefined ? position.head === this.#head || this.#length === 0 : firstLost.index === 0 || firstLost.prevHash === position.head);
-    if (!complete) {
-      throw new OaoError(
-        "OAO_DURABILITY_LOST",
-        `the journal store holds ${position.length} entries of ${itemName(this.#options.key)}, ${this.#length} were acknowledged, and the worker cannot restore the difference; see CheckpointsDurable (appendfsync always)`,
-      );
-    }
-    const healed = this.#sequence(
-      { op: "heal", entries: lost.map(({ entry }) => entry), bodies: lost.flatMap(({ bodies }) => bodies), ledger: this.#ledger, steps: this.#steps },
-      this.#seq + 1,
-    );
+    const { length, head } = position;
+    const lost = this.#tail.filter(({ entry }) => entry.index >= length);
+    const first = lost[0]?.entry;
+    const follows = first === undefined ? head === (this.#length === 0 ? "" : this.#head) : first.index === 0 || first.prevHash === head;
+    if (length + lost.length !== this.#length || !follows) throw this.#durabilityLost(length);
+    const healed = this.#sequence({ op: "heal", position, entries: lost.map(({ entry }) => entry), bodies: lost.flatMap(({ bodies }) => bodies), ledger: this.#ledger, steps: this.#steps });
     const answer = await this.#deliver(healed);
+    // Rolled back again in the meantime: what the new reply says counts.
+    if (answer.code === "GAP" || answer.code === "RECLAIM") return this.#heal(answer);
+    if (answer.code === "FENCED" || answer.code === "BUDGET" || answer.code === "LIMIT") throw this.#durabilityLost(length);
     if (answer.code !== "OK") throw this.#refused(answer);
     this.#accepted(healed, answer);
+  }
+
+  #durabilityLost(held: number): OaoError {
+    return new OaoError(
+      "OAO_DURABILITY_LOST",
+      `the journal store holds ${held} entries of ${itemName(this.#options.key)}, ${this.#length} were acknowledged, and the worker cannot restore the difference; see CheckpointsDurable (appendfsync always)`,
+    );
   }
 
   async #claimReply(): Promise<Reply> {
@@ -226,13 +244,18 @@ export class Session {
 
   /** Sends until the store answers; the same command each time (J6). */
   async #deliver(command: Parameters<JournalStore["execute"]>[1]): Promise<Reply> {
-    for (let failures = 0; ; failures += 1) {
-      try {
-        return await this.#options.store.execute(this.#options.uid, command);
-      } catch (error) {
-        if (!(error instanceof StoreUnavailable || error instanceof StoreFull)) throw error;
-        await this.#options.clock.sleep(backoffMs[Math.min(failures, backoffMs.length - 1)] ?? 1_000, this.#options.signal);
+    try {
+      for (let failures = 0; ; failures += 1) {
+        try {
+          return await this.#options.store.execute(this.#options.uid, command);
+        } catch (error) {
+          if (!(error instanceof StoreUnavailable || error instanceof StoreFull)) throw error;
+          await this.#options.clock.sleep(backoffMs[Math.min(failures, backoffMs.length - 1)] ?? 1_000, this.#options.signal);
+        }
       }
+    } catch (error) {
+      this.#unknown = error;
+      throw error;
     }
   }
 

@@ -1,6 +1,6 @@
 /** Admission and settlement on the two accounts a command may touch: the execution's and the node's. */
 import { loseReserved, spentOf, subtract } from "./amounts.ts";
-import { type Account, type AccountScope, type ExecutionRecord, type ItemRecord, type Ledger, type Records, type Refusal, type Reply, type Unit, units } from "./types.ts";
+import { type Account, type AccountScope, type ExecutionRecord, type ItemRecord, type Ledger, type Records, type Refusal, type Reply, type SequencedWorkerCommand, type Unit, units } from "./types.ts";
 
 interface Accounts {
   readonly execution: Account;
@@ -17,8 +17,10 @@ function* scopes(accounts: Accounts): Generator<[AccountScope, Account]> {
  * May the ledger grow to `after`? Undefined = yes.
  * spent + need > limit is final (BUDGET, LIMIT for Steps); only spent + reserved + need > limit is WAIT for begin.
  * grow never waits: text is already flowing, so it is refused at once. A violation may come early by siblings' unspent blocks, never late (B1).
+ * Steps never waits either: a tool call holds its step while its inner calls ask for theirs, so it would wait for itself.
+ * heal is asked like grow: what others were admitted to while the store had forgotten may have taken its room.
  */
-export function admit(records: { execution: ExecutionRecord; node: Account; item: ItemRecord }, after: Ledger, op: "begin" | "grow"): Reply | undefined {
+export function admit(records: { execution: ExecutionRecord; node: Account; item: ItemRecord }, after: Ledger, op: "begin" | "grow" | "heal"): Reply | undefined {
   const before = records.item.ledger;
   const accounts = { execution: records.execution.account, node: records.node };
   let waiting: Refusal | undefined;
@@ -31,7 +33,7 @@ export function admit(records: { execution: ExecutionRecord; node: Account; item
       const reserved = account.reserved[unit];
       if (spent + reserved + need <= limit) continue;
       const refusal: Refusal = { scope, unit, limit, spent, reserved, need };
-      if (op === "grow" || spent + need > limit) return { code: unit === "Steps" ? "LIMIT" : "BUDGET", refusal };
+      if (op !== "begin" || unit === "Steps" || spent + need > limit) return { code: unit === "Steps" ? "LIMIT" : "BUDGET", refusal };
       waiting ??= refusal;
     }
   }
@@ -43,11 +45,23 @@ function growth(before: Ledger, after: Ledger, unit: Unit): number {
   return after.settled[unit] - before.settled[unit] + (after.reserved[unit] - before.reserved[unit]);
 }
 
-/** B1 at settlement: counted use comes out of what was reserved. */
-export function settlesOnlyReserved(before: Ledger, after: Ledger): boolean {
+/**
+ * What is wrong with a ledger that shall replace `before`; undefined = nothing.
+ * Use never shrinks (B2). begin and grow only add holds; commit and finish count nothing that was not held (B1).
+ */
+export function ledgerProblem(before: Ledger, after: Ledger, op: SequencedWorkerCommand["op"]): string | undefined {
+  for (const unit of units) {
+    for (const part of [after.settled, after.overshoot, after.reserved]) {
+      if (!Number.isSafeInteger(part[unit]) || part[unit] < 0) return "a ledger holds whole numbers from 0";
+    }
+  }
   const used = subtract(after.settled, before.settled);
+  const beyond = subtract(after.overshoot, before.overshoot);
   const freed = subtract(before.reserved, after.reserved);
-  return units.every((unit) => used[unit] >= 0 && after.reserved[unit] >= 0 && used[unit] <= freed[unit]);
+  if (units.some((unit) => used[unit] < 0 || beyond[unit] < 0)) return "use was taken back";
+  if ((op === "begin" || op === "grow") && units.some((unit) => freed[unit] > 0)) return "only a settlement frees what is held";
+  if ((op === "commit" || op === "finish") && units.some((unit) => used[unit] > freed[unit])) return "settled more than it held";
+  return undefined;
 }
 
 /** Audit limits that spending has just passed, as "Scope/Unit". */
@@ -78,12 +92,11 @@ export function outputLeft(accounts: Accounts): number {
   return left;
 }
 
-/** What the item's current attempt still holds becomes lost on both accounts. */
-export function addLost(records: Records, execution: ExecutionRecord, item: ItemRecord | undefined): { execution: ExecutionRecord; node: Account | undefined } {
-  if (item === undefined || records.node === undefined) return { execution, node: records.node };
-  return {
-    execution: { ...execution, account: loseReserved(execution.account, item.ledger.reserved) },
-    node: loseReserved(records.node, item.ledger.reserved),
-  };
+/** What the item's current attempt still holds becomes lost on both accounts. `crossed` = audit limits that this passes. */
+export function addLost(records: Records, execution: ExecutionRecord, item: ItemRecord | undefined): { execution: ExecutionRecord; node: Account | undefined; crossed: string[] } {
+  if (item === undefined || records.node === undefined) return { execution, node: records.node, crossed: [] };
+  const before = { execution: execution.account, node: records.node };
+  const after = { execution: loseReserved(before.execution, item.ledger.reserved), node: loseReserved(before.node, item.ledger.reserved) };
+  return { execution: { ...execution, account: after.execution }, node: after.node, crossed: crossedAudits(before, after) };
 }
 

@@ -7,22 +7,20 @@
  *
  * Checks run in the order of the functions called here; the Redis scripts keep the same order.
  */
-import { addLost, admit, crossedAudits, outputLeft, settlesOnlyReserved } from "./accounts.ts";
-import { applyLedger, emptyAccount, emptyLedger } from "./amounts.ts";
+import { addLost, admit, crossedAudits, ledgerProblem, outputLeft } from "./accounts.ts";
+import { applyLedger, emptyAccount, emptyLedger, loseReserved } from "./amounts.ts";
 import { transition } from "./control.ts";
 import type {
+  Account,
   BeginCommand,
   ClaimCommand,
   Command,
-  CommitCommand,
   Control,
   ControlCommand,
   ExecutionRecord,
-  FinishCommand,
-  GrowCommand,
-  HealCommand,
   HeartbeatCommand,
   ItemRecord,
+  KnownPosition,
   OpenCommand,
   Outcome,
   Records,
@@ -84,6 +82,7 @@ function control(records: Records, execution: ExecutionRecord, command: ControlC
 
 /** J2. A higher attempt takes over at once: the host wrote it to the status before it started the worker. */
 function claim(records: Records, execution: ExecutionRecord, command: ClaimCommand, nowMs: number): Outcome {
+  if (command.claimId === "") return invalid("a claim needs an id");
   const item = records.item;
   if (item !== undefined && item.attempt > command.attempt) return { reply: { code: "FENCED", attempt: item.attempt }, ...nothing };
   if (item !== undefined && item.attempt === command.attempt) {
@@ -114,7 +113,7 @@ function claim(records: Records, execution: ExecutionRecord, command: ClaimComma
     live: "",
   };
   return {
-    reply: ok(head, length, execution.control),
+    reply: ok(head, length, execution.control, settledUp.crossed),
     records: { execution: settledUp.execution, node: account, item: claimed },
     entries: [],
     bodies: [],
@@ -144,7 +143,7 @@ function release(records: Records, execution: ExecutionRecord, command: ReleaseC
     live: "",
   };
   return {
-    reply: ok(released.head, released.length, execution.control),
+    reply: ok(released.head, released.length, execution.control, settledUp.crossed),
     records: { execution: settledUp.execution, node: settledUp.node, item: released },
     entries: [],
     bodies: [],
@@ -177,7 +176,7 @@ function sequenced(records: Records, execution: ExecutionRecord, command: Sequen
   if (item.finished !== undefined) return { reply: { code: "FINISHED", finished: item.finished }, ...nothing };
   if (command.op === "begin" && !admits(execution.control, command.phase)) return { reply: { code: "STOPPED", control: execution.control }, ...nothing };
   const entries = command.op === "grow" ? [] : command.entries;
-  if (!follows(item, entries)) return { reply: { code: "GAP", seq: item.seq, length: item.length, head: item.head }, ...nothing };
+  if (!follows(item, entries) || (command.op === "heal" && !startsAt(item, command.position))) return { reply: { code: "GAP", seq: item.seq, length: item.length, head: item.head }, ...nothing };
   const admission = settle({ ...records, execution, node: account, item }, command);
   if (admission !== undefined) return { reply: admission, ...nothing };
   return accept({ execution, node: account, item }, command, entries, nowMs);
@@ -189,35 +188,24 @@ interface Present {
   readonly item: ItemRecord;
 }
 
-/** Undefined = the new ledger may be written. heal repeats what was admitted before, so it is not asked again. */
+/** Undefined = the new ledger may be written. */
 function settle(records: Present, command: SequencedWorkerCommand): Reply | undefined {
-  switch (command.op) {
-    case "begin":
-      return admit(records, command.ledger, "begin");
-    case "grow":
-      return admit(records, command.ledger, "grow");
-    case "commit":
-    case "finish":
-      return settlesOnlyReserved(records.item.ledger, command.ledger) ? undefined : { code: "INVALID", detail: "settled more than it reserved" };
-    case "heal":
-      return undefined;
-  }
+  const problem = ledgerProblem(records.item.ledger, command.ledger, command.op);
+  if (problem !== undefined) return { code: "INVALID", detail: problem };
+  return command.op === "commit" || command.op === "finish" ? undefined : admit(records, command.ledger, command.op);
 }
 
 function accept(records: Present, command: SequencedWorkerCommand, entries: readonly StoredEntry[], nowMs: number): Outcome {
-  const { execution, node, item } = records;
-  const last = entries.at(-1);
-  const ended = command.op === "finish";
-  const violation = command.op === "commit" || command.op === "finish" ? command.violation : undefined;
-  const controlAfter = violation === undefined ? execution.control : (transition(execution.control, "Violated", violation) ?? execution.control);
-  const accounts = { execution: applyLedger(execution.account, item.ledger, command.ledger), node: applyLedger(node, item.ledger, command.ledger) };
+  const { item } = records;
+  const control = controlAfter(records.execution.control, command);
+  const written = newAccounts(records, command);
   const reply: Reply = {
     code: "OK",
     length: item.length + entries.length,
-    head: last?.hash ?? item.head,
-    control: controlAfter,
-    crossed: crossedAudits({ execution: execution.account, node }, accounts),
-    left: command.op === "begin" || command.op === "grow" ? outputLeft(accounts) : -1,
+    head: entries.at(-1)?.hash ?? item.head,
+    control,
+    crossed: crossedAudits({ execution: records.execution.account, node: records.node }, written),
+    left: command.op === "begin" || command.op === "grow" ? outputLeft(written) : -1,
   };
   const next: ItemRecord = {
     ...item,
@@ -226,22 +214,35 @@ function accept(records: Present, command: SequencedWorkerCommand, entries: read
     seq: command.seq,
     commandDigest: command.digest,
     reply,
-    ledger: command.ledger,
+    ledger: command.op === "finish" ? { ...command.ledger, reserved: emptyLedger.reserved } : command.ledger,
     steps: command.op === "grow" ? item.steps : command.steps,
     leaseUntilMs: nowMs + command.leaseTtlMs,
-    finished: ended ? command.finished : undefined,
+    finished: command.op === "finish" ? command.finished : undefined,
   };
-  const written = { execution: { ...execution, control: controlAfter, account: accounts.execution }, node: accounts.node, item: next };
   return {
     reply,
-    records: ended ? { ...addLost(written, written.execution, next), item: { ...next, ledger: { ...command.ledger, reserved: emptyLedger.reserved } } } : written,
+    records: { execution: { ...records.execution, control, account: written.execution }, node: written.node, item: next },
     entries,
     bodies: command.op === "grow" ? [] : command.bodies,
-    wake: wakeOf(command, controlAfter !== execution.control),
+    wake: wakeOf(command, control !== records.execution.control),
   };
 }
 
-function wakeOf(command: BeginCommand | GrowCommand | CommitCommand | FinishCommand | HealCommand, controlMoved: boolean): Wake | undefined {
+function controlAfter(before: Control, command: SequencedWorkerCommand): Control {
+  const violation = command.op === "commit" || command.op === "finish" ? command.violation : undefined;
+  return violation === undefined ? before : (transition(before, "Violated", violation) ?? before);
+}
+
+/** B2: the difference to the item's ledger. What a finished attempt still holds nobody will settle: it is lost. */
+function newAccounts(records: Present, command: SequencedWorkerCommand): { execution: Account; node: Account } {
+  const moved = (account: Account): Account => {
+    const after = applyLedger(account, records.item.ledger, command.ledger);
+    return command.op === "finish" ? loseReserved(after, command.ledger.reserved) : after;
+  };
+  return { execution: moved(records.execution.account), node: moved(records.node) };
+}
+
+function wakeOf(command: SequencedWorkerCommand, controlMoved: boolean): Wake | undefined {
   if (controlMoved) return "control";
   if (command.op === "finish") return "progress";
   return command.op === "commit" ? "settled" : undefined;
@@ -250,14 +251,16 @@ function wakeOf(command: BeginCommand | GrowCommand | CommitCommand | FinishComm
 /** J2. Undefined = this attempt and claim hold the item (or nobody has claimed it yet and `item` is undefined). */
 function fence(item: ItemRecord | undefined, attempt: number, claimId: string): Reply | undefined {
   if (item === undefined || item.attempt < attempt) return { code: "RECLAIM", attempt: item?.attempt ?? 0 };
-  if (item.attempt > attempt || item.claimId !== claimId) return { code: "FENCED", attempt: item.attempt };
+  if (item.attempt > attempt || item.claimId === "" || item.claimId !== claimId) return { code: "FENCED", attempt: item.attempt };
   return undefined;
 }
 
-/** J6. One command is in flight per claim, so a lower sequence has no reader left and a higher one than the next means lost writes. */
+/**
+ * J6. One command is in flight per claim, so a lower sequence has no reader left and a higher one than the next means lost
+ * writes; only heal may leave such a gap behind it.
+ */
 function firstReply(item: ItemRecord, command: SequencedWorkerCommand): Reply | undefined {
-  if (command.op === "heal") return command.seq === item.seq && command.digest === item.commandDigest ? item.reply : undefined;
-  if (command.seq === item.seq + 1) return undefined;
+  if (command.seq === item.seq + 1 || (command.op === "heal" && command.seq > item.seq)) return undefined;
   if (command.seq > item.seq) return { code: "GAP", seq: item.seq, length: item.length, head: item.head };
   if (command.seq === item.seq && command.digest === item.commandDigest && item.reply !== undefined) return item.reply;
   return { code: "INVALID", detail: `sequence ${command.seq} was used for another command` };
@@ -280,8 +283,12 @@ function follows(item: ItemRecord, entries: readonly StoredEntry[]): boolean {
   return true;
 }
 
-function ok(head: string, length: number, state: Control): Reply {
-  return { code: "OK", length, head, control: state, crossed: [], left: -1 };
+function startsAt(item: ItemRecord, position: KnownPosition): boolean {
+  return item.length === position.length && item.head === position.head;
+}
+
+function ok(head: string, length: number, state: Control, crossed: readonly string[] = []): Reply {
+  return { code: "OK", length, head, control: state, crossed, left: -1 };
 }
 
 function invalid(detail: string): Outcome {

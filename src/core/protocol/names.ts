@@ -7,6 +7,16 @@ export function itemName(key: NodeKey): string {
   return key.item === undefined ? key.node : `${key.node}[${key.item}]`;
 }
 
+/** A text of its own for every node and item, whatever a node is called: what stores file an item under. */
+export function itemKey(key: NodeKey): string {
+  return `${key.item ?? ""}/${key.node}`;
+}
+
+/** A run's uid names files and keys, so it is letters, digits and hyphens. */
+export function isUid(uid: string): boolean {
+  return /^[A-Za-z0-9-]{1,64}$/.test(uid);
+}
+
 /** Inverse of itemName. */
 export function parseItemName(name: string): NodeKey {
   const match = /^(.*)\[(\d+)\]$/.exec(name);

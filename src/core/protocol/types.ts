@@ -172,6 +172,8 @@ export interface FinishCommand extends SequencedCommand {
 /** After a rollback of the store: append the worker's kept tail again and restore its figures. */
 export interface HealCommand extends SequencedCommand {
   readonly op: "heal";
+  /** Where the tail begins. Also says so when no entry is missing, so that a second rollback cannot pass unseen. */
+  readonly position: KnownPosition;
   readonly entries: readonly StoredEntry[];
   readonly bodies: readonly StoredBody[];
   readonly steps: number;
@@ -216,7 +218,7 @@ export interface Refusal {
 
 export type Reply =
   /**
-   * `crossed` = audit limits that this command passed for the first time, as "Scope/Unit".
+   * `crossed` = audit limits that this command passed for the first time, as "Scope/Unit" (of a claim: only in its first reply).
    * `left` = output tokens that could still be bought after it; -1 where no token budget applies. Only begin and grow say it, others -1.
    */
   | { readonly code: "OK"; readonly length: number; readonly head: string; readonly control: Control; readonly crossed: readonly string[]; readonly left: number }
@@ -227,7 +229,7 @@ export type Reply =
   | { readonly code: "LIMIT"; readonly refusal: Refusal }
   /** The control state admits no new call. Consumes no sequence. */
   | { readonly code: "STOPPED"; readonly control: Control }
-  /** J2: a higher attempt exists, or this one was released. Final. */
+  /** J2: a higher attempt exists, another claim holds this one, or it was released. Final. */
   | { readonly code: "FENCED"; readonly attempt: number }
   /** Another claim holds this attempt (a copied pod). Final. */
   | { readonly code: "CLAIMED"; readonly attempt: number }

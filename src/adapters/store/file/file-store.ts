@@ -8,8 +8,9 @@ import { mkdirSync, rmSync, statSync, watch as watchFile } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { OaoError } from "../../../core/errors/errors.ts";
 import { decide } from "../../../core/protocol/decide.ts";
-import { itemName } from "../../../core/protocol/names.ts";
+import { isUid, itemKey } from "../../../core/protocol/names.ts";
 import type { Account, Command, ExecutionRecord, ItemRecord, NodeKey, Outcome, Records, Reply, StoredBody, StoredEntry, Wake } from "../../../core/protocol/types.ts";
 import type { Clock } from "../../../ports/clock.ts";
 import type { JournalStore, JournalView } from "../../../ports/store.ts";
@@ -53,7 +54,7 @@ class Journal {
   }
 
   item(key: NodeKey): ItemRecord | undefined {
-    return this.#record(`item/${itemName(key)}`) as ItemRecord | undefined;
+    return this.#record(`item/${itemKey(key)}`) as ItemRecord | undefined;
   }
 
   apply(command: Command, nowMs: number): Outcome {
@@ -76,8 +77,8 @@ class Journal {
     if (after.execution !== before.execution) this.#write.run("execution", JSON.stringify(after.execution));
     if (key !== undefined) {
       if (after.node !== undefined && after.node !== before.node) this.#write.run(`node/${key.node}`, JSON.stringify(after.node));
-      if (after.item !== undefined && after.item !== before.item) this.#write.run(`item/${itemName(key)}`, JSON.stringify(after.item));
-      for (const entry of outcome.entries) this.#append.run(itemName(key), entry.index, entry.prevHash, entry.hash, entry.bytes);
+      if (after.item !== undefined && after.item !== before.item) this.#write.run(`item/${itemKey(key)}`, JSON.stringify(after.item));
+      for (const entry of outcome.entries) this.#append.run(itemKey(key), entry.index, entry.prevHash, entry.hash, entry.bytes);
     }
     this.putBodies(outcome.bodies);
   }
@@ -91,7 +92,7 @@ class Journal {
   }
 
   entries(key: NodeKey, from: number, limit: number): StoredEntry[] {
-    const rows = this.#range.all(itemName(key), from, limit) as { idx: number; prev: string; hash: string; bytes: string }[];
+    const rows = this.#range.all(itemKey(key), from, limit) as { idx: number; prev: string; hash: string; bytes: string }[];
     return rows.map((row) => ({ index: row.idx, prevHash: row.prev, hash: row.hash, bytes: row.bytes }));
   }
 
@@ -225,7 +226,7 @@ export class FileStore implements JournalStore {
   }
 
   #path(uid: string): string {
-    if (!/^[A-Za-z0-9-]{1,64}$/.test(uid)) throw new StoreUnavailable(`not a run's uid: ${JSON.stringify(uid.slice(0, 80))}`);
+    if (!isUid(uid)) throw new OaoError("OAO_PROTOCOL", `not a run's uid: ${JSON.stringify(uid.slice(0, 80))}`);
     return join(this.#directory, `${uid}.db`);
   }
 

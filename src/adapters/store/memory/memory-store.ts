@@ -1,6 +1,7 @@
 /** The reference store: `decide` over maps. For tests and simulations; nothing survives the process. */
+import { OaoError } from "../../../core/errors/errors.ts";
 import { decide } from "../../../core/protocol/decide.ts";
-import { itemName } from "../../../core/protocol/names.ts";
+import { isUid, itemKey } from "../../../core/protocol/names.ts";
 import type { Account, Command, ExecutionRecord, ItemRecord, NodeKey, Reply, StoredBody, StoredEntry, Wake } from "../../../core/protocol/types.ts";
 import type { Clock } from "../../../ports/clock.ts";
 import type { JournalStore, JournalView } from "../../../ports/store.ts";
@@ -35,18 +36,18 @@ export class MemoryStore implements JournalStore {
     const records = {
       execution: run.execution,
       node: key === undefined ? undefined : run.nodes.get(key.node),
-      item: key === undefined ? undefined : run.items.get(itemName(key)),
+      item: key === undefined ? undefined : run.items.get(itemKey(key)),
     };
     const outcome = decide(records, command, this.#clock.nowMs());
     if (outcome.records !== undefined) {
       run.execution = outcome.records.execution;
       if (key !== undefined) {
         if (outcome.records.node !== undefined) run.nodes.set(key.node, outcome.records.node);
-        if (outcome.records.item !== undefined) run.items.set(itemName(key), outcome.records.item);
+        if (outcome.records.item !== undefined) run.items.set(itemKey(key), outcome.records.item);
         if (outcome.entries.length > 0) {
-          const held = run.entries.get(itemName(key)) ?? [];
+          const held = run.entries.get(itemKey(key)) ?? [];
           held.push(...outcome.entries);
-          run.entries.set(itemName(key), held);
+          run.entries.set(itemKey(key), held);
         }
       }
       for (const body of outcome.bodies) run.bodies.set(body.digest, body.bytes);
@@ -57,7 +58,7 @@ export class MemoryStore implements JournalStore {
 
   async view(uid: string, items: readonly NodeKey[]): Promise<JournalView> {
     const run = this.#run(uid);
-    return { execution: run.execution, items: items.map((key) => run.items.get(itemName(key))) };
+    return { execution: run.execution, items: items.map((key) => run.items.get(itemKey(key))) };
   }
 
   async nodeAccount(uid: string, node: string): Promise<Account | undefined> {
@@ -65,7 +66,7 @@ export class MemoryStore implements JournalStore {
   }
 
   async entries(uid: string, key: NodeKey, from: number, limit: number): Promise<readonly StoredEntry[]> {
-    return (this.#run(uid).entries.get(itemName(key)) ?? []).slice(from, from + limit);
+    return (this.#run(uid).entries.get(itemKey(key)) ?? []).slice(from, from + limit);
   }
 
   async bodies(uid: string, digests: readonly string[]): Promise<ReadonlyMap<string, string>> {
@@ -121,6 +122,7 @@ export class MemoryStore implements JournalStore {
   }
 
   #run(uid: string): Run {
+    if (!isUid(uid)) throw new OaoError("OAO_PROTOCOL", `not a run's uid: ${JSON.stringify(uid.slice(0, 80))}`);
     const found = this.#runs.get(uid);
     if (found !== undefined) return found;
     const run: Run = { execution: undefined, nodes: new Map(), items: new Map(), entries: new Map(), bodies: new Map() };
