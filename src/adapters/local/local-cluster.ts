@@ -1,0 +1,225 @@
+/** The Cluster port on a laptop: objects in `.oao/index.db`, workers as child processes of this one. */
+import { type FSWatcher, watch as watchFile } from "node:fs";
+import type { GovernancePolicy } from "../../api/policy.ts";
+import type { ExecutionStatus } from "../../api/status.ts";
+import { itemName } from "../../core/protocol/names.ts";
+import type { Cluster, ObjectKey, StoredExecution, WorkerOrder, WorkerView } from "../../ports/cluster.ts";
+import type { LocalIndex, LocalRun, WorkerRow } from "./local-index.ts";
+import { processIdentity } from "./process-identity.ts";
+import { RunLock } from "./run-lock.ts";
+import { workerLogPath } from "./worker-log.ts";
+import { WorkerProcess, type WorkerProgram } from "./worker-process.ts";
+import { commonEnvironment, workerProgram } from "./worker-program.ts";
+
+export interface LocalClusterOptions {
+  readonly index: LocalIndex;
+  /** The host's own environment; workers get the least of it. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Secrets of one node, by variable name: only those that its own model and tools name. */
+  readonly secretsOf: (run: LocalRun, order: WorkerOrder) => Readonly<Record<string, string>>;
+  /** Store URL as workers get it, when it differs from the one in the index (which holds no password). */
+  readonly storeUrl?: (run: LocalRun) => string;
+  /** Absent: the worker that belongs to this program. */
+  readonly program?: WorkerProgram;
+}
+
+/** Another process hosts the run. */
+export class RunHeld extends Error {
+  override readonly name = "RunHeld";
+  readonly pid: number | undefined;
+  constructor(key: ObjectKey, pid: number | undefined) {
+    super(
+      `Execution ${key.namespace}/${key.name} is being run by ${pid === undefined ? "another process" : `process ${pid}`}`,
+    );
+    this.pid = pid;
+  }
+}
+
+export class LocalCluster implements Cluster {
+  /** Every worker of a held run is a child of this process: `hold` ended all others. */
+  readonly listsAll = true;
+  readonly #options: LocalClusterOptions;
+  readonly #index: LocalIndex;
+  readonly #locks = new Map<string, RunLock>();
+  readonly #workers = new Map<string, WorkerProcess>();
+  readonly #leftovers = new Map<string, WorkerView[]>();
+  readonly #listeners = new Set<(key: ObjectKey) => void>();
+  #watcher: FSWatcher | undefined;
+  #poll: NodeJS.Timeout | undefined;
+  #seenVersion = 0;
+
+  constructor(options: LocalClusterOptions) {
+    this.#options = options;
+    this.#index = options.index;
+  }
+
+  /**
+   * Become the one host of this run. Workers that a killed host left behind are killed first: from here on nothing but
+   * this process makes calls for the run. Repeat: no-op. Throws RunHeld.
+   */
+  async hold(run: Pick<StoredExecution, "uid" | "key">): Promise<void> {
+    if (this.#locks.has(run.uid)) return;
+    const lock = RunLock.take(this.#index.home, run.uid);
+    if (lock === undefined) throw new RunHeld(run.key, this.#index.host(run.uid)?.pid);
+    this.#locks.set(run.uid, lock);
+    this.#index.setHost(run.uid, process.pid);
+    this.#leftovers.set(run.uid, await this.#endLeftovers(run.uid));
+  }
+
+  holds(uid: string): boolean {
+    return this.#locks.has(uid);
+  }
+
+  async get(key: ObjectKey): Promise<StoredExecution | undefined> {
+    return this.#index.get(key);
+  }
+
+  async policies(namespace: string): Promise<readonly GovernancePolicy[]> {
+    return this.#index.policies(namespace);
+  }
+
+  async writeStatus(
+    seen: Pick<StoredExecution, "key" | "uid" | "resourceVersion">,
+    status: ExecutionStatus,
+  ): Promise<string> {
+    return this.#index.writeStatus(seen, status);
+  }
+
+  async workers(uid: string): Promise<readonly WorkerView[]> {
+    const own = [...this.#workers.values()].filter((worker) => worker.order.uid === uid).map((worker) => worker.view());
+    const known = new Set(own.map((view) => workerName(view)));
+    return [...(this.#leftovers.get(uid) ?? []).filter((view) => !known.has(workerName(view))), ...own];
+  }
+
+  async startWorker(order: WorkerOrder): Promise<void> {
+    const id = `${order.uid}/${workerName(order)}`;
+    if (this.#workers.has(id)) return; // P2
+    const run = this.#index.byUid(order.uid);
+    if (run === undefined) return; // deleted meanwhile
+    if (!this.#locks.has(order.uid)) throw new Error(`run ${order.uid} is not held by this process`);
+    const worker = new WorkerProcess({
+      order,
+      program: this.#options.program ?? workerProgram(),
+      env: this.#environment(run, order),
+      logPath: workerLogPath(this.#index.home, order.uid, order),
+      onExit: () => this.#exited(worker, run.key),
+    });
+    this.#workers.set(id, worker);
+    if (worker.pid !== undefined) {
+      this.#index.addWorker(order.uid, {
+        ...rowOf(order),
+        pid: worker.pid,
+        identity: processIdentity(worker.pid) ?? "",
+      });
+    }
+  }
+
+  async stopWorker(worker: WorkerView, graceMs: number): Promise<void> {
+    for (const found of this.#workers.values()) {
+      if (this.#locks.has(found.order.uid) && workerName(found.order) === workerName(worker) && !found.exited)
+        void found.stop(graceMs);
+    }
+  }
+
+  /** All workers of this process at once; resolves when they are gone. */
+  async stopAll(graceMs: number): Promise<void> {
+    await Promise.all([...this.#workers.values()].map((worker) => worker.stop(graceMs)));
+  }
+
+  killAll(): void {
+    for (const worker of this.#workers.values()) worker.kill();
+  }
+
+  /** Told of changes by this and every other process, and of workers that ended. Lossy; a slow poll stands behind it. */
+  watch(listener: (key: ObjectKey) => void): () => void {
+    this.#listeners.add(listener);
+    if (this.#listeners.size === 1) this.#startWatching();
+    return () => {
+      this.#listeners.delete(listener);
+      if (this.#listeners.size === 0) this.#stopWatching();
+    };
+  }
+
+  /** Let go of every run. Workers must have ended. The index stays open: it is the caller's. */
+  close(): void {
+    this.#listeners.clear();
+    this.#stopWatching();
+    for (const [uid, lock] of this.#locks) {
+      this.#index.clearHost(uid);
+      lock.release();
+    }
+    this.#locks.clear();
+  }
+
+  #environment(run: LocalRun, order: WorkerOrder): Record<string, string> {
+    return {
+      ...commonEnvironment(this.#options.env),
+      ...this.#options.secretsOf(run, order),
+      OAO_HOME: this.#index.home,
+      OAO_STORE: this.#options.storeUrl?.(run) ?? run.place.store,
+      OAO_BASE_DIR: run.place.baseDir,
+      OAO_ORDER: JSON.stringify(order),
+    };
+  }
+
+  #exited(worker: WorkerProcess, key: ObjectKey): void {
+    this.#index.removeWorker(worker.order.uid, rowOf(worker.order));
+    this.#tell(key);
+  }
+
+  async #endLeftovers(uid: string): Promise<WorkerView[]> {
+    const views: WorkerView[] = [];
+    for (const row of this.#index.workers(uid)) {
+      await endProcess(row);
+      this.#index.removeWorker(uid, row);
+      const { node, item, attempt } = row;
+      views.push({ node, item, attempt, state: "Exited", exit: "infrastructure", detail: "its host ended before it" });
+    }
+    return views;
+  }
+
+  #tell(key: ObjectKey): void {
+    for (const listener of this.#listeners) queueMicrotask(() => listener(key));
+  }
+
+  #startWatching(): void {
+    this.#seenVersion = this.#index.latestVersion();
+    this.#watcher = watchFile(this.#index.changesFile, { persistent: false }, () => this.#look());
+    this.#watcher.on("error", () => undefined);
+    this.#poll = setInterval(() => this.#look(), 500);
+    this.#poll.unref();
+  }
+
+  #look(): void {
+    const { latest, keys } = this.#index.changesSince(this.#seenVersion);
+    this.#seenVersion = latest;
+    for (const key of keys) this.#tell(key);
+  }
+
+  #stopWatching(): void {
+    this.#watcher?.close();
+    this.#watcher = undefined;
+    clearInterval(this.#poll);
+  }
+}
+
+function workerName(worker: { node: string; item?: number | undefined; attempt: number }): string {
+  return `${itemName(worker)}#${worker.attempt}`;
+}
+
+function rowOf(order: WorkerOrder): { node: string; item: number | undefined; attempt: number } {
+  return { node: order.node, item: order.item, attempt: order.attempt };
+}
+
+/** Kills exactly the process that was recorded, and waits until it is gone. */
+async function endProcess(row: WorkerRow): Promise<void> {
+  const gone = () => row.identity === "" || processIdentity(row.pid) !== row.identity;
+  while (!gone()) {
+    try {
+      process.kill(row.pid, "SIGKILL");
+    } catch {
+      return; // it went in between
+    }
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
