@@ -68,9 +68,8 @@ export async function runAgent(options: AgentRunOptions): Promise<Json> {
     )) as { messages: readonly unknown[]; structuredResponse?: unknown };
     return run.output(state);
   } catch (error) {
-    throw run.reason(error);
-  } finally {
     await run.settled();
+    throw run.reason(error);
   }
 }
 
@@ -96,7 +95,7 @@ class Run {
   readonly #malformed = new Map<string | undefined, string>();
   readonly #open = new Set<Promise<unknown>>();
   #modelCalls = 0;
-  #fatal: { readonly error: unknown } | undefined;
+  #scopeError: { readonly error: unknown } | undefined;
 
   constructor(options: AgentRunOptions, answer: Answer | undefined, projection: StepRun["projection"]) {
     this.#options = options;
@@ -127,15 +126,7 @@ class Run {
   middleware() {
     return createMiddleware({
       name: "oao",
-      wrapModelCall: async (request, handler) => {
-        try {
-          return await handler({ ...request, model: this.#model });
-        } catch (error) {
-          // Once the caller aborted, errors are only its echo.
-          if (!this.#options.signal.aborted) this.#fail(error);
-          throw error;
-        }
-      },
+      wrapModelCall: (request, handler) => handler({ ...request, model: this.#model }),
       wrapToolCall: ({ toolCall, state }) => this.#callTool(toolCall, state.messages),
     });
   }
@@ -157,7 +148,6 @@ class Run {
       return toolMessage(call, typeof output === "string" ? output : canonicalJson(output), "success");
     } catch (error) {
       if (error instanceof RecordedFailure) return toolMessage(call, `Error: ${error.message}`, "error");
-      this.#fail(error);
       throw error;
     }
   }
@@ -188,21 +178,19 @@ class Run {
     try {
       return await call;
     } catch (error) {
-      if (!(error instanceof RecordedFailure)) this.#fail(error);
+      if (!(error instanceof RecordedFailure)) this.#scopeError ??= { error };
       throw error;
     } finally {
       this.#open.delete(call);
     }
   }
 
-  /** Remembers the first error that ends the run: LangChain and LangGraph wrap it, and abort the siblings with others. */
-  #fail(error: unknown): void {
-    this.#fatal ??= { error: unwrap(error) };
-  }
-
-  /** What ended the run. */
+  /**
+   * What ended the run. A cut or violation of the scope says more than the abort of the run that races with it;
+   * LangChain wraps errors, and LangGraph may make its own of an aborted signal.
+   */
   reason(error: unknown): unknown {
-    if (this.#fatal !== undefined) return this.#fatal.error;
+    if (this.#scopeError !== undefined) return this.#scopeError.error;
     return this.#options.signal.aborted ? this.#options.signal.reason : unwrap(error);
   }
 

@@ -56,7 +56,6 @@ export async function makeLiveCall(request: LiveRequest, call: LiveCall): Promis
     for (const signal of signals) signal.throwIfAborted();
     return answerOf(chunks, request, call);
   } catch (error) {
-    own.abort(error);
     if (call.signal.aborted) throw call.signal.reason;
     if (refusal !== undefined) throw refusal.reason;
     if (idle.expired) throw stalled(request.idleTimeoutMs, chunks);

@@ -232,6 +232,19 @@ describe("an agent", () => {
     expect(failed).toBe(reason);
   });
 
+  test("ends with a violation also when its signal is aborted before the scope could throw it", async () => {
+    const stop = new AbortController();
+    const violation = new Error("Max Token Limit Exceeded");
+    const scope = new RecordingScope();
+    scope.model = async () => {
+      stop.abort(new Error("stopped"));
+      await new Promise((resolve) => setImmediate(resolve));
+      throw violation;
+    };
+    const failed = await run("http://127.0.0.1:9/v1", scope, { signal: stop.signal }).catch((error: unknown) => error);
+    expect(failed).toBe(violation);
+  });
+
   test("ends with the recorded failure of a model call as it was thrown", async () => {
     const record = new Map();
     const failure = new RecordedFailure("InvalidRequest", "no such model");

@@ -92,7 +92,7 @@ describe("metering", () => {
   test("a refused chunk closes the socket and ends the call with the meter's own reason", async () => {
     const server = await serve((response) => {
       sendHead(response);
-      for (const content of ["one ", "two ", "three "]) sendDelta(response, { role: "assistant", content });
+      for (const content of ["one ", "two "]) sendDelta(response, { role: "assistant", content });
     });
     const reason = new Error("Max Token Limit Exceeded");
     const metered: string[] = [];
@@ -107,6 +107,21 @@ describe("metering", () => {
     expect(failed).toBe(reason);
     expect(metered).toEqual(["one ", "two "]);
     await server.seen[0]?.closed;
+  });
+
+  test("hands nothing on while an earlier piece is not bought", async () => {
+    const server = await serve(text("one ", "two ", "three "));
+    const events: string[] = [];
+    await ask(server.baseURL, {
+      call: {
+        meter: async (piece) => {
+          events.push(`ask ${piece}`);
+          await new Promise((resolve) => setImmediate(resolve));
+          events.push(`bought ${piece}`);
+        },
+      },
+    });
+    expect(events).toEqual(["one ", "two ", "three "].flatMap((piece) => [`ask ${piece}`, `bought ${piece}`]));
   });
 
   test("waiting in the meter is not the provider's silence", async () => {
