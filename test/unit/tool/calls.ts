@@ -61,6 +61,8 @@ export interface SeenRequest {
   readonly url: string;
   readonly headers: IncomingHttpHeaders;
   readonly body: string;
+  /** Host name of the TLS greeting; undefined without TLS. */
+  readonly servername: unknown;
 }
 
 export interface TestServer {
@@ -85,6 +87,7 @@ export async function startServer(answer: Answer, tls?: { key: string; cert: str
         url: request.url ?? "",
         headers: request.headers,
         body: Buffer.concat(chunks).toString(),
+        servername: "servername" in request.socket ? request.socket.servername : undefined,
       };
       seen.push(one);
       answer(one, response);

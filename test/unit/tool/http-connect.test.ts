@@ -186,7 +186,8 @@ describe("https", () => {
     const { certificate, server, tool } = await tlsTool("catalog.test");
     trust(certificate.cert);
     expect(await tool.invoke({}, callContext())).toBe("safe");
-    expect(server.seen[0]?.headers).toMatchObject({ host: `catalog.test:${server.port}`, a: "t0ken" });
+    const headers = { host: `catalog.test:${server.port}`, a: "t0ken" };
+    expect(server.seen[0]).toMatchObject({ servername: "catalog.test", headers });
   });
 
   it("sends nothing to a server with another name's certificate", async () => {

@@ -85,6 +85,14 @@ describe("time limit and cut", () => {
     await server.closed;
   });
 
+  it("closes the connection of a refused redirect whose body does not end", async () => {
+    const redirect = "HTTP/1.1 302 Found\r\nlocation: http://other.test/\r\ncontent-length: 10\r\n\r\nabc";
+    const server = await rawServer((socket) => void socket.write(redirect));
+    const failure = await failureOf((await makeTool(get(server.port))).invoke({}, callContext()));
+    expect(failure.message).toMatch(/redirects to another/);
+    await server.closed;
+  });
+
   it("does not start when the run was cut before", async () => {
     const server = await startServer(json(1));
     const failure = await failureOf(
