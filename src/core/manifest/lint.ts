@@ -3,6 +3,7 @@ import { has, isFields } from "../../api/fields.ts";
 import { type Kind, kinds } from "../../api/json-schema.ts";
 import { checkRules } from "../../api/rules.ts";
 import type { Execution, GovernancePolicy } from "../../api/types.ts";
+import type { Json } from "../digest/json.ts";
 import { expressionProblems } from "./expression-problems.ts";
 import { cycleProblems, graphOf } from "./graph.ts";
 import { literalProblems } from "./literals.ts";
@@ -28,13 +29,17 @@ const clientApplyBytesMax = 262_144;
 /** Unknown names are compared with all known ones; beyond this a file is wrong in a way that no hint helps. */
 const suggestionsMax = 200;
 
-/** Reads a file and reports every error at once. Pure; never throws for any text. */
-export function lintManifest(text: string, file: string): LintResult {
+/**
+ * Reads a file and reports every error at once. Pure; never throws for any text.
+ * `edit` gives each document's value another content before it is looked at (`oao run --set`); lines stay the file's.
+ */
+export function lintManifest(text: string, file: string, edit?: (document: ManifestDocument) => Json): LintResult {
   const { documents, problems: unreadable } = parseManifests(text, file);
   const problems = [...unreadable];
   const executions: ManifestObject<Execution>[] = [];
   const policies: ManifestObject<GovernancePolicy>[] = [];
-  for (const document of documents) {
+  for (const parsed of documents) {
+    const document = edit === undefined ? parsed : { ...parsed, value: edit(parsed) };
     const { kind, findings } = lintDocument(document);
     problems.push(...findings.map((finding) => toProblem(document, finding)));
     const sound = findings.every((finding) => finding.severity === "Warning");
