@@ -133,6 +133,6 @@ export async function assertNoHiddenRetries(spec: ModelSpec): Promise<void> {
 
 /** The projection of a provider. The wire form of openai is loaded with its client. */
 export async function projectionOf(spec: ModelSpec): Promise<Projection> {
-  if (spec.provider === "openai") return (await import("./openai.ts")).openAiProjection;
+  if (spec.provider === "openai") return (await import("./openai.ts")).openAiProjection();
   return genericProjection(spec);
 }

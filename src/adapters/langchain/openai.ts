@@ -5,7 +5,7 @@ import type { JsonObject } from "../../core/digest/json.ts";
 import { outputCapOption, type BoundModel, type CallOptions, pickCallOptions, rootModel } from "./call-options.ts";
 import { baseUrlOf } from "./endpoints.ts";
 import { plainJson } from "./plain.ts";
-import { positionIds, type Projection } from "./projection.ts";
+import { positionIds, projectEach, type Projection } from "./projection.ts";
 import type { ClientOptions } from "./client-options.ts";
 
 /** Constructor fields that are call parameters; any other parameter goes on the wire under its own name. */
@@ -102,27 +102,33 @@ function completionsOf(bound: BoundModel): Completions {
   return model.completions ?? model;
 }
 
-/** The wire form of Chat Completions without what two equal requests may differ in. */
-export const openAiProjection: Projection = {
-  header(bound, callOptions) {
-    const params = {
-      ...completionsOf(bound).invocationParams(pickCallOptions(callOptions), { streaming: true }),
-    } as Record<string, unknown>;
-    delete params["stream"];
-    delete params["stream_options"];
-    return { v: 1, form: "openai-chat", request: plainJson(params) };
-  },
-  messages(bound, messages) {
-    const params = convertMessagesToCompletionsMessageParams({
-      messages: [...messages],
-      model: completionsOf(bound).model,
-    });
-    return positionIds(plainJson(params) as JsonObject[]);
-  },
-  declaredOutputCap(bound, callOptions) {
-    const { max_tokens, max_completion_tokens } = completionsOf(bound).invocationParams(pickCallOptions(callOptions), {
-      streaming: true,
-    }) as { max_tokens?: number; max_completion_tokens?: number };
-    return max_completion_tokens ?? max_tokens;
-  },
-};
+/** The wire form of Chat Completions without what two equal requests may differ in. One per run. */
+export function openAiProjection(): Projection {
+  let model = "";
+  const project = projectEach((message, at, call) => {
+    // A message with audio becomes two; only the first can hold calls or answer one.
+    const [first, ...more] = plainJson(
+      convertMessagesToCompletionsMessageParams({ messages: [message], model }),
+    ) as JsonObject[];
+    const { ids, messages } = positionIds(first ?? {}, at, call);
+    return { ids, messages: [...messages, ...more] };
+  });
+  const paramsOf = (bound: BoundModel, callOptions: CallOptions): Record<string, unknown> => ({
+    ...completionsOf(bound).invocationParams(pickCallOptions(callOptions), { streaming: true }),
+  });
+  return {
+    header(bound, callOptions) {
+      const { stream: _, stream_options: __, ...params } = paramsOf(bound, callOptions);
+      return { v: 1, form: "openai-chat", request: plainJson(params) };
+    },
+    messages(bound, messages) {
+      model = completionsOf(bound).model;
+      return project(messages);
+    },
+    declaredOutputCap(bound, callOptions) {
+      const { max_tokens, max_completion_tokens } = paramsOf(bound, callOptions);
+      const cap = max_completion_tokens ?? max_tokens;
+      return typeof cap === "number" ? cap : undefined;
+    },
+  };
+}

@@ -2,7 +2,7 @@
  * What of a model request decides its digest: everything the model sees, nothing that differs between two equal runs
  * (message and call ids, response metadata, usage, stream flags, OAO's own output cap).
  */
-import type { AIMessage, BaseMessage, ToolMessage } from "@langchain/core/messages";
+import type { AIMessage, BaseMessage } from "@langchain/core/messages";
 import { isLangChainTool, convertToOpenAITool } from "@langchain/core/utils/function_calling";
 import type { ModelSpec } from "../../api/execution.ts";
 import type { Json, JsonObject } from "../../core/digest/json.ts";
@@ -17,27 +17,72 @@ export interface Projection {
   declaredOutputCap(bound: BoundModel, callOptions: CallOptions): number | undefined;
 }
 
+interface Projected {
+  readonly at: number;
+  readonly call: string | undefined;
+  readonly name: string | undefined;
+  readonly content: unknown;
+  readonly calls: unknown;
+  readonly ids: readonly (string | undefined)[];
+  readonly messages: readonly Json[];
+}
+
+/** One message in its form, with the ids of its calls. `at` is its position; `call` is that of the call it answers. */
+export type ProjectMessage = (
+  message: BaseMessage,
+  at: number,
+  call: string | undefined,
+) => Pick<Projected, "ids" | "messages">;
+
+/**
+ * Projects messages one by one and keeps each result with its message, as long as the message stays what it was: a
+ * history only grows, and n steps must not cost n². Equal messages come back as the same objects.
+ */
+export function projectEach(project: ProjectMessage): (messages: readonly BaseMessage[]) => Json[] {
+  const known = new WeakMap<BaseMessage, Projected>();
+  return (messages) => {
+    const positions = new Map<string | undefined, string>();
+    const all: Json[] = [];
+    for (const message of messages) {
+      const at = all.length;
+      const { name, content } = message;
+      const { tool_calls: calls, tool_call_id: answers } = message as { tool_calls?: unknown; tool_call_id?: string };
+      const call = answers === undefined ? undefined : (positions.get(answers) ?? "unknown");
+      const seen: Omit<Projected, "ids" | "messages"> = { at, call, name, content, calls };
+      let projected = known.get(message);
+      if (projected === undefined || !isSame(projected, seen)) {
+        projected = { ...seen, ...project(message, at, call) };
+        known.set(message, projected);
+      }
+      for (const [index, id] of projected.ids.entries()) positions.set(id, `m${at}.${index}`);
+      all.push(...projected.messages);
+    }
+    return all;
+  };
+}
+
+function isSame(one: Projected, other: Omit<Projected, "ids" | "messages">): boolean {
+  return (["at", "call", "name", "content", "calls"] as const).every((field) => one[field] === other[field]);
+}
+
 interface WireCall {
   readonly id?: string;
   readonly function?: { readonly arguments?: Json };
 }
 
-/** Rewrites tool-call ids to `m<message>.<call>` and parses arguments, in messages of the Chat Completions form. */
-export function positionIds(messages: readonly JsonObject[]): Json[] {
-  const positions = new Map<Json | undefined, string>();
-  return messages.map((message, at) => {
-    const calls = message["tool_calls"] as readonly WireCall[] | undefined;
-    const answers = message["tool_call_id"];
-    const rewritten: Record<string, Json> = { ...message };
-    if (calls !== undefined) {
-      rewritten["tool_calls"] = calls.map((call, index) => {
-        positions.set(call.id, `m${at}.${index}`);
-        return { ...call, id: `m${at}.${index}`, function: { ...call.function, arguments: parsed(call) } };
-      });
-    }
-    if (answers !== undefined) rewritten["tool_call_id"] = positions.get(answers) ?? "unknown";
-    return rewritten;
-  });
+/** Tool-call ids to `m<message>.<call>` and arguments to their values, in a message of the Chat Completions form. */
+export function positionIds(message: JsonObject, at: number, call: string | undefined): ReturnType<ProjectMessage> {
+  const calls = (message["tool_calls"] ?? []) as readonly WireCall[];
+  const rewritten: Record<string, Json> = { ...message };
+  if (calls.length > 0) {
+    rewritten["tool_calls"] = calls.map((one, index) => ({
+      ...one,
+      id: `m${at}.${index}`,
+      function: { ...one.function, arguments: parsed(one) },
+    }));
+  }
+  if (call !== undefined) rewritten["tool_call_id"] = call;
+  return { ids: calls.map(({ id }) => id), messages: [rewritten] };
 }
 
 function parsed(call: WireCall): Json {
@@ -52,6 +97,7 @@ function parsed(call: WireCall): Json {
 
 /** OAO's own form for every provider without one: messages as role, name, content and calls. */
 export function genericProjection(spec: ModelSpec): Projection {
+  const project = projectEach(genericMessage);
   return {
     header(_, callOptions) {
       const { tools, ...settings } = pickCallOptions(callOptions);
@@ -68,10 +114,7 @@ export function genericProjection(spec: ModelSpec): Projection {
         }),
       };
     },
-    messages(_, messages) {
-      const positions = new Map<string | undefined, string>();
-      return messages.map((message, at) => genericMessage(message, at, positions));
-    },
+    messages: (_, messages) => project(messages),
     declaredOutputCap(bound) {
       const declared = spec.parameters?.["maxTokens"] ?? (rootModel(bound) as { maxTokens?: unknown }).maxTokens;
       return typeof declared === "number" && declared > 0 ? declared : undefined;
@@ -79,19 +122,18 @@ export function genericProjection(spec: ModelSpec): Projection {
   };
 }
 
-function genericMessage(message: BaseMessage, at: number, positions: Map<string | undefined, string>): Json {
+const genericMessage: ProjectMessage = (message, at, call) => {
   const calls = (message as AIMessage).tool_calls ?? [];
-  for (const [index, call] of calls.entries()) positions.set(call.id, `m${at}.${index}`);
-  const answers = (message as ToolMessage).tool_call_id as string | undefined;
-  return plainJson({
+  const form = {
     role: message.getType(),
     name: message.name,
     content: genericContent(message.content),
     calls:
       calls.length === 0 ? undefined : calls.map(({ name, args }, index) => ({ id: `m${at}.${index}`, name, args })),
-    call: answers === undefined ? undefined : (positions.get(answers) ?? "unknown"),
-  });
-}
+    call,
+  };
+  return { ids: calls.map(({ id }) => id), messages: [plainJson(form)] };
+};
 
 /** Blocks that only repeat the message's tool calls. */
 const callBlocks: ReadonlySet<unknown> = new Set(["tool_use", "tool_call", "input_json_delta", "functionCall"]);

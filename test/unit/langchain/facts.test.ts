@@ -192,7 +192,7 @@ describe("what differs between two equal runs", () => {
       Object.keys(streamed.response_metadata).toSorted(),
     );
     const [one, two] = [invoked, streamed].map((message: BaseMessage) =>
-      openAiProjection.messages(model, [
+      openAiProjection().messages(model, [
         message,
         new ToolMessage({ content: "y", tool_call_id: (message as AIMessage).tool_calls![0]!.id! }),
       ]),

@@ -53,6 +53,26 @@ describe.each(providers)("the request digest of %s", (provider) => {
 });
 
 describe("the projection", () => {
+  test.each(providers)(
+    "of %s keeps what it made of a message, and sees when the message or its place changes",
+    async (provider) => {
+      const spec = modelSpec("http://a.invalid/v1", { provider });
+      const model = await createModel(spec, { apiKey: "k" });
+      const projection = await projectionOf(spec);
+      const fresh = async (messages: BaseMessage[]) => (await projectionOf(spec)).messages(model, messages);
+      const messages = exampleMessages({ ids: "x" });
+      const before = projection.messages(model, messages);
+      const again = projection.messages(model, [...messages, new HumanMessage("More.")]);
+      for (const [index, message] of before.entries()) expect(again[index]).toBe(message);
+      messages[1]!.content = "Other.";
+      messages[2]!.name = "other";
+      expect(projection.messages(model, messages)).toEqual(await fresh(messages));
+      expect(projection.messages(model, messages)).not.toEqual(before);
+      const shorter = messages.slice(1);
+      expect(projection.messages(model, shorter)).toEqual(await fresh(shorter));
+    },
+  );
+
   test("of openai is the wire form with positions for ids and parsed arguments", async () => {
     const spec = modelSpec("http://a.invalid/v1", { parameters: { temperature: 0.5, seed: 7, maxTokens: 9 } });
     const projection = await projectionOf(spec);
