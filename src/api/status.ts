@@ -4,57 +4,73 @@ export const phases = ["Pending", "Running", "Suspended", "Succeeded", "Failed",
 /** For people; code reads conditions (glossary). */
 export type Phase = (typeof phases)[number];
 
-export const nodeStates = ["Pending", "Starting", "Running", "Retrying", "Succeeded", "Failed", "Skipped", "Cancelled"] as const;
+export const nodeStates = [
+  "Pending",
+  "Starting",
+  "Running",
+  "Retrying",
+  "Succeeded",
+  "Failed",
+  "Skipped",
+  "Cancelled",
+] as const;
 export type NodeState = (typeof nodeStates)[number];
 export const terminalNodeStates: readonly NodeState[] = ["Succeeded", "Failed", "Skipped", "Cancelled"];
 
 export interface Condition {
-  readonly type: "Succeeded" | "Ready" | "Reconciling" | "Stalled" | "Suspended" | "PolicyCompliant" | "CheckpointsDurable";
+  readonly type:
+    | "Succeeded"
+    | "Ready"
+    | "Reconciling"
+    | "Stalled"
+    | "Suspended"
+    | "PolicyCompliant"
+    | "CheckpointsDurable";
   readonly status: "True" | "False" | "Unknown";
   readonly reason: string;
   readonly message: string;
   readonly lastTransitionTime: string;
 }
 
-/** One row per node. `attempt` counts processes (the fence), `try` own-fault tries from 1, `restarts` infrastructure losses. */
-export interface NodeStatus {
-  readonly name: string;
+/**
+ * What a node and an item of forEach have in common. Absent means 0 for `attempt` and `restarts`, 1 for `try`.
+ * P4: a row at work carries its position and no figures, an ended one figures and no position.
+ */
+interface RowStatus {
   readonly state: NodeState;
+  /** Counts processes (the fence, J2). In Starting and Running the current one, in all other states the last one. */
   readonly attempt?: number;
+  /** Own-fault tries, from 1. */
   readonly try?: number;
+  /** Losses of the process. */
   readonly restarts?: number;
+  /** Recorded steps of the last try, once ended. */
   readonly steps?: number;
   readonly reason?: string;
+  /** Of the first 20 rows that have one. */
   readonly message?: string;
-  /** Journal position while not terminal; head is the first 16 hex digits. */
-  readonly length?: number;
-  readonly head?: string;
-  /** forEach only: one row per item that has started, and how many there are. */
-  readonly itemCount?: number;
-  readonly items?: readonly ItemStatus[];
-  /** sha256:… of the output body once Succeeded. */
-  readonly output?: string;
-  readonly startedAt?: string;
-  readonly completedAt?: string;
-  /** Not before this time is the next try made. */
+  /** Highest journal position seen while not ended: `length:head`, head as its first 16 hex digits. */
+  readonly journal?: string;
+  /** Not before this time is the next attempt made. */
   readonly retryAt?: string;
+  /** Of the current attempt; in runs of up to 200 nodes and items, beyond that only where timeoutSeconds needs it. */
+  readonly startedAt?: string;
+  /** In runs of up to 200 nodes and items. */
+  readonly completedAt?: string;
 }
 
-export interface ItemStatus {
-  readonly index: number;
-  readonly state: NodeState;
-  readonly attempt?: number;
-  readonly try?: number;
-  readonly restarts?: number;
-  readonly steps?: number;
-  readonly reason?: string;
-  readonly message?: string;
-  readonly length?: number;
-  readonly head?: string;
+/** One row per node. */
+export interface NodeStatus extends RowStatus {
+  readonly name: string;
+  /** forEach only: how many items there are, and until the node ended one row per item that has started, by index. */
+  readonly itemCount?: number;
+  readonly items?: readonly ItemStatus[];
+  /** forEach only: sha256:… of the list of outputs once Succeeded. Of other nodes the journal knows it. */
   readonly output?: string;
-  readonly retryAt?: string;
-  readonly startedAt?: string;
-  readonly completedAt?: string;
+}
+
+export interface ItemStatus extends RowStatus {
+  readonly index: number;
 }
 
 export interface UsageStatus {
@@ -86,7 +102,14 @@ export interface ExecutionStatus {
   readonly cancelRequested?: boolean;
   readonly startedAt?: string;
   readonly completedAt?: string;
-  /** Milliseconds of activeDeadlineSeconds used before the current active period, and when that began. */
+  /**
+   * Milliseconds of the deadline used before the current active period, and when that began. Stands still while
+   * suspended; begins anew with the finally nodes, which may take as long again.
+   */
   readonly activeMs?: number;
   readonly activeSince?: string;
+  /** The journal was handed over to retention. */
+  readonly sealed?: boolean;
 }
+
+export const statusLimits = { messageRows: 20, messageChars: 256, timedRows: 200, previewBytes: 4_096 } as const;

@@ -3,7 +3,7 @@ import type { Execution } from "../api/execution.ts";
 import type { WorkerExitName } from "../api/exit-codes.ts";
 import type { GovernancePolicy } from "../api/policy.ts";
 import type { ExecutionStatus } from "../api/status.ts";
-import type { NodeKey } from "../core/protocol/types.ts";
+import type { KnownPosition, NodeKey } from "../core/protocol/types.ts";
 
 export interface ObjectKey {
   readonly namespace: string;
@@ -15,6 +15,8 @@ export interface StoredExecution {
   readonly key: ObjectKey;
   readonly uid: string;
   readonly resourceVersion: string;
+  /** Grows with every change of the spec; status names the one it saw. */
+  readonly generation: number;
   readonly createdAtMs: number;
   readonly object: Execution;
   readonly status: ExecutionStatus | undefined;
@@ -41,18 +43,23 @@ export interface WorkerOrder extends NodeKey {
   readonly phase: "Main" | "Finally";
   /** Digest of the snapshot body; the worker refuses any other. */
   readonly snapshot: string;
-  /** Digest of the output body of every node that this node's expressions name. */
+  /** Hex digest of the output body of every node that this node's items, prompts and arguments name. */
   readonly outputs: Readonly<Record<string, string>>;
   /** Highest journal position the status has seen of this item. */
-  readonly known?: { readonly length: number; readonly head: string } | undefined;
+  readonly known?: KnownPosition | undefined;
 }
 
 export interface Cluster {
+  /**
+   * Whether a worker that is not listed does not exist: true where this process starts them itself, false where a cache
+   * may lag. It only decides whether a claimed attempt without a worker is given up at once or when its lease ends.
+   */
+  readonly listsAll: boolean;
   get(key: ObjectKey): Promise<StoredExecution | undefined>;
   /** Policies by name; a missing or invalid one is absent. */
   policies(namespace: string): Promise<readonly GovernancePolicy[]>;
   /** Throws Conflict when resourceVersion is not the current one. Returns the new one. */
-  writeStatus(seen: StoredExecution, status: ExecutionStatus): Promise<string>;
+  writeStatus(seen: Pick<StoredExecution, "key" | "uid" | "resourceVersion">, status: ExecutionStatus): Promise<string>;
   /** Workers of one run, also exited ones until forgotten. */
   workers(uid: string): Promise<readonly WorkerView[]>;
   /** Repeat with the same (uid, node, item, attempt) is a no-op (P2). */

@@ -1,0 +1,97 @@
+/** Conditions and phase. kstatus reads Ready, Reconciling and Stalled; people and `oao` read Succeeded. */
+import type { Condition, ExecutionStatus, Phase } from "../../api/status.ts";
+import type { Account } from "../protocol/types.ts";
+import { spentOf } from "../protocol/amounts.ts";
+import { units } from "../protocol/types.ts";
+import type { Draft } from "./draft.ts";
+import { isMainEnded } from "./draft.ts";
+import { isAtWork } from "./node-machine.ts";
+import { type Outcome, outcomeOf } from "./outcome.ts";
+import { workRows } from "./rows.ts";
+import { isoTime } from "./time.ts";
+
+type Verdict = Omit<Condition, "lastTransitionTime" | "type">;
+const yes = (reason: string, message = ""): Verdict => ({ status: "True", reason, message });
+const no = (reason: string, message = ""): Verdict => ({ status: "False", reason, message });
+
+export interface Standing {
+  readonly phase: Phase;
+  readonly conditions: readonly Condition[];
+}
+
+/** `outcome` is set once the run has ended. */
+export function standing(draft: Draft, outcome: Outcome | undefined): Standing {
+  const busy = draft.rows.some((row) => workRows(row).some((each) => isAtWork(each.state)));
+  const isSuspended = draft.suspended && !busy && outcome === undefined;
+  const phase = outcome?.phase ?? running(draft, busy, isSuspended);
+  // Known before the end: a stop at once, a failed node when no main node can change it any more.
+  const known = outcome ?? (draft.stop !== undefined || isMainEnded(draft) ? outcomeOf(draft) : undefined);
+  const succeeded = known !== undefined && (outcome !== undefined || known.phase !== "Succeeded") ? known : undefined;
+  const now: Record<string, Verdict> = {
+    Succeeded: succeeded === undefined ? { status: "Unknown", reason: phase, message: "" } : judged(draft, succeeded),
+    Ready: outcome?.phase === "Succeeded" ? yes("Succeeded") : no(outcome?.reason ?? phase),
+    Reconciling: outcome === undefined ? yes(isMainEnded(draft) ? "Finalizing" : phase) : no("Ended"),
+    Stalled:
+      outcome === undefined || outcome.phase === "Succeeded" ? no("NotStalled") : yes(outcome.reason, outcome.message),
+    Suspended: isSuspended
+      ? yes("Suspended")
+      : no(draft.suspended && outcome === undefined ? "Suspending" : "NotSuspended"),
+    PolicyCompliant: compliance(draft, succeeded),
+  };
+  const durable = durability(draft);
+  if (durable !== undefined) now["CheckpointsDurable"] = durable;
+  return { phase, conditions: withTimes(draft.seen.status, now, draft.nowMs) };
+}
+
+/** Keeps the time of a condition whose status did not change, as Kubernetes does; foreign conditions stay. */
+export function withTimes(
+  previous: ExecutionStatus,
+  now: Readonly<Record<string, Verdict>>,
+  nowMs: number,
+): readonly Condition[] {
+  const before = new Map(previous.conditions.map((condition) => [condition.type as string, condition]));
+  const rendered = Object.entries(now).map(([type, verdict]) => {
+    const old = before.get(type);
+    const lastTransitionTime = old?.status === verdict.status ? old.lastTransitionTime : isoTime(nowMs);
+    return {
+      type: type as Condition["type"],
+      ...verdict,
+      message: verdict.message.slice(0, 1_024).toWellFormed(),
+      lastTransitionTime,
+    };
+  });
+  return [...rendered, ...previous.conditions.filter((condition) => now[condition.type] === undefined)];
+}
+
+function running(draft: Draft, busy: boolean, isSuspended: boolean): Phase {
+  if (isSuspended) return "Suspended";
+  return busy || draft.rows.some((row) => row.state !== "Pending") ? "Running" : "Pending";
+}
+
+/** The first reason stands: a later one is a consequence. */
+function judged(draft: Draft, outcome: Outcome): Verdict {
+  const old = draft.seen.status.conditions.find((condition) => condition.type === "Succeeded");
+  if (old?.status === "False") return { status: "False", reason: old.reason, message: old.message };
+  return outcome.phase === "Succeeded" ? yes(outcome.reason) : no(outcome.reason, outcome.message);
+}
+
+function compliance(draft: Draft, outcome: Outcome | undefined): Verdict {
+  const old = draft.seen.status.conditions.find((condition) => condition.type === "PolicyCompliant");
+  if (outcome?.reason === "PolicyViolation") return no("PolicyViolation", outcome.message);
+  if (old?.status === "False") return old;
+  const crossed = draft.seen.execution === undefined ? undefined : crossedAudit(draft.seen.execution.account);
+  return crossed === undefined
+    ? yes("Compliant")
+    : no("AuditViolation", `an Audit policy's limit is crossed: ${crossed}`);
+}
+
+function crossedAudit(account: Account): string | undefined {
+  const unit = units.find((each) => spentOf(account, each) > (account.auditLimits[each] ?? Number.POSITIVE_INFINITY));
+  return unit && `${unit} ${spentOf(account, unit)} of ${account.auditLimits[unit] ?? 0} of the whole run`;
+}
+
+function durability(draft: Draft): Verdict | undefined {
+  const row = draft.rows.find((each) => each.reason === "DurabilityLost");
+  if (draft.stop?.reason === "DurabilityLost") return no("DurabilityLost", draft.stop.message);
+  return row && no("DurabilityLost", row.node.name);
+}

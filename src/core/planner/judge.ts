@@ -1,0 +1,52 @@
+/** What became of the current attempt of a row at work: worker views and journal record put together. Decides nothing. */
+import { itemName } from "../protocol/names.ts";
+import type { Finished } from "../steps/format.ts";
+import { type Draft, recordOf } from "./draft.ts";
+import { finishedOf, isBehind, type Row } from "./rows.ts";
+
+export type Verdict =
+  /** `leaseEndsMs`: nobody lists the worker, but its lease runs. */
+  | { readonly is: "Working"; readonly claimed: boolean; readonly leaseEndsMs?: number }
+  | { readonly is: "Finished"; readonly finished: Finished; readonly steps: number }
+  /** No worker and no claim: started too early to be seen, or never started. */
+  | { readonly is: "Unseen" }
+  /** Ended without finish. Stopped = asked to end; Fenced = another attempt holds the journal; Lost = nobody's wish. */
+  | { readonly is: "Gone"; readonly how: "Stopped" | "Fenced" | "Lost"; readonly detail: string }
+  /** The store knows less than was acknowledged, and no worker is left that could restore it. */
+  | { readonly is: "RolledBack"; readonly detail: string };
+
+export function judge(draft: Draft, row: Row): Verdict {
+  const record = recordOf(draft, row.key);
+  const finished = finishedOf(row, record);
+  if (finished !== undefined) return { is: "Finished", finished, steps: record?.steps ?? 0 };
+  const views = (draft.workers.get(itemName(row.key)) ?? []).filter((view) => view.attempt === row.attempt);
+  const exited = views.find((view) => view.state === "Exited");
+  const claimed = record?.attempt === row.attempt && record.claimId !== "";
+  // J2 fences a worker that works on in spite of it, so a listed one is trusted until it ends.
+  if (exited === undefined && views.length > 0) return { is: "Working", claimed };
+  if (exited?.exit === "lost")
+    return { is: "RolledBack", detail: exited.detail ?? "the worker could not restore its journal" };
+  if (isBehind(row, record)) {
+    return {
+      is: "RolledBack",
+      detail: `the store holds ${record?.length ?? 0} entries, ${row.journal?.length ?? 0} were seen`,
+    };
+  }
+  if (record !== undefined && record.attempt > row.attempt) {
+    return { is: "Gone", how: "Fenced", detail: `attempt ${record.attempt} holds the journal` };
+  }
+  const leaseEndsMs = claimed && record.leaseUntilMs > draft.nowMs ? record.leaseUntilMs : undefined;
+  if (exited !== undefined) {
+    const detail = exited.detail ?? `the worker ended as ${exited.exit ?? "infrastructure"} without a result`;
+    if (exited.exit === "stopped") return { is: "Gone", how: "Stopped", detail };
+    if (exited.exit !== "fenced") return { is: "Gone", how: "Lost", detail };
+    // A copy of the worker holds this attempt: it is trusted as long as it renews its lease.
+    if (leaseEndsMs !== undefined) return { is: "Working", claimed: true, leaseEndsMs };
+    return { is: "Gone", how: claimed ? "Lost" : "Fenced", detail };
+  }
+  if (record?.attempt === row.attempt && !claimed)
+    return { is: "Gone", how: "Fenced", detail: "the attempt was released" };
+  if (!claimed) return { is: "Unseen" };
+  if (leaseEndsMs !== undefined && !draft.seen.listsAll) return { is: "Working", claimed: true, leaseEndsMs };
+  return { is: "Gone", how: "Lost", detail: "the worker is gone" };
+}

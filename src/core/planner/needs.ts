@@ -1,0 +1,97 @@
+/** What has to be read before the next plan: pure functions, so that host and planner agree on what was asked for. */
+import type { ExecutionSpec } from "../../api/types.ts";
+import type { ExecutionStatus } from "../../api/status.ts";
+import { type GraphNode, specGraph } from "../dag/spec-graph.ts";
+import { itemName } from "../protocol/names.ts";
+import type { ItemRecord, NodeKey } from "../protocol/types.ts";
+import { isEnded } from "./node-machine.ts";
+import { finishedOf, type NodeRow, type Row, thawRows } from "./rows.ts";
+
+interface Rows {
+  readonly rows: readonly NodeRow[];
+  readonly byName: ReadonlyMap<string, NodeRow>;
+}
+
+/**
+ * Journal records to view: every attempt that has not ended; the sources of nodes that may run soon; the items whose list
+ * is due; and, once all nodes have ended, everything that ever ran (for journalHead and for the check that it is there).
+ */
+export function itemsOfInterest(spec: ExecutionSpec, status: ExecutionStatus): readonly NodeKey[] {
+  const { rows, byName } = rowsOf(spec, status);
+  const found = new Map<string, NodeKey>();
+  const add = (key: NodeKey) => found.set(itemName(key), key);
+  const isClosing = rows.every((row) => isEnded(row.state));
+  for (const row of rows) {
+    if (isClosing) for (const key of keysOf(row)) add(key);
+    if (isEnded(row.state)) continue;
+    for (const each of [row, ...row.items]) if (each.attempt > 0 && !isEnded(each.state)) add(each.key);
+    if (row.items.length === row.itemCount) for (const item of row.items) add(item.key);
+    if (!mayRunSoon(row, byName)) continue;
+    for (const name of [...row.node.conditionNames, ...row.node.inputNames]) {
+      if (byName.get(name)?.node.spec.forEach === undefined && (byName.get(name)?.attempt ?? 0) > 0)
+        add({ node: name });
+    }
+  }
+  return [...found.values()];
+}
+
+/** Hex digests of the output bodies to load: only what a `when`, an `items`, a forEach list or the result is made of. */
+export function outputsNeeded(
+  spec: ExecutionSpec,
+  status: ExecutionStatus,
+  recordOf: (key: NodeKey) => ItemRecord | undefined,
+): readonly string[] {
+  const { rows, byName } = rowsOf(spec, status);
+  const found = new Set<string>();
+  const add = (row: NodeRow | Row | undefined) => {
+    const digest = row && digestOf(row, recordOf);
+    if (typeof digest === "string") found.add(digest);
+  };
+  const hasEnded = (row: Row) => isEnded(row.state) || finishedOf(row, recordOf(row.key)) !== undefined;
+  if (rows.every((row) => isEnded(row.state))) {
+    const hasFailed = rows.some((row) => !row.node.isFinally && row.state !== "Succeeded" && row.state !== "Skipped");
+    if (!hasFailed) for (const name of specGraph(spec).leaves) add(byName.get(name));
+    return [...found];
+  }
+  for (const row of rows) {
+    if (row.itemCount !== undefined && !isEnded(row.state)) {
+      if (row.items.length === row.itemCount && row.items.every(hasEnded)) for (const item of row.items) add(item);
+      continue;
+    }
+    if (row.state !== "Pending" || row.attempt > 0 || !sourcesEnded(row.node, byName, hasEnded)) continue;
+    for (const name of [...row.node.conditionNames, ...row.node.itemNames]) add(byName.get(name));
+  }
+  return [...found];
+}
+
+/** All items a node can have a journal for. */
+export function keysOf(row: Pick<NodeRow, "node" | "itemCount" | "attempt">): readonly NodeKey[] {
+  const node = row.node.name;
+  if (row.node.spec.forEach === undefined) return row.attempt > 0 ? [{ node }] : [];
+  return Array.from({ length: row.itemCount ?? 0 }, (_, item) => ({ node, item }));
+}
+
+function rowsOf(spec: ExecutionSpec, status: ExecutionStatus): Rows {
+  const rows = thawRows(specGraph(spec), status);
+  return { rows, byName: new Map(rows.map((row) => [row.node.name, row])) };
+}
+
+/** Its dependencies have ended or are at work, so they may end in the coming pass. */
+function mayRunSoon(row: NodeRow, byName: ReadonlyMap<string, NodeRow>): boolean {
+  return row.node.dependencies.every((name) => {
+    const source = byName.get(name);
+    return source !== undefined && (isEnded(source.state) || source.attempt > 0 || source.itemCount !== undefined);
+  });
+}
+
+function sourcesEnded(node: GraphNode, byName: ReadonlyMap<string, NodeRow>, hasEnded: (row: Row) => boolean): boolean {
+  return node.dependencies.every((name) => {
+    const source = byName.get(name);
+    return source !== undefined && hasEnded(source);
+  });
+}
+
+function digestOf(row: NodeRow | Row, recordOf: (key: NodeKey) => ItemRecord | undefined): string | null | undefined {
+  if ("output" in row && row.output !== undefined) return row.output;
+  return finishedOf(row, recordOf(row.key))?.output;
+}

@@ -1,0 +1,197 @@
+/**
+ * plan(seen, now): what to write and what to do next, as data. P1: same input, same plan, whatever the order in which
+ * things were observed. P2: every decision may be performed twice. The work per call is linear in nodes, edges and items.
+ */
+import type { ExecutionStatus } from "../../api/status.ts";
+import { byCodeUnit } from "../dag/spec-graph.ts";
+import { itemName } from "../protocol/names.ts";
+import type { NodeKey } from "../protocol/types.ts";
+import { advance, cancelRow } from "./advance.ts";
+import { withTimes } from "./conditions.ts";
+import { exceededDeadline } from "./deadline.ts";
+import { type Draft, draftOf, isAllEnded, isMainEnded, stopOf, wakeNow } from "./draft.ts";
+import { settleForEach } from "./for-each.ts";
+import { judge } from "./judge.ts";
+import { keysOf, outputsNeeded } from "./needs.ts";
+import { isAtWork, isEnded } from "./node-machine.ts";
+import { loseVanished, outcomeOf, resultOf } from "./outcome.ts";
+import { settlePending } from "./readiness.ts";
+import { renderStatus } from "./render.ts";
+import { thawRows, workRows } from "./rows.ts";
+import { startReady } from "./start.ts";
+import { decideControl, detectStop } from "./stop.ts";
+import { isoTime, parseTime } from "./time.ts";
+import type { Decision, Plan, Seen } from "./types.ts";
+
+export function plan(seen: Seen, nowMs: number): Plan {
+  const records = new Map(seen.items.map(({ key, record }) => [itemName(key), record]));
+  const asked = new Set(outputsNeeded(seen.spec, seen.status, (key) => records.get(itemName(key))));
+  const draft = draftOf(seen, nowMs, asked);
+  if (seen.status.completedAt !== undefined) return planEnded(draft);
+  const isClosing = isAllEnded(draft);
+  const wasMainEnded = isMainEnded(draft);
+  advanceRun(draft);
+  if (isClosing) loseResult(draft);
+  stopStrays(draft);
+  const hasEnded = isAllEnded(draft);
+  if (hasEnded && !isClosing && seen.execution !== undefined) wakeNow(draft);
+  const isOver = hasEnded && (isClosing || seen.execution === undefined);
+  const status = renderStatus(draft, isOver ? overOutcome(draft) : undefined, wasMainEnded);
+  if (isOver) seal(draft, status);
+  return planOf(draft, status, isOver);
+}
+
+function advanceRun(draft: Draft): void {
+  loseVanished(draft);
+  const atWork = draft.rows.flatMap(workRows).filter((row) => isAtWork(row.state));
+  const verdicts = new Map(atWork.map((row) => [row, judge(draft, row)]));
+  detectStop(draft, verdicts, exceededDeadline(draft));
+  for (const [row, verdict] of verdicts) advance(draft, row, verdict);
+  const stopSeen = draft.stop;
+  for (const node of draft.graph.order) {
+    const row = draft.byName.get(node.name);
+    if (row === undefined) continue;
+    settleForEach(draft, row);
+    if (stopOf(draft, row) !== undefined) {
+      if (row.itemCount === undefined && !isAtWork(row.state)) cancelRow(draft, row);
+    } else settlePending(draft, row);
+    settleForEach(draft, row);
+  }
+  startReady(draft);
+  decideControl(draft);
+  // A loss found while looking for work stops the nodes that were looked at before it.
+  if (draft.stop !== stopSeen) wakeNow(draft);
+}
+
+/** The stop that stands, or how the nodes ended; an earlier False of Succeeded is kept by the conditions. */
+function overOutcome(draft: Draft): ReturnType<typeof outcomeOf> {
+  const latched = draft.seen.status.conditions.find((each) => each.type === "Succeeded" && each.status === "False");
+  const outcome = outcomeOf(draft);
+  if (latched === undefined) return outcome;
+  return {
+    phase: latched.reason === "Cancelled" ? "Cancelled" : "Failed",
+    reason: latched.reason,
+    message: latched.message,
+  };
+}
+
+/** A result whose parts are gone is lost work too. */
+function loseResult(draft: Draft): void {
+  if (draft.stop !== undefined || outcomeOf(draft).phase !== "Succeeded") return;
+  const bodies = draft.bodies.length;
+  const result = resultOf(draft);
+  draft.bodies.length = bodies;
+  if (result === undefined) {
+    draft.stop = { reason: "DurabilityLost", message: "the output of a node that the result is made of is gone" };
+  }
+}
+
+/** Workers that no row counts on any more: older attempts, ended nodes, unknown names. */
+function stopStrays(draft: Draft): void {
+  const current = new Map(draft.rows.flatMap(workRows).map((row) => [itemName(row.key), row]));
+  for (const [name, views] of draft.workers) {
+    const row = current.get(name);
+    for (const worker of views) {
+      if (worker.state === "Exited") continue;
+      const isCurrent = row !== undefined && isAtWork(row.state) && row.attempt === worker.attempt;
+      const hasExited = views.some((view) => view.attempt === worker.attempt && view.state === "Exited");
+      if (!isCurrent && !hasExited) draft.decisions.push({ kind: "StopWorker", worker });
+    }
+  }
+}
+
+function planEnded(draft: Draft): Plan {
+  const { seen } = draft;
+  stopStrays(draft);
+  const status: ExecutionStatus = { ...seen.status, observedGeneration: seen.run.generation };
+  const isSealed = seen.status.sealed === true && seen.status.observedGeneration === seen.run.generation;
+  if (!isSealed) seal(draft, status);
+  return planOf(draft, status, !isSealed);
+}
+
+/** The remaining time is computed from the end, so sealing twice leaves the same moment of expiry. */
+function seal(draft: Draft, status: ExecutionStatus): void {
+  const { seen, nowMs } = draft;
+  const endedMs = parseTime(status.completedAt) ?? nowMs;
+  const leftMs = endedMs + seen.run.journalRetentionSeconds * 1_000 - nowMs;
+  draft.decisions.push({
+    kind: "Seal",
+    dropBodies: seen.policy.recording.content === "DigestOnly",
+    keep: [seen.snapshot],
+    items: thawRows(draft.graph, status).flatMap((row) => keysOf(row)),
+    expireSeconds: Math.max(0, Math.ceil(leftMs / 1_000)),
+  });
+}
+
+function planOf(draft: Draft, status: ExecutionStatus, isSealing: boolean): Plan {
+  const wakeAfterMs = draft.wakeAtMs === undefined ? undefined : Math.max(0, draft.wakeAtMs - draft.nowMs);
+  return {
+    bodies: draft.bodies,
+    status,
+    decisions: sorted(draft.decisions),
+    ...(isSealing ? { statusAfter: { ...status, sealed: true } } : {}),
+    ...(wakeAfterMs === undefined ? {} : { wakeAfterMs }),
+  };
+}
+
+const ranks = { SetControl: 0, ReleaseAttempt: 1, StopWorker: 2, StartWorker: 3, Seal: 4 } as const;
+
+function sorted(decisions: readonly Decision[]): readonly Decision[] {
+  const unique = new Map(decisions.map((decision) => [decisionName(decision), decision]));
+  return [...unique.values()].sort((a, b) => {
+    const [left, right] = [keyOf(a), keyOf(b)];
+    return (
+      ranks[a.kind] - ranks[b.kind] ||
+      byCodeUnit(left.node, right.node) ||
+      (left.item ?? -1) - (right.item ?? -1) ||
+      left.attempt - right.attempt
+    );
+  });
+}
+
+/** Names the effect: two decisions of one name are one (P2). */
+export function decisionName(decision: Decision): string {
+  const key = keyOf(decision);
+  return `${decision.kind} ${itemName(key)}#${key.attempt}`;
+}
+
+function keyOf(decision: Decision): NodeKey & { attempt: number } {
+  switch (decision.kind) {
+    case "SetControl":
+    case "Seal":
+      return { node: "", attempt: 0 };
+    case "StopWorker":
+      return decision.worker;
+    case "ReleaseAttempt":
+    case "StartWorker":
+      return { ...decision.key, attempt: decision.attempt };
+  }
+}
+
+/** A run that cannot be planned at all: refused before it started, or its snapshot is gone. Nothing of it is at work. */
+export function failedStatus(
+  previous: ExecutionStatus,
+  reason: string,
+  message: string,
+  generation: number,
+  nowMs: number,
+): ExecutionStatus {
+  const told = { reason, message };
+  return {
+    ...previous,
+    observedGeneration: generation,
+    phase: "Failed",
+    conditions: withTimes(
+      previous,
+      {
+        Succeeded: { status: "False", ...told },
+        Ready: { status: "False", ...told },
+        Reconciling: { status: "False", reason: "Ended", message: "" },
+        Stalled: { status: "True", ...told },
+      },
+      nowMs,
+    ),
+    nodes: previous.nodes.map((row) => (isEnded(row.state) ? row : { ...row, state: "Cancelled", reason })),
+    completedAt: isoTime(nowMs),
+  };
+}

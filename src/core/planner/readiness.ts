@@ -1,0 +1,118 @@
+/** What becomes of a Pending node: it waits, is skipped, fails on its own expression, or may start. */
+import { ExpressionError } from "../expressions/errors.ts";
+import { evaluateCondition, evaluateItems, type ExpressionScope } from "../expressions/evaluate.ts";
+import type { Json } from "../digest/json.ts";
+import { sizes } from "../../api/common.ts";
+import { type Draft, isMainEnded, outputDigest, wakeNow } from "./draft.ts";
+import { isEnded } from "./node-machine.ts";
+import { apply, type NodeRow, queued } from "./rows.ts";
+
+/** Missing outputs, by kind: not read yet (look again), or gone from the store. */
+type Loaded = { readonly outputs: ReadonlyMap<string, { readonly output: Json }> } | "NotRead" | "Gone";
+
+/** For each Pending row, in canonical order so that a skip reaches all its dependents in the same pass. */
+export function settlePending(draft: Draft, row: NodeRow): void {
+  if (row.state !== "Pending" || row.attempt > 0 || row.reason === queued) return;
+  if (!dependenciesEnded(draft, row)) return;
+  if (failedDependency(draft, row) !== undefined) {
+    return apply(row, "skip", draft.nowMs, "DependencyFailed");
+  }
+  const { conditionNames, inputNames, spec } = row.node;
+  if (spec.when !== undefined) {
+    const scope = load(draft, conditionNames);
+    if (typeof scope === "string") return notLoaded(draft, row, scope);
+    const holds = condition(draft, row, spec.when, scope.outputs);
+    if (holds === undefined) return;
+    if (!holds) return apply(row, "skip", draft.nowMs, "ConditionFalse");
+  }
+  const missing = inputNames.find((name) => draft.byName.get(name)?.state !== "Succeeded");
+  if (missing !== undefined) {
+    const isFailed = draft.byName.get(missing)?.state === "Failed";
+    return apply(row, "skip", draft.nowMs, isFailed ? "DependencyFailed" : "DependencySkipped");
+  }
+  if (spec.forEach !== undefined) return expand(draft, row, spec.forEach.items);
+  row.reason = queued;
+}
+
+function dependenciesEnded(draft: Draft, row: NodeRow): boolean {
+  if (row.node.isFinally && !isMainEnded(draft)) return false;
+  return row.node.dependencies.every((name) => {
+    const dependency = draft.byName.get(name);
+    return dependency !== undefined && isEnded(dependency.state);
+  });
+}
+
+/**
+ * Failure spreads over order edges too: what was skipped because of it counts as failed. A node of finally runs whatever
+ * became of the main nodes, so only its siblings count.
+ */
+function failedDependency(draft: Draft, row: NodeRow): string | undefined {
+  return row.node.dependencies.find((name) => {
+    const dependency = draft.byName.get(name);
+    if (dependency === undefined || dependency.node.isFinally !== row.node.isFinally) return false;
+    return (
+      dependency.state === "Failed" || (dependency.state === "Skipped" && dependency.reason === "DependencyFailed")
+    );
+  });
+}
+
+/** Undefined = the row has been ended here. A condition may ask has(nodes.x.output); one that needs it regardless skips. */
+function condition(draft: Draft, row: NodeRow, when: string, outputs: ExpressionScope["nodes"]): boolean | undefined {
+  try {
+    return evaluateCondition(when, { input: inputOf(draft), nodes: outputs });
+  } catch (error) {
+    const lacksOutput = row.node.conditionNames.some((name) => draft.byName.get(name)?.state !== "Succeeded");
+    if (lacksOutput && error instanceof ExpressionError && error.code === "ExpressionFailed") {
+      apply(row, "skip", draft.nowMs, "DependencySkipped");
+    } else expressionFailed(draft, row, error);
+    return undefined;
+  }
+}
+
+function expand(draft: Draft, row: NodeRow, items: string): void {
+  const scope = load(draft, row.node.itemNames);
+  if (typeof scope === "string") return notLoaded(draft, row, scope);
+  try {
+    const { length } = evaluateItems(items, { input: inputOf(draft), nodes: scope.outputs });
+    const others = draft.rows.reduce((sum, each) => (each === row ? sum : sum + (each.itemCount ?? 1)), 0);
+    if (others + length > sizes.nodes) {
+      const message = `forEach has ${length} items, which with ${others} other nodes and items is more than ${sizes.nodes}`;
+      return apply(row, "fail", draft.nowMs, "TooManyItems", message);
+    }
+    row.itemCount = length;
+    apply(row, "expand", draft.nowMs);
+    row.startedAtMs = draft.nowMs;
+  } catch (error) {
+    expressionFailed(draft, row, error);
+  }
+}
+
+/** ExpressionTooExpensive, ExpressionFailed or InvalidExpression: the same data gives the same end, so never retried. */
+function expressionFailed(draft: Draft, row: NodeRow, error: unknown): void {
+  if (!(error instanceof ExpressionError)) throw error;
+  apply(row, "fail", draft.nowMs, error.code, error.message);
+}
+
+function notLoaded(draft: Draft, row: NodeRow, why: "NotRead" | "Gone"): void {
+  if (why === "NotRead") return wakeNow(draft);
+  draft.stop ??= { reason: "DurabilityLost", message: `the output of a node that ${row.node.name} names is gone` };
+  apply(row, "lose", draft.nowMs, "DurabilityLost");
+}
+
+/** Outputs of those of `names` that succeeded; the others are simply not there. */
+function load(draft: Draft, names: readonly string[]): Loaded {
+  const outputs = new Map<string, { output: Json }>();
+  for (const name of names) {
+    if (draft.byName.get(name)?.state !== "Succeeded") continue;
+    const digest = outputDigest(draft, name);
+    if (digest === undefined) return "NotRead";
+    const output = digest === null ? null : draft.seen.outputs.get(digest);
+    if (output === undefined) return draft.asked.has(digest ?? "") ? "Gone" : "NotRead";
+    outputs.set(name, { output });
+  }
+  return { outputs };
+}
+
+function inputOf(draft: Draft): Json {
+  return (draft.seen.spec.input ?? {}) as Json;
+}

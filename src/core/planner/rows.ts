@@ -1,0 +1,120 @@
+/** Status rows as the planner works on them: times as numbers, absent figures as their defaults. */
+import type { ExecutionStatus, ItemStatus, NodeState, NodeStatus } from "../../api/status.ts";
+import type { GraphNode, SpecGraph } from "../dag/spec-graph.ts";
+import type { ItemRecord, NodeKey } from "../protocol/types.ts";
+import type { Finished } from "../steps/format.ts";
+import { isEnded, move, type NodeEvent } from "./node-machine.ts";
+import { parseTime } from "./time.ts";
+
+/** Mutable, but it never leaves one call of plan(). */
+export interface Row {
+  readonly key: NodeKey;
+  readonly node: GraphNode;
+  state: NodeState;
+  attempt: number;
+  try: number;
+  restarts: number;
+  steps: number | undefined;
+  /** Of a row at work: why it is being ended (a mark). Of any other: why it is where it is. */
+  reason: string | undefined;
+  message: string | undefined;
+  journal: { readonly length: number; readonly head: string } | undefined;
+  retryAtMs: number | undefined;
+  startedAtMs: number | undefined;
+  completedAtMs: number | undefined;
+}
+
+export interface NodeRow extends Row {
+  itemCount: number | undefined;
+  /** Started items by index, without gaps: items start in order. */
+  items: Row[];
+  /** Hex. */
+  output: string | undefined;
+}
+
+/** Marks on rows at work; they outlive a restart of the host because they are in the status. */
+export const marks = { timeout: "Timeout", lost: "InfrastructureLost", suspending: "Suspending" } as const;
+/** Of a Pending row whose condition holds and which waits for a free slot. */
+export const queued = "Queued";
+
+export function thawRows(graph: SpecGraph, status: ExecutionStatus): NodeRow[] {
+  const byName = new Map(status.nodes.map((row) => [row.name, row]));
+  return graph.nodes.map((node) => {
+    const stored: NodeStatus = byName.get(node.name) ?? { name: node.name, state: "Pending" };
+    const items = [...(stored.items ?? [])].sort((a, b) => a.index - b.index);
+    return {
+      ...thaw({ node: node.name }, node, stored),
+      itemCount: stored.itemCount,
+      items: items.map((item) => thaw({ node: node.name, item: item.index }, node, item)),
+      output: stored.output?.replace(/^sha256:/, ""),
+    };
+  });
+}
+
+export function newItem(parent: NodeRow, index: number): Row {
+  return thaw({ node: parent.node.name, item: index }, parent.node, { index, state: "Pending" });
+}
+
+/** The rows that stand for workers: the node itself, or the items of a forEach node. */
+export function workRows(row: NodeRow): readonly Row[] {
+  return row.node.spec.forEach === undefined ? [row] : row.items;
+}
+
+/** Ends or moves a row; `reason` and `message` replace what was there. */
+export function apply(row: Row, event: NodeEvent, nowMs: number, reason?: string, message?: string): void {
+  row.state = move(row.state, event);
+  row.reason = reason;
+  row.message = message;
+  if (event !== "wait") row.retryAtMs = undefined;
+  if (event === "start") row.startedAtMs = nowMs;
+  if (isEnded(row.state)) {
+    row.completedAtMs = nowMs;
+    row.journal = undefined;
+  }
+}
+
+/** What finish wrote for this row's try. It comes from a worker: anything unreadable is a failure, never an exception. */
+export function finishedOf(row: Pick<Row, "try">, record: ItemRecord | undefined): Finished | undefined {
+  if (record?.finished === undefined || record.try !== row.try) return undefined;
+  try {
+    const value = JSON.parse(record.finished) as Partial<Finished> | null;
+    if (value?.outcome === "Succeeded" && (value.output === null || typeof value.output === "string")) {
+      return { outcome: "Succeeded", output: value.output, error: null };
+    }
+    if (value?.outcome === "Failed") {
+      const error = { class: String(value.error?.class ?? "Unknown"), message: String(value.error?.message ?? "") };
+      return { outcome: "Failed", output: null, error, ...(value.final === true ? { final: true } : {}) };
+    }
+  } catch {
+    // Told below: the text is not JSON.
+  }
+  const message = "the worker's finish record cannot be read";
+  return { outcome: "Failed", output: null, error: { class: "ProtocolError", message }, final: true };
+}
+
+/** Whether the store knows less than the status has seen. */
+export function isBehind(row: Row, record: ItemRecord | undefined): boolean {
+  if (row.journal === undefined) return false;
+  const { length, head } = row.journal;
+  if (record === undefined || record.length < length) return true;
+  return record.length === length && !record.head.startsWith(head);
+}
+
+function thaw(key: NodeKey, node: GraphNode, stored: NodeStatus | ItemStatus): Row {
+  const position = /^(\d+):([0-9a-f]*)$/.exec(stored.journal ?? "");
+  return {
+    key,
+    node,
+    state: stored.state,
+    attempt: stored.attempt ?? 0,
+    try: stored.try ?? 1,
+    restarts: stored.restarts ?? 0,
+    steps: stored.steps,
+    reason: stored.reason,
+    message: stored.message,
+    journal: position === null ? undefined : { length: Number(position[1]), head: position[2] ?? "" },
+    retryAtMs: parseTime(stored.retryAt),
+    startedAtMs: parseTime(stored.startedAt),
+    completedAtMs: parseTime(stored.completedAt),
+  };
+}

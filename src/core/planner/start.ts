@@ -1,0 +1,106 @@
+/** Which attempts are ordered: in canonical order, items by index, never more at work than parallelism and maxParallel allow. */
+import { executionDefaults } from "../../api/execution.ts";
+import type { KnownPosition } from "../protocol/types.ts";
+import { type Draft, liveWorkers, outputDigest, recordOf, stopOf, wakeAt, wakeNow } from "./draft.ts";
+import { isAtWork, isEnded } from "./node-machine.ts";
+import { apply, isBehind, newItem, type NodeRow, queued, type Row, workRows } from "./rows.ts";
+
+export function startReady(draft: Draft): void {
+  const { spec, policy } = draft.seen;
+  let free = Math.min(
+    spec.parallelism ?? executionDefaults.parallelism,
+    policy.maxParallel ?? Number.POSITIVE_INFINITY,
+  );
+  for (const row of draft.rows) free -= workRows(row).filter((each) => isAtWork(each.state)).length;
+  for (const node of draft.graph.order) {
+    const row = draft.byName.get(node.name);
+    if (row === undefined || stopOf(draft, row) !== undefined) continue;
+    reorder(draft, row);
+    if (draft.suspended) continue;
+    free -= row.node.spec.forEach === undefined ? startRow(draft, row, free) : startItems(draft, row, free);
+  }
+}
+
+/** An attempt in Starting that nobody lists yet is ordered again: it may never have been heard (P2). */
+function reorder(draft: Draft, row: NodeRow): void {
+  for (const each of workRows(row)) {
+    if (each.state === "Starting" && each.reason === undefined && liveWorkers(draft, each).length === 0)
+      order(draft, each);
+  }
+}
+
+function startItems(draft: Draft, row: NodeRow, free: number): number {
+  if (row.itemCount === undefined || isEnded(row.state)) return 0;
+  if (row.items.some((item) => item.state === "Failed")) return 0;
+  const atWork = row.items.filter((item) => isAtWork(item.state)).length;
+  const room = Math.min(free, (row.node.spec.forEach?.maxParallel ?? Number.POSITIVE_INFINITY) - atWork);
+  let started = 0;
+  for (const item of row.items) started += startRow(draft, item, room - started);
+  while (started < room && row.items.length < row.itemCount) {
+    const item = newItem(row, row.items.length);
+    if (startRow(draft, item, room - started) === 0) break;
+    row.items.push(item);
+    started += 1;
+  }
+  return started;
+}
+
+/** 1 when an attempt was ordered. */
+function startRow(draft: Draft, row: Row, free: number): 0 | 1 {
+  if (row.state === "Retrying" && row.retryAtMs !== undefined && row.retryAtMs > draft.nowMs) {
+    wakeAt(draft, row.retryAtMs);
+    return 0;
+  }
+  const isReady =
+    row.state === "Retrying" ||
+    (row.state === "Pending" && (row.attempt > 0 || row.reason === queued || row.key.item !== undefined));
+  if (!isReady || free <= 0) return 0;
+  const record = recordOf(draft, row.key);
+  if (isBehind(row, record)) {
+    const detail = `the store holds ${record?.length ?? 0} entries, ${row.journal?.length ?? 0} were seen`;
+    draft.stop ??= { reason: "DurabilityLost", message: `${row.node.name}: ${detail}` };
+    apply(row, "lose", draft.nowMs, "DurabilityLost", detail);
+    return 0;
+  }
+  if (outputsOf(draft, row) === undefined) {
+    wakeNow(draft);
+    return 0;
+  }
+  row.attempt = Math.max(row.attempt, record?.attempt ?? 0) + 1;
+  apply(row, "start", draft.nowMs);
+  order(draft, row);
+  return 1;
+}
+
+function order(draft: Draft, row: Row): void {
+  const outputs = outputsOf(draft, row);
+  if (outputs === undefined) return wakeNow(draft);
+  draft.decisions.push({
+    kind: "StartWorker",
+    key: row.key,
+    attempt: row.attempt,
+    try: row.try,
+    phase: row.node.isFinally ? "Finally" : "Main",
+    snapshot: draft.seen.snapshot,
+    outputs,
+    known: knownPosition(draft, row),
+  });
+}
+
+/** Undefined = a digest has still to be read. */
+function outputsOf(draft: Draft, row: Row): Readonly<Record<string, string>> | undefined {
+  const outputs: Record<string, string> = {};
+  for (const name of row.node.inputNames) {
+    const digest = outputDigest(draft, name);
+    if (digest === undefined) return undefined;
+    if (digest !== null) outputs[name] = digest;
+  }
+  return outputs;
+}
+
+/** The status holds 16 digits of the head, the record just read has all of them. */
+function knownPosition(draft: Draft, row: Row): KnownPosition | undefined {
+  const record = recordOf(draft, row.key);
+  if (record === undefined || record.length === 0) return undefined;
+  return { length: record.length, head: record.head };
+}

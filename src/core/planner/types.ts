@@ -1,0 +1,96 @@
+/** What the planner sees and what it decides. Both are data: the same Seen and time give the same Plan (P1). */
+import type { DesiredState, ExecutionSpec } from "../../api/execution.ts";
+import type { WorkerExitName } from "../../api/exit-codes.ts";
+import type { ExecutionStatus } from "../../api/status.ts";
+import type { Json } from "../digest/json.ts";
+import type { EffectivePolicy } from "../policy/types.ts";
+import type {
+  ControlState,
+  ExecutionRecord,
+  ItemRecord,
+  KnownPosition,
+  NodeKey,
+  StoredBody,
+} from "../protocol/types.ts";
+
+/** Which run, and what may change about it after its start. */
+export interface RunIdentity {
+  readonly uid: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly generation: number;
+  readonly desiredState: DesiredState;
+  readonly journalRetentionSeconds: number;
+}
+
+/** One process or pod, as the host lists it. */
+export interface SeenWorker extends NodeKey {
+  readonly attempt: number;
+  readonly state: "Starting" | "Running" | "Exited";
+  readonly exit?: WorkerExitName | undefined;
+  readonly detail?: string | undefined;
+}
+
+export interface SeenItem {
+  readonly key: NodeKey;
+  /** Undefined = never claimed. */
+  readonly record: ItemRecord | undefined;
+}
+
+export interface Seen {
+  readonly run: RunIdentity;
+  /** Of the snapshot the run was opened with (G2). One object per run, so that what is derived from it is kept. */
+  readonly spec: ExecutionSpec;
+  readonly policy: EffectivePolicy;
+  /** Hex digest of the snapshot body. */
+  readonly snapshot: string;
+  readonly status: ExecutionStatus;
+  /** Control and account; undefined = the journal store does not know this run, although it was opened. */
+  readonly execution: ExecutionRecord | undefined;
+  /** All of `itemsOfInterest`, in any order. */
+  readonly items: readonly SeenItem[];
+  /** In any order, also old and doubled views; listed before `items` was read. */
+  readonly workers: readonly SeenWorker[];
+  /** Whether a worker that is not listed does not exist. */
+  readonly listsAll: boolean;
+  /** Outputs by hex digest: what `outputsNeeded` asked for and the store had. */
+  readonly outputs: ReadonlyMap<string, Json>;
+}
+
+export type Decision =
+  | { readonly kind: "SetControl"; readonly to: ControlState; readonly message: string }
+  /** Charge what a dead attempt held, and fence it. */
+  | { readonly kind: "ReleaseAttempt"; readonly key: NodeKey; readonly attempt: number }
+  | { readonly kind: "StopWorker"; readonly worker: SeenWorker }
+  | {
+      readonly kind: "StartWorker";
+      readonly key: NodeKey;
+      readonly attempt: number;
+      readonly try: number;
+      readonly phase: "Main" | "Finally";
+      readonly snapshot: string;
+      /** Node -> hex digest of its output body. */
+      readonly outputs: Readonly<Record<string, string>>;
+      readonly known: KnownPosition | undefined;
+    }
+  /** The end of a run: bodies go when only digests are kept, the journal of all `items` vanishes after `expireSeconds`. */
+  | {
+      readonly kind: "Seal";
+      readonly dropBodies: boolean;
+      readonly keep: readonly string[];
+      readonly items: readonly NodeKey[];
+      readonly expireSeconds: number;
+    };
+
+export interface Plan {
+  /** To be stored before the status is written, so that a status never names a body that is not there. */
+  readonly bodies: readonly StoredBody[];
+  /** The status to write before any decision is performed: attempt n is in it before worker n exists (J2). */
+  readonly status: ExecutionStatus;
+  /** By kind, then node, then item. */
+  readonly decisions: readonly Decision[];
+  /** To be written when every decision has been performed. */
+  readonly statusAfter?: ExecutionStatus;
+  /** Plan again after this long even if nothing happens; 0 = at once, because more has to be read. */
+  readonly wakeAfterMs?: number;
+}
