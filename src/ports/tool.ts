@@ -34,6 +34,8 @@ export interface Tool {
   readonly spec: ToolSpec;
   /** Digest of what will run (module file content, or the http definition), for the start entry. */
   readonly digest: string;
+  /** Where an http tool connects and which Secrets it sends there: what policies check, from the very parse that is used. */
+  readonly endpoint?: { readonly host: string; readonly port: number; readonly secrets: readonly string[] };
   /** Validates arguments, makes the call once, returns plain JSON. Throws CallFailure. */
   invoke(args: Json, context: ToolCallContext): Promise<Json>;
 }

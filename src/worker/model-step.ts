@@ -1,7 +1,5 @@
 /** One model call as a recorded step: lookup, begin, call through the meter, commit; with OAO's own retries around it. */
-import { canonicalJson } from "../core/digest/digest.ts";
 import type { Json, JsonObject } from "../core/digest/json.ts";
-import { estimateTokens } from "../core/digest/tokens.ts";
 import { PolicyViolationError } from "../core/errors/errors.ts";
 import { zeroAmounts } from "../core/protocol/amounts.ts";
 import type { StoredBody } from "../core/protocol/types.ts";
@@ -38,7 +36,7 @@ export async function modelStep(
   const found = await recorder.lookup(identity);
   if (found !== undefined) return { message: found.output as JsonObject, index: found.index };
   const { ref, bodies } = storedRequest(request, digest, previous);
-  const inputTokens = estimateTokens(canonicalJson(request.header)) + request.messages.reduce<number>((sum, message) => sum + estimateTokens(canonicalJson(message)), 0);
+  const { inputTokens } = digest;
   await checkRepeatedCall(context, recorder, identity, ref, bodies);
   await checkModelCall(context, recorder, identity, request, ref, bodies);
   for (let call = context.history.repeats.get(keyOf(identity)) ?? 0; ; call += 1) {

@@ -52,7 +52,9 @@ async function runAndFinish(context: NodeContext, snapshot: Snapshot, node: Node
 
 async function perform(work: NodeWork, scope: StepScope, context: NodeContext, io: AttemptIo): Promise<Json> {
   if (work.kind === "tool") return scope.tool(0, 0, { tool: work.tool, arguments: work.arguments });
-  const [{ runAgent }, { createModel }] = await Promise.all([import("../adapters/langchain/agent.ts"), import("../adapters/langchain/models.ts")]);
+  const [{ runAgent }, { assertNoHiddenRetries, createModel }] = await Promise.all([import("../adapters/langchain/agent.ts"), import("../adapters/langchain/models.ts")]);
+  // A client that retries by itself would make calls that nobody recorded or charged.
+  await assertNoHiddenRetries(work.model);
   const model = await createModel(work.model, { apiKey: io.apiKey(work.model) });
   return runAgent({ ...work, model, modelSpec: work.model, scope, signal: context.stop });
 }

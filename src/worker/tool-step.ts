@@ -7,7 +7,7 @@ import { zeroAmounts } from "../core/protocol/amounts.ts";
 import type { Amounts, StoredBody } from "../core/protocol/types.ts";
 import { packBody } from "../core/steps/bodies.ts";
 import { idempotencyKey } from "../core/steps/identity.ts";
-import { executionDefaults, type ToolEffect, type ToolSpec } from "../api/execution.ts";
+import { executionDefaults, type ToolEffect } from "../api/execution.ts";
 import { CallFailure, RecordedFailure, type StepScope, type ToolRequest } from "../ports/step.ts";
 import type { Tool } from "../ports/tool.ts";
 import { checkRepeatedCall, checkToolCall } from "./gate.ts";
@@ -29,7 +29,7 @@ export async function toolStep(context: NodeContext, identity: CallIdentity, req
   const body = packBody(context.redact(request.arguments));
   const input = { body: body.digest };
   await checkRepeatedCall(context, recorder, identity, input, body.bodies);
-  await checkToolCall(context, recorder, identity, toolCheck(tool.spec), input, body.bodies);
+  await checkToolCall(context, recorder, identity, toolCheck(tool), input, body.bodies);
   await refuseInDoubt(context, recorder, identity, effect, input);
   for (let call = context.history.repeats.get(keyOf(identity)) ?? 0; ; call += 1) {
     const outcome = await oneCall(context, recorder, identity, { tool, effect, request, input, bodies: body.bodies, call, inside });
@@ -128,12 +128,6 @@ function recordedValues(context: NodeContext, inside: StepScope) {
   };
 }
 
-function toolCheck(spec: ToolSpec): ToolCheck {
-  if (spec.http !== undefined) {
-    const url = new URL(spec.http.url.replace(/\{[^}]*\}/g, "x"));
-    const port = url.port === "" ? (url.protocol === "https:" ? 443 : 80) : Number(url.port);
-    const secrets = (spec.http.headers ?? []).flatMap((header) => (header.secretKeyRef === undefined ? [] : [header.secretKeyRef.name]));
-    return { tool: spec.name, host: { host: url.hostname, port, secrets } };
-  }
-  return { tool: spec.name, modulePath: spec.module?.path };
+function toolCheck({ spec, endpoint }: Tool): ToolCheck {
+  return endpoint === undefined ? { tool: spec.name, modulePath: spec.module?.path } : { tool: spec.name, host: endpoint };
 }

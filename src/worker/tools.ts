@@ -28,11 +28,14 @@ async function createTool(spec: ToolSpec, rules: ReturnType<typeof addressRules>
   throw new OaoError("OAO_INVALID_SPEC", `tool ${spec.name} has neither http nor module`);
 }
 
-/** The key for a model's endpoint: the named secret, else the provider's own variable. Undefined = the endpoint needs none. */
+/**
+ * The key for a model's endpoint: the named secret, else the provider's own variable, and that only for the provider's
+ * own endpoint (G3: a key never goes to a server that nobody paired it with). Undefined = the endpoint needs none.
+ */
 export function apiKey(model: ModelSpec, env: Environment): string | undefined {
-  const fallback = providerKeyVariable(model.provider);
-  if (model.apiKeySecretRef === undefined) return fallback === undefined ? undefined : env[fallback];
-  return environmentSecrets(env)(model.apiKeySecretRef, fallback);
+  const own = model.baseURL === undefined ? providerKeyVariable(model.provider) : undefined;
+  if (model.apiKeySecretRef !== undefined) return environmentSecrets(env)(model.apiKeySecretRef, own);
+  return own === undefined ? undefined : env[own];
 }
 
 /** Every secret value this process was given, out of every text it writes. */

@@ -1,7 +1,7 @@
 /** Tools that are one HTTP request. */
 import { request as sendHttp, type IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
-import packageJson from "../../../package.json" with { type: "json" };
+import { productVersion } from "../../api/version.ts";
 import type { HttpToolSpec, ToolSpec } from "../../api/execution.ts";
 import { digestJson } from "../../core/digest/digest.ts";
 import type { Json } from "../../core/digest/json.ts";
@@ -11,7 +11,7 @@ import { compileArguments } from "./argument-schema.ts";
 import { type LimitedCall, withDeadline } from "./deadline.ts";
 import { readAnswer } from "./http-answer.ts";
 import { connectPinned, type Lookup, networkFailure, resolveChecked, systemLookup } from "./http-connect.ts";
-import { buildRequest, parseUrlTemplate, resolveHeaders, type UrlTemplate, type WireRequest } from "./http-request.ts";
+import { buildRequest, httpEndpoint, parseUrlTemplate, resolveHeaders, type UrlTemplate, type WireRequest } from "./http-request.ts";
 import { InvalidTool } from "./invalid-tool.ts";
 import { plainAnswer } from "./plain-answer.ts";
 import { maskSecrets } from "./secrets.ts";
@@ -57,6 +57,7 @@ export async function createHttpTool(spec: ToolSpec, options: HttpToolOptions): 
   return {
     spec,
     digest: digestJson(http),
+    endpoint: httpEndpoint(spec.name, http),
     invoke: async (args, context) => {
       const wire = buildRequest(spec.name, http, url, checkArguments(args));
       return withDeadline(spec.name, context, (call) => perform(exchange, wire, call, context));
@@ -126,7 +127,7 @@ async function send(
     createConnection: () => socket,
     headers: {
       host: url.authority,
-      "user-agent": `oao/${packageJson.version}`,
+      "user-agent": `oao/${productVersion}`,
       accept: "application/json, text/*;q=0.9, */*;q=0.1",
       ...(wire.body === undefined ? {} : { "content-type": "application/json" }),
       ...Object.fromEntries(headers),

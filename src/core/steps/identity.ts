@@ -1,6 +1,7 @@
 /** What makes a step the same step: its content and its place, never the order in which calls happened to arrive (J5). */
 import { canonicalJson, sha256Hex } from "../digest/digest.ts";
 import type { Json, JsonObject } from "../digest/json.ts";
+import { estimateTokens } from "../digest/tokens.ts";
 import type { StepKind } from "./format.ts";
 
 export interface RequestDigest {
@@ -8,14 +9,34 @@ export interface RequestDigest {
   readonly digest: string;
   /** Digest of each message alone, in order. */
   readonly messages: readonly string[];
+  /** Estimate of the whole request in tokens: what a call reserves for its input. */
+  readonly inputTokens: number;
 }
 
 /** d0 = sha256(JCS({v, header})), di = sha256(d(i-1) + sha256(JCS(message i))): one more message costs one more hash. */
 export function modelRequestDigest(header: JsonObject, messages: readonly Json[]): RequestDigest {
-  const each = messages.map((message) => sha256Hex(canonicalJson(message)));
-  let digest = sha256Hex(canonicalJson({ v: 1, header }));
-  for (const message of each) digest = sha256Hex(digest + message);
-  return { digest, messages: each };
+  const each = messages.map(measured);
+  const first = canonicalJson({ v: 1, header });
+  const digest = each.reduce((chained, message) => sha256Hex(chained + message.digest), sha256Hex(first));
+  const inputTokens = each.reduce((sum, message) => sum + message.tokens, estimateTokens(first));
+  return { digest, messages: each.map((message) => message.digest), inputTokens };
+}
+
+interface MeasuredMessage {
+  readonly digest: string;
+  readonly tokens: number;
+}
+
+/** By object: adapters hand out the same object for the same message, so a long conversation is hashed once, not once per step. */
+const known = new WeakMap<object, MeasuredMessage>();
+
+function measured(message: Json): MeasuredMessage {
+  const cached = message !== null && typeof message === "object" ? known.get(message) : undefined;
+  if (cached !== undefined) return cached;
+  const text = canonicalJson(message);
+  const fresh = { digest: sha256Hex(text), tokens: estimateTokens(text) };
+  if (message !== null && typeof message === "object") known.set(message, fresh);
+  return fresh;
 }
 
 export function toolRequestDigest(tool: string, args: Json): string {
