@@ -68,10 +68,9 @@ function gone(draft: Draft, row: Row, verdict: Extract<Verdict, { is: "Gone" }>)
   if (stopOf(draft, row) !== undefined) return cancelRow(draft, row);
   if (row.reason === marks.timeout) return timedOut(draft, row);
   if (row.reason === marks.lost) return lost(draft, row, row.message ?? verdict.detail);
-  if (verdict.how === "Lost" || (verdict.how === "Stopped" && row.reason !== marks.suspending)) {
-    return restart(draft, row, verdict.detail);
-  }
-  if (verdict.how === "Stopped") return apply(row, "park", draft.nowMs);
+  // However it ended: it was asked to, and resumes without being counted.
+  if (row.reason === marks.suspending) return apply(row, "park", draft.nowMs);
+  if (verdict.how !== "Fenced") return restart(draft, row, verdict.detail);
   // Fenced never counts. Where the journal does not show by whom, a pause keeps it from spinning.
   const record = recordOf(draft, row.key);
   if (record !== undefined && record.attempt >= row.attempt) return apply(row, "park", draft.nowMs);

@@ -180,7 +180,7 @@ export function failedStatus(
   return {
     ...previous,
     observedGeneration: generation,
-    phase: "Failed",
+    phase: reason === "Cancelled" ? "Cancelled" : "Failed",
     conditions: withTimes(
       previous,
       {
@@ -193,5 +193,6 @@ export function failedStatus(
     ),
     nodes: previous.nodes.map((row) => (isEnded(row.state) ? row : { ...row, state: "Cancelled", reason })),
     completedAt: isoTime(nowMs),
+    sealed: true,
   };
 }

@@ -25,11 +25,9 @@ export function settlePending(draft: Draft, row: NodeRow): void {
     if (holds === undefined) return;
     if (!holds) return apply(row, "skip", draft.nowMs, "ConditionFalse");
   }
-  const missing = inputNames.find((name) => draft.byName.get(name)?.state !== "Succeeded");
-  if (missing !== undefined) {
-    const isFailed = draft.byName.get(missing)?.state === "Failed";
-    return apply(row, "skip", draft.nowMs, isFailed ? "DependencyFailed" : "DependencySkipped");
-  }
+  const isMissing = inputNames.some((name) => draft.byName.get(name)?.state !== "Succeeded");
+  // Also where a finally node names the output of a failed main node: its own siblings tidy up all the same.
+  if (isMissing) return apply(row, "skip", draft.nowMs, "DependencySkipped");
   if (spec.forEach !== undefined) return expand(draft, row, spec.forEach.items);
   row.reason = queued;
 }

@@ -1,0 +1,51 @@
+/** What the loop needs of the outside; operator and CLI hand in their own. */
+import type { ExecutionStatus } from "../api/status.ts";
+import type { GovernancePolicy } from "../api/policy.ts";
+import type { Snapshot } from "../core/steps/format.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Cluster, ObjectKey, StoredExecution } from "../ports/cluster.ts";
+import type { JournalStore } from "../ports/store.ts";
+
+export interface HostIo {
+  readonly cluster: Cluster;
+  readonly clock: Clock;
+  /** The journal store of one run; the same object each time. */
+  journal(run: StoredExecution): JournalStore | Promise<JournalStore>;
+  /** Policies of whoever runs this host; they govern every run beside those of its namespace. */
+  readonly floorPolicies: readonly GovernancePolicy[];
+  /** G3: a secret goes only where a policy pairs it. True in a cluster; on a laptop secrets are their user's own. */
+  readonly requireSecretPairing: boolean;
+  /** Between the wish and the force, when a worker is to end. Milliseconds. */
+  readonly stopGraceMs: number;
+  /** Snapshots by digest: one parsed object per run, so that what the planner derives from it is kept too. */
+  readonly snapshots: SnapshotCache;
+  /** Told of each status that was written, and of what could not be done. Must not throw. */
+  readonly report?: (event: HostEvent) => void;
+}
+
+export type HostEvent =
+  | { readonly kind: "Status"; readonly key: ObjectKey; readonly uid: string; readonly status: ExecutionStatus }
+  | { readonly kind: "Failed"; readonly key: ObjectKey; readonly error: unknown; readonly retryAfterMs: number };
+
+/** Keeps the most recently used ones. */
+export class SnapshotCache {
+  readonly #held = new Map<string, Snapshot>();
+  readonly #max: number;
+
+  constructor(max = 256) {
+    this.#max = max;
+  }
+
+  get(digest: string): Snapshot | undefined {
+    const found = this.#held.get(digest);
+    if (found !== undefined) this.set(digest, found);
+    return found;
+  }
+
+  set(digest: string, snapshot: Snapshot): void {
+    this.#held.delete(digest);
+    this.#held.set(digest, snapshot);
+    const oldest = this.#held.keys().next().value;
+    if (this.#held.size > this.#max && oldest !== undefined) this.#held.delete(oldest);
+  }
+}

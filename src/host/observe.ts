@@ -1,0 +1,82 @@
+/** Reads what the planner needs of one run, and no more. */
+import { executionDefaults } from "../api/execution.ts";
+import type { ExecutionStatus } from "../api/status.ts";
+import { sha256Hex } from "../core/digest/digest.ts";
+import type { Json } from "../core/digest/json.ts";
+import { itemsOfInterest, outputsNeeded } from "../core/planner/needs.ts";
+import type { Seen } from "../core/planner/types.ts";
+import { itemName } from "../core/protocol/names.ts";
+import { textsOf, unpackBody } from "../core/steps/bodies.ts";
+import type { Snapshot } from "../core/steps/format.ts";
+import type { StoredExecution } from "../ports/cluster.ts";
+import type { JournalStore } from "../ports/store.ts";
+import type { HostIo } from "./io.ts";
+
+/**
+ * `status` and `digest` are those of the stored run. Workers are listed before the journal is read, so that a worker seen
+ * as ended has written all it ever will. Undefined = the snapshot body is gone. Throws StoreUnavailable.
+ */
+export async function observe(
+  run: StoredExecution,
+  status: ExecutionStatus,
+  digest: string,
+  io: HostIo,
+): Promise<Seen | undefined> {
+  const store = await io.journal(run);
+  const snapshot = io.snapshots.get(digest) ?? (await loadSnapshot(store, run.uid, digest));
+  if (snapshot === undefined) return undefined;
+  io.snapshots.set(digest, snapshot);
+  const workers = await io.cluster.workers(run.uid);
+  const keys = itemsOfInterest(snapshot.spec, status);
+  const view = await store.view(run.uid, keys);
+  const items = keys.map((key, place) => ({ key, record: view.items[place] }));
+  const records = new Map(items.map(({ key, record }) => [itemName(key), record]));
+  const needed = outputsNeeded(snapshot.spec, status, (key) => records.get(itemName(key)));
+  const { spec } = run.object;
+  return {
+    run: {
+      uid: run.uid,
+      namespace: run.key.namespace,
+      name: run.key.name,
+      generation: run.generation,
+      desiredState: spec.desiredState ?? "Running",
+      journalRetentionSeconds: spec.journalRetentionSeconds ?? executionDefaults.journalRetentionSeconds,
+    },
+    spec: snapshot.spec,
+    policy: snapshot.policy,
+    snapshot: digest,
+    status,
+    execution: view.execution,
+    items,
+    workers,
+    listsAll: io.cluster.listsAll,
+    outputs: await loadOutputs(store, run.uid, needed),
+  };
+}
+
+async function loadSnapshot(store: JournalStore, uid: string, digest: string): Promise<Snapshot | undefined> {
+  const bytes = (await store.bodies(uid, [digest])).get(digest);
+  if (bytes === undefined || sha256Hex(bytes) !== digest) return undefined;
+  return JSON.parse(bytes) as Snapshot;
+}
+
+/** A body with a part missing is left out: the planner asked for it, so it knows that it is gone. */
+async function loadOutputs(
+  store: JournalStore,
+  uid: string,
+  digests: readonly string[],
+): Promise<ReadonlyMap<string, Json>> {
+  const outputs = new Map<string, Json>();
+  if (digests.length === 0) return outputs;
+  const roots = await store.bodies(uid, digests);
+  const textDigests = [...new Set([...roots.values()].flatMap(textsOf))];
+  const texts = textDigests.length === 0 ? new Map<string, string>() : await store.bodies(uid, textDigests);
+  for (const [digest, root] of roots) {
+    if (!textsOf(root).every((text) => texts.has(text))) continue;
+    outputs.set(
+      digest,
+      unpackBody(root, (text) => texts.get(text) ?? ""),
+    );
+  }
+  return outputs;
+}

@@ -1,0 +1,105 @@
+/** The start of a run: resolve its policies, fix them with the spec as the snapshot (G2), open its journal. */
+import type { GovernancePolicy } from "../api/policy.ts";
+import type { Condition, ExecutionStatus } from "../api/status.ts";
+import { graphProblems } from "../core/dag/spec-graph.ts";
+import { canonicalJson, digestJson, sha256Hex } from "../core/digest/digest.ts";
+import { OaoError } from "../core/errors/errors.ts";
+import { failedStatus } from "../core/planner/plan.ts";
+import { initialStatus } from "../core/planner/render.ts";
+import { withTimes } from "../core/planner/conditions.ts";
+import { combinePolicies, type GoverningPolicy } from "../core/policy/combine.ts";
+import { executionLimits } from "../core/policy/limits.ts";
+import type { Snapshot } from "../core/steps/format.ts";
+import type { StoredExecution } from "../ports/cluster.ts";
+import type { HostIo } from "./io.ts";
+
+export const defaultPolicyLabel = "oao.dev/default";
+/** Policies may appear any time; a watch usually tells sooner. */
+const policyPollMs = 10_000;
+
+export interface Opened {
+  readonly status: ExecutionStatus;
+  /** Look again after this long. */
+  readonly wakeAfterMs: number | undefined;
+}
+
+/**
+ * The status to write for a run that was not opened yet. Fails closed: a run whose policyRef names no valid policy waits,
+ * says so, and starts when the policy appears; a spec that is no graph is Failed(InvalidSpec).
+ * Repeat: the first snapshot that reached the journal stands. Throws StoreUnavailable, StoreFull.
+ */
+export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened> {
+  const { spec } = run.object;
+  const nowMs = io.clock.nowMs();
+  const fresh = run.status ?? initialStatus(spec, nowMs, {});
+  const problems = graphProblems(spec);
+  if (problems.length > 0) {
+    return {
+      status: failedStatus(fresh, "InvalidSpec", problems.slice(0, 10).join("; "), run.generation, nowMs),
+      wakeAfterMs: undefined,
+    };
+  }
+  const governing = governingPolicies(run, io.floorPolicies, await io.cluster.policies(run.key.namespace));
+  if (typeof governing === "string") {
+    if (spec.desiredState === "Cancelled") {
+      return { status: failedStatus(fresh, "Cancelled", governing, run.generation, nowMs), wakeAfterMs: undefined };
+    }
+    return { status: waitingStatus(fresh, governing, run.generation, nowMs), wakeAfterMs: policyPollMs };
+  }
+  const policy = combinePolicies(governing, { requirePairing: io.requireSecretPairing });
+  const snapshot: Snapshot = { v: 1, uid: run.uid, namespace: run.key.namespace, name: run.key.name, spec, policy };
+  const bytes = canonicalJson(snapshot);
+  const digest = await open(run, io, { digest: sha256Hex(bytes), bytes }, executionLimits(policy));
+  const policyHash = digestJson([...new Set(governing.map((each) => digestJson(each.policy.spec)))].sort());
+  const opened = { snapshot: digest, policies: policy.policies, policyHash };
+  return { status: { ...initialStatus(spec, nowMs, opened), observedGeneration: run.generation }, wakeAfterMs: 0 };
+}
+
+/** Floor, the namespace's defaults, policyRef; or why there is no answer. */
+export function governingPolicies(
+  run: StoredExecution,
+  floor: readonly GovernancePolicy[],
+  inNamespace: readonly GovernancePolicy[],
+): readonly GoverningPolicy[] | string {
+  const found: GoverningPolicy[] = floor.map((policy) => ({ policy, role: "Floor" }));
+  for (const policy of inNamespace) {
+    if (policy.metadata.labels?.[defaultPolicyLabel] === "true") found.push({ policy, role: "Default" });
+  }
+  const wanted = run.object.spec.policyRef?.name;
+  if (wanted === undefined) return found;
+  const named = inNamespace.find((policy) => policy.metadata.name === wanted);
+  if (named === undefined) {
+    return `policyRef names GovernancePolicy "${wanted}", which namespace ${run.key.namespace} does not have or which is invalid; create or correct it and the run starts`;
+  }
+  return [...found, { policy: named, role: "Ref" }];
+}
+
+async function open(
+  run: StoredExecution,
+  io: HostIo,
+  body: { readonly digest: string; readonly bytes: string },
+  { limits, auditLimits }: ReturnType<typeof executionLimits>,
+): Promise<string> {
+  const store = await io.journal(run);
+  await store.putBodies(run.uid, [body]);
+  const reply = await store.execute(run.uid, { op: "open", snapshot: body.digest, limits, auditLimits });
+  if (reply.code === "OK") return body.digest;
+  // Opened before, by a host that died before it wrote the status, under the policies of that moment.
+  const first = (await store.view(run.uid, [])).execution?.snapshot;
+  if (reply.code === "INVALID" && first !== undefined) return first;
+  throw new OaoError(
+    "OAO_PROTOCOL",
+    `the journal of ${run.key.namespace}/${run.key.name} cannot be opened: ${JSON.stringify(reply)}`,
+  );
+}
+
+function waitingStatus(fresh: ExecutionStatus, message: string, generation: number, nowMs: number): ExecutionStatus {
+  const told = { reason: "PolicyNotFound", message };
+  const now: Partial<Record<Condition["type"], Omit<Condition, "lastTransitionTime" | "type">>> = {
+    Succeeded: { status: "Unknown", ...told },
+    Ready: { status: "False", ...told },
+    Reconciling: { status: "False", ...told },
+    Stalled: { status: "True", ...told },
+  };
+  return { ...fresh, observedGeneration: generation, conditions: withTimes(fresh, now, nowMs) };
+}

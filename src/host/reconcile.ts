@@ -1,0 +1,67 @@
+/** The one loop of operator and CLI: observe, plan, write status, perform. */
+import type { ExecutionStatus } from "../api/status.ts";
+import { canonicalJson } from "../core/digest/digest.ts";
+import { failedStatus, plan } from "../core/planner/plan.ts";
+import type { ObjectKey, StoredExecution } from "../ports/cluster.ts";
+import type { HostIo } from "./io.ts";
+import { observe } from "./observe.ts";
+import { openRun } from "./open-run.ts";
+import { perform } from "./perform.ts";
+
+/**
+ * One pass over one run. Returns milliseconds until it should be looked at again, undefined = when something changes.
+ * Throws Conflict when the status was written by someone else meanwhile, and what the ports throw: call it again later.
+ */
+export async function reconcile(key: ObjectKey, io: HostIo): Promise<number | undefined> {
+  const run = await io.cluster.get(key);
+  if (run === undefined) return undefined; // deleted
+  const { status } = run;
+  if (status?.completedAt !== undefined && status.sealed === true && status.observedGeneration === run.generation) {
+    await stopAll(run, io);
+    return undefined;
+  }
+  if (status?.snapshot === undefined) {
+    if (status?.completedAt !== undefined) return finish(run, { ...status, observedGeneration: run.generation }, io);
+    const opened = await openRun(run, io);
+    await write(run, opened.status, io);
+    return opened.wakeAfterMs;
+  }
+  const seen = await observe(run, status, status.snapshot, io);
+  if (seen === undefined) return snapshotGone(run, status, io);
+  const { bodies, status: next, decisions, statusAfter, wakeAfterMs } = plan(seen, io.clock.nowMs());
+  if (bodies.length > 0) await (await io.journal(run)).putBodies(run.uid, bodies);
+  const resourceVersion = await write(run, next, io); // first: a failing effect cannot hide it
+  for (const decision of decisions) await perform(decision, run, io); // a throw backs off
+  if (statusAfter !== undefined) await write({ ...run, status: next, resourceVersion }, statusAfter, io);
+  return wakeAfterMs;
+}
+
+/** The journal vanished under a run: nothing of it can be resumed or even named any more. */
+async function snapshotGone(run: StoredExecution, status: ExecutionStatus, io: HostIo): Promise<undefined> {
+  if (status.completedAt !== undefined)
+    return finish(run, { ...status, observedGeneration: run.generation, sealed: true }, io);
+  const message = `the journal store does not have the snapshot ${status.snapshot ?? ""} that this run was opened with`;
+  await write(run, failedStatus(status, "DurabilityLost", message, run.generation, io.clock.nowMs()), io);
+  await stopAll(run, io);
+  return undefined;
+}
+
+async function finish(run: StoredExecution, status: ExecutionStatus, io: HostIo): Promise<undefined> {
+  await write(run, status, io);
+  await stopAll(run, io);
+  return undefined;
+}
+
+async function stopAll(run: StoredExecution, io: HostIo): Promise<void> {
+  for (const worker of await io.cluster.workers(run.uid)) {
+    if (worker.state !== "Exited") await io.cluster.stopWorker(worker, io.stopGraceMs);
+  }
+}
+
+/** An unchanged status is not written, else every write would wake the loop that wrote it. */
+async function write(run: StoredExecution, status: ExecutionStatus, io: HostIo): Promise<string> {
+  if (run.status !== undefined && canonicalJson(run.status) === canonicalJson(status)) return run.resourceVersion;
+  const resourceVersion = await io.cluster.writeStatus(run, status);
+  io.report?.({ kind: "Status", key: run.key, uid: run.uid, status });
+  return resourceVersion;
+}

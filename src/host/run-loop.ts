@@ -1,0 +1,64 @@
+/** reconcile() for every run that something happens to: object and worker changes, journal wake-ups, time. */
+import type { ObjectKey } from "../ports/cluster.ts";
+import type { HostIo } from "./io.ts";
+import { reconcile } from "./reconcile.ts";
+import { WorkQueue } from "./work-queue.ts";
+
+export interface RunLoopOptions {
+  /** Runs looked at at once; 8 when absent. */
+  readonly parallel?: number;
+  readonly backoff?: { readonly firstMs: number; readonly maxMs: number };
+}
+
+export interface RunLoop {
+  /** Look at this run now. */
+  add(key: ObjectKey): void;
+  /** Ends watching and resolves when no pass is at work; workers go on. */
+  stop(): Promise<void>;
+}
+
+export function runLoop(io: HostIo, options: RunLoopOptions = {}): RunLoop {
+  const journals = new Map<string, Promise<() => Promise<void>>>();
+  const queue = new WorkQueue<ObjectKey>({
+    clock: io.clock,
+    nameOf: (key) => `${key.namespace}/${key.name}`,
+    parallel: options.parallel ?? 8,
+    backoff: options.backoff ?? { firstMs: 100, maxMs: 60_000 },
+    async work(key) {
+      await follow(key);
+      return reconcile(key, io);
+    },
+    onError: (key, error, retryAfterMs) => io.report?.({ kind: "Failed", key, error, retryAfterMs }),
+  });
+
+  /** Journal wake-ups are followed while a run is not over. */
+  async function follow(key: ObjectKey): Promise<void> {
+    const run = await io.cluster.get(key);
+    const name = `${key.namespace}/${key.name}`;
+    const isOver = run === undefined || run.status?.completedAt !== undefined;
+    if (isOver) {
+      const stopWatching = journals.get(name);
+      journals.delete(name);
+      await (await stopWatching)?.();
+    } else if (!journals.has(name)) {
+      const store = await io.journal(run);
+      journals.set(
+        name,
+        store.watch(run.uid, () => queue.add(key)),
+      );
+      // Lossy by contract, so a failure to watch only costs time.
+      journals.get(name)?.catch(() => journals.delete(name));
+    }
+  }
+
+  const unwatch = io.cluster.watch((key) => queue.add(key));
+  return {
+    add: (key) => queue.add(key),
+    async stop() {
+      unwatch();
+      await queue.stop();
+      const watching = await Promise.allSettled(journals.values());
+      for (const each of watching) if (each.status === "fulfilled") await each.value();
+    },
+  };
+}

@@ -1,0 +1,122 @@
+/** A keyed queue: one pass per key at a time, wake-ups, back-off per key, a bounded number at once (S1: one bad key stops no other). */
+import type { Clock } from "../ports/clock.ts";
+
+export interface WorkQueueOptions<K> {
+  readonly clock: Clock;
+  /** Two keys of one name are the same key. */
+  nameOf(key: K): string;
+  /** Returns milliseconds until this key is due again. A throw backs off. */
+  work(key: K): Promise<number | undefined>;
+  /** Keys at work at once. */
+  readonly parallel: number;
+  readonly backoff: { readonly firstMs: number; readonly maxMs: number };
+  onError(key: K, error: unknown, retryAfterMs: number): void;
+}
+
+interface Entry<K> {
+  readonly key: K;
+  isQueued: boolean;
+  isRunning: boolean;
+  failures: number;
+  /** Drops the pending wake-up. */
+  wake: AbortController | undefined;
+}
+
+export class WorkQueue<K> {
+  readonly #options: WorkQueueOptions<K>;
+  readonly #entries = new Map<string, Entry<K>>();
+  readonly #queue: Entry<K>[] = [];
+  #running = 0;
+  #isStopped = false;
+  #idle: (() => void)[] = [];
+
+  constructor(options: WorkQueueOptions<K>) {
+    this.#options = options;
+  }
+
+  /**
+   * Something about this key changed. While it is at work it is noted, and looked at again right after; while it backs
+   * off it is not, else every event would hammer what is already failing.
+   */
+  add(key: K): void {
+    const entry = this.#entry(key);
+    if (this.#isStopped || entry.isQueued || (entry.failures > 0 && entry.wake !== undefined)) return;
+    entry.isQueued = true;
+    this.#cancelWake(entry);
+    if (!entry.isRunning) this.#queue.push(entry);
+    this.#fill();
+  }
+
+  /** Takes no more work and resolves when what is at work has ended. Repeat: harmless. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#queue.length = 0;
+    for (const entry of this.#entries.values()) this.#cancelWake(entry);
+    if (this.#running > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  #entry(key: K): Entry<K> {
+    const name = this.#options.nameOf(key);
+    const found = this.#entries.get(name);
+    if (found !== undefined) return found;
+    const entry: Entry<K> = { key, isQueued: false, isRunning: false, failures: 0, wake: undefined };
+    this.#entries.set(name, entry);
+    return entry;
+  }
+
+  #fill(): void {
+    while (this.#running < this.#options.parallel) {
+      const entry = this.#queue.shift();
+      if (entry === undefined) return;
+      this.#running += 1;
+      entry.isQueued = false;
+      entry.isRunning = true;
+      void this.#run(entry);
+    }
+  }
+
+  async #run(entry: Entry<K>): Promise<void> {
+    let dueAfterMs: number | undefined;
+    try {
+      dueAfterMs = await this.#options.work(entry.key);
+      entry.failures = 0;
+    } catch (error) {
+      const { firstMs, maxMs } = this.#options.backoff;
+      dueAfterMs = Math.min(firstMs * 2 ** Math.min(entry.failures, 30), maxMs);
+      entry.failures += 1;
+      this.#options.onError(entry.key, error, dueAfterMs);
+    }
+    this.#running -= 1;
+    entry.isRunning = false;
+    if (this.#isStopped) {
+      if (this.#running === 0) for (const resolve of this.#idle.splice(0)) resolve();
+      return;
+    }
+    if (entry.isQueued && entry.failures === 0) this.#queue.push(entry);
+    else {
+      entry.isQueued = false;
+      if (dueAfterMs === undefined) this.#entries.delete(this.#options.nameOf(entry.key));
+      else this.#wakeAfter(entry, dueAfterMs);
+    }
+    this.#fill();
+  }
+
+  #wakeAfter(entry: Entry<K>, afterMs: number): void {
+    if (afterMs <= 0) return this.add(entry.key);
+    this.#cancelWake(entry);
+    const abort = new AbortController();
+    entry.wake = abort;
+    this.#options.clock.sleep(afterMs, abort.signal).then(
+      () => {
+        entry.wake = undefined;
+        this.add(entry.key);
+      },
+      () => undefined, // dropped for an earlier reason to look
+    );
+  }
+
+  #cancelWake(entry: Entry<K>): void {
+    entry.wake?.abort();
+    entry.wake = undefined;
+  }
+}

@@ -1,0 +1,246 @@
+import { expect, test } from "vitest";
+import type { ItemStatus, NodeStatus } from "../../../src/api/status.ts";
+import type { NodeSpec, ExecutionSpec } from "../../../src/api/types.ts";
+import type { Json } from "../../../src/core/digest/json.ts";
+import { restartDelayMs } from "../../../src/core/planner/advance.ts";
+import { itemName } from "../../../src/core/protocol/names.ts";
+import { policy, using } from "./builders.ts";
+import { type Fate, ModelHost } from "./model-host.ts";
+
+/** mulberry32 */
+function randomOf(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+interface Scenario {
+  readonly spec: ExecutionSpec;
+  /** Node -> how it ends when it may run to its end. */
+  readonly ends: ReadonlyMap<string, "Succeeded" | "Failed">;
+  /** Node -> failures with a retryable class before that. */
+  readonly stumbles: ReadonlyMap<string, number>;
+  readonly outputs: ReadonlyMap<string, Json>;
+  readonly facts: ReadonlyMap<string, Facts>;
+}
+
+/** What a node was made of, so that the reference need not read the spec as the planner does. */
+interface Facts {
+  readonly isFinally: boolean;
+  readonly waitsFor: readonly string[];
+  readonly inputs: readonly string[];
+  readonly guard: "true" | "false" | { readonly source: string; readonly asks: "v" | "has" } | undefined;
+  readonly list: "literal" | { readonly source: string } | undefined;
+}
+
+function scenario(random: () => number): Scenario {
+  const chance = (p: number) => random() < p;
+  const pick = (limit: number) => Math.floor(random() * limit);
+  const ends = new Map<string, "Succeeded" | "Failed">();
+  const stumbles = new Map<string, number>();
+  const outputs = new Map<string, Json>();
+  const facts = new Map<string, Facts>();
+  const make = (name: string, earlier: readonly string[], main: readonly string[]): NodeSpec => {
+    ends.set(name, chance(0.15) ? "Failed" : "Succeeded");
+    outputs.set(name, { v: pick(2), list: Array.from({ length: pick(4) }, (_, each) => each) });
+    const sources = earlier.filter(() => chance(0.3));
+    const from = [...sources, ...main.filter(() => chance(0.15))];
+    const named = from.filter(() => chance(0.4));
+    const retry = chance(0.4) ? { maxRetries: 2, retryDelaySeconds: pick(2) } : undefined;
+    if (retry !== undefined) stumbles.set(name, pick(3));
+    const guardSource = from.find(() => chance(0.3));
+    const constant = chance(0.5) ? "true" : "false";
+    const asks = chance(0.5) ? "v" : "has";
+    const guard = chance(0.7)
+      ? undefined
+      : guardSource === undefined
+        ? constant
+        : ({ source: guardSource, asks } as const);
+    const listSource = from.find(() => chance(0.3));
+    const list = chance(0.75) ? undefined : listSource === undefined ? "literal" : { source: listSource };
+    const inputs = [...named, ...(typeof list === "object" ? [list.source] : [])];
+    const waitsFor = [...sources, ...inputs, ...(typeof guard === "object" ? [guard.source] : [])];
+    facts.set(name, { isFinally: name.startsWith("f"), waitsFor, inputs, guard, list });
+    const items = typeof list === "object" ? `nodes["${list.source}"].output.list` : "[1, 2, 3]";
+    return {
+      ...using(name, named),
+      dependsOn: sources,
+      ...(retry === undefined ? {} : { retry }),
+      ...(guard === undefined ? {} : { when: conditionOf(guard) }),
+      ...(list === undefined ? {} : { forEach: { items, maxParallel: 1 + pick(3) } }),
+      ...(chance(0.1) ? { timeoutSeconds: 40 } : {}),
+    };
+  };
+  const nodes: NodeSpec[] = [];
+  // Names run against the order of edges, so that no order by name is right by accident.
+  for (let each = pick(9); each >= 0; each -= 1)
+    nodes.push(
+      make(
+        `n${each}`,
+        nodes.map((node) => node.name),
+        [],
+      ),
+    );
+  const last: NodeSpec[] = [];
+  if (chance(0.4)) {
+    const main = nodes.map((node) => node.name);
+    for (let each = pick(3); each >= 0; each -= 1)
+      last.push({
+        ...make(
+          `f${each}`,
+          last.map((node) => node.name),
+          main,
+        ),
+        ...(chance(0.5) ? { runOnCancel: true } : {}),
+      });
+  }
+  const spec: ExecutionSpec = {
+    task: "t",
+    input: { on: true, off: false },
+    nodes,
+    finally: last,
+    parallelism: 1 + pick(4),
+  };
+  return { spec, ends, stumbles, outputs, facts };
+}
+
+function conditionOf(guard: NonNullable<Facts["guard"]>): string {
+  if (typeof guard === "string") return guard === "true" ? "input.on" : "input.off";
+  return guard.asks === "has" ? `has(nodes.${guard.source}.output)` : `nodes["${guard.source}"].output.v > 0`;
+}
+
+/** Skip semantics said the naive way: one node at a time, by recursion over what it waits for. */
+function expectedStates({ ends, outputs, facts }: Scenario): Map<string, string> {
+  const known = new Map<string, string>();
+  const succeeded = (name: string) => state(name) === "Succeeded";
+  const isList = (name: string) => facts.get(name)?.list !== undefined;
+  const state = (name: string): string => {
+    const answer = known.get(name) ?? compute(name, facts.get(name)!);
+    known.set(name, answer);
+    return answer;
+  };
+  const compute = (name: string, { isFinally, waitsFor, inputs, guard, list }: Facts): string => {
+    const siblings = waitsFor.filter((each) => facts.get(each)?.isFinally === isFinally);
+    if (siblings.some((each) => ["Failed", "Skipped by failure"].includes(state(each)))) return "Skipped by failure";
+    if (guard === "false") return "Skipped";
+    if (typeof guard === "object") {
+      if (!succeeded(guard.source)) return "Skipped";
+      if (guard.asks === "v" && isList(guard.source)) return "Failed";
+      if (guard.asks === "v" && (outputs.get(guard.source) as { v: number }).v === 0) return "Skipped";
+    }
+    if (!inputs.every(succeeded)) return "Skipped";
+    if (typeof list === "object") {
+      if (isList(list.source)) return "Failed";
+      if ((outputs.get(list.source) as { list: number[] }).list.length === 0) return "Succeeded";
+    }
+    return ends.get(name)!;
+  };
+  for (const name of facts.keys()) state(name);
+  return new Map([...known].map(([name, answer]) => [name, answer.replace(" by failure", "")]));
+}
+
+const runs = 2_000;
+
+test(`${runs} seeded random graphs end, whatever workers, views and people do`, async () => {
+  const phases: Record<string, number> = {};
+  for (let seed = 1; seed <= runs; seed += 1) {
+    try {
+      const phase = await simulate(seed);
+      phases[phase] = (phases[phase] ?? 0) + 1;
+    } catch (error) {
+      throw new Error(`seed ${seed}: ${String(error)}`, { cause: error });
+    }
+  }
+  // Each kind of end was really met.
+  for (const phase of ["Succeeded", "Failed", "Cancelled", "PolicyViolation"])
+    expect(phases[phase], phase).toBeGreaterThan(20);
+}, 120_000);
+
+async function simulate(seed: number): Promise<string> {
+  const random = randomOf(seed);
+  const made = scenario(random);
+  const { spec, ends, stumbles, outputs } = made;
+  const isDisturbed = random() < 0.5;
+  const cancelAt = isDisturbed && random() < 0.3 ? Math.floor(random() * 60) : -1;
+  const violator = isDisturbed && random() < 0.3 ? spec.nodes[0]?.name : undefined;
+  const governing = policy({ maxRestarts: 1_000, ...(random() < 0.3 ? { maxParallel: 2 } : {}) });
+  const fate = (order: { key: { node: string; item?: number | undefined }; try: number }): Fate => {
+    const { node } = order.key;
+    if (random() < 0.1)
+      return {
+        ends: "exit",
+        exit: (["infrastructure", "failed", "done", "stopped", "fenced"] as const)[Math.floor(random() * 5)]!,
+      };
+    if (node === violator) return { ends: "Failed", errorClass: "PolicyViolation" };
+    if (order.try <= (stumbles.get(node) ?? 0)) return { ends: "Failed", errorClass: "NetworkFailure" };
+    if (ends.get(node) === "Failed") return { ends: "Failed", errorClass: "Broken" };
+    return { ends: "Succeeded", output: outputs.get(node)! };
+  };
+  const host = new ModelHost(spec, {
+    random,
+    policy: governing,
+    listsAll: random() < 0.5,
+    fate,
+    lagTicks: 4,
+    lostEffects: 0.05,
+  });
+  const limit = Math.min(spec.parallelism ?? 10, governing.maxParallel ?? 10);
+  let wakeAtMs = host.nowMs;
+  let isOver = false;
+  for (let round = 0; !isOver; round += 1) {
+    if (round > 3_000) throw new Error(`does not end: ${JSON.stringify(host.status)}`);
+    if (isDisturbed && round < 150 && random() < 0.03) host.desired = random() < 0.5 ? "Suspended" : "Running";
+    if (round === 150 && host.desired === "Suspended") host.desired = "Running";
+    if (cancelAt >= 0 && round >= cancelAt) host.desired = "Cancelled";
+    await host.step();
+    host.nowMs += 100;
+    if (host.running.length === 0 && wakeAtMs > host.nowMs) host.nowMs = Math.min(wakeAtMs, host.nowMs + 5_000);
+    const wakeAfterMs = await host.reconcile();
+    wakeAtMs = host.nowMs + (wakeAfterMs ?? 1_000);
+    check(host, limit, spec);
+    isOver = host.status.sealed === true;
+  }
+  const { status } = host;
+  const reason = status.conditions.find((condition) => condition.type === "Succeeded")?.reason;
+  expect(status.conditions.find((condition) => condition.type === "Reconciling")?.status).toBe("False");
+  expect(["Succeeded", "Failed", "Cancelled"]).toContain(status.phase);
+  if (cancelAt < 0 && (violator === undefined || reason !== "PolicyViolation")) {
+    const states = new Map(status.nodes.map((row) => [row.name, row.state]));
+    if (violator === undefined)
+      expect(Object.fromEntries(states), JSON.stringify(status.nodes)).toEqual(
+        Object.fromEntries(expectedStates(made)),
+      );
+    const failed = [...states.values()].includes("Failed");
+    expect(status.phase).toBe(failed ? "Failed" : "Succeeded");
+    expect(status.result !== undefined).toBe(!failed);
+  }
+  return reason === "PolicyViolation" ? reason : status.phase;
+}
+
+function check(host: ModelHost, limit: number, spec: ExecutionSpec): void {
+  const rows = host.status.nodes.flatMap((row): readonly (NodeStatus | ItemStatus)[] =>
+    row.itemCount === undefined ? [row] : (row.items ?? []),
+  );
+  expect(rows.filter((row) => row.state === "Starting" || row.state === "Running").length).toBeLessThanOrEqual(limit);
+  const names = host.started.map((order) => `${itemName(order.key)}#${order.attempt}`);
+  expect(new Set(names).size, "an attempt number is used once").toBe(names.length);
+  for (const node of host.status.nodes) {
+    const maxParallel = spec.nodes.find((each) => each.name === node.name)?.forEach?.maxParallel ?? 1_000;
+    const atWork = (node.items ?? []).filter((item) => item.state === "Starting" || item.state === "Running");
+    expect(atWork.length).toBeLessThanOrEqual(maxParallel);
+  }
+  for (const row of rows) expect(row.try ?? 1).toBeLessThanOrEqual(3);
+  expect(
+    host.status.nodes.every(
+      (row) => host.status.phase !== "Succeeded" || row.state === "Succeeded" || row.state === "Skipped",
+    ),
+  ).toBe(true);
+}
+
+test("restarts are delayed from the second on, up to a minute", () => {
+  expect([1, 2, 3, 4, 9, 1_000].map(restartDelayMs)).toEqual([0, 1_000, 2_000, 4_000, 60_000, 60_000]);
+});
