@@ -1,4 +1,5 @@
 /** The canonical order: the same steps stand at the same numbers however the run was scheduled, killed or resumed. */
+import { topologicalOrder } from "../dag/dag.ts";
 import type { NodeKey } from "../protocol/types.ts";
 
 export interface OrderedNode {
@@ -16,66 +17,20 @@ export function canonicalNodeOrder(nodes: readonly OrderedNode[], finallyNodes: 
 }
 
 function kahn(nodes: readonly OrderedNode[]): string[] {
-  const names = new Set(nodes.map((node) => node.name));
-  const waiting = new Map<string, number>();
-  const dependents = new Map<string, string[]>();
-  for (const node of nodes) {
-    const dependsOn = new Set((node.dependsOn ?? []).filter((name) => names.has(name)));
-    waiting.set(node.name, dependsOn.size);
-    for (const name of dependsOn) dependents.set(name, [...(dependents.get(name) ?? []), node.name]);
-  }
-  const ready = new NameHeap();
-  for (const [name, count] of waiting) if (count === 0) ready.push(name);
-  const order: string[] = [];
-  for (let name = ready.pop(); name !== undefined; name = ready.pop()) {
-    order.push(name);
-    waiting.delete(name);
-    for (const dependent of dependents.get(name) ?? []) {
-      const left = (waiting.get(dependent) ?? 0) - 1;
-      waiting.set(dependent, left);
-      if (left === 0) ready.push(dependent);
-    }
-  }
-  return [...order, ...[...waiting.keys()].sort(byCodeUnits)];
+  const order = topologicalOrder(new Map(nodes.map((node) => [node.name, node.dependsOn ?? []])));
+  const ordered = new Set(order);
+  return [
+    ...order,
+    ...nodes
+      .map((node) => node.name)
+      .filter((name) => !ordered.has(name))
+      .sort(byCodeUnits),
+  ];
 }
 
 /** The order of `<` on strings: never a locale's. */
 function byCodeUnits(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
-}
-
-class NameHeap {
-  readonly #names: string[] = [];
-
-  push(name: string): void {
-    const names = this.#names;
-    let at = names.push(name) - 1;
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      if ((names[parent] ?? "") <= name) break;
-      names[at] = names[parent] ?? "";
-      at = parent;
-    }
-    names[at] = name;
-  }
-
-  pop(): string | undefined {
-    const names = this.#names;
-    const first = names[0];
-    const last = names.pop();
-    if (first === undefined || last === undefined || names.length === 0) return first;
-    let at = 0;
-    for (;;) {
-      let child = 2 * at + 1;
-      if (child >= names.length) break;
-      if (child + 1 < names.length && (names[child + 1] ?? "") < (names[child] ?? "")) child += 1;
-      if (last <= (names[child] ?? "")) break;
-      names[at] = names[child] ?? "";
-      at = child;
-    }
-    names[at] = last;
-    return first;
-  }
 }
 
 /**

@@ -1,8 +1,7 @@
 // `host.ts HOME VERB NAME [NODE…]`: a second process on the same folder. Prints one line of JSON for each thing it has done.
-import { openCluster, order } from "./harness.ts";
+import { logged, openCluster, order } from "./harness.ts";
 import { RunHeld } from "../../../src/adapters/local/local-cluster.ts";
 import { workerLogPath } from "../../../src/adapters/local/worker-log.ts";
-import { logged } from "./harness.ts";
 
 const [home = "", verb, name = "", ...nodes] = process.argv.slice(2);
 const { index, cluster } = openCluster(home);

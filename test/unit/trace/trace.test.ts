@@ -1,12 +1,11 @@
 import { describe, expect, it } from "vitest";
 import type { Json } from "../../../src/core/digest/json.ts";
-import { chain } from "../../../src/core/steps/chain.ts";
+import { chain, readEntry } from "../../../src/core/steps/chain.ts";
 import { genesis } from "../../../src/core/protocol/names.ts";
 import { canonicalLines, traceHash } from "../../../src/core/trace/canonical.ts";
 import { canonicalSteps, tracedCalls, verifyChain } from "../../../src/core/trace/journal.ts";
 import { isRequestRef, rebuildRequest } from "../../../src/core/trace/request.ts";
 import { bodiesOf, traceRows } from "../../../src/core/trace/rows.ts";
-import { readEntry } from "../../../src/core/steps/chain.ts";
 import type { RequestRef } from "../../../src/core/steps/format.ts";
 import { Bodies, journal, step, uid } from "./journals.ts";
 

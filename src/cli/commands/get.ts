@@ -1,0 +1,100 @@
+/** oao get, oao tree */
+import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
+import { RunLock } from "../../adapters/local/run-lock.ts";
+import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
+import { systemClock } from "../../adapters/clock/system-clock.ts";
+import { defaultNamespace, findRun, openExistingIndex } from "../home.ts";
+import { hasEnded } from "../outcome.ts";
+import { checkFormat, structured } from "../render/output.ts";
+import { nameArguments, nodeTable, objectWithStatus } from "../render/run-tables.ts";
+import { readView } from "../render/run-view.ts";
+import { oneLine, painter } from "../render/style.ts";
+import { table } from "../render/table.ts";
+import { age } from "../render/time.ts";
+import { reasonOf, treeLines } from "../render/tree.ts";
+import { givenRedis, openRunStore } from "../store.ts";
+import type { Terminal } from "../terminal.ts";
+
+export interface GetFlags {
+  readonly namespace?: string | undefined;
+  readonly allNamespaces?: boolean | undefined;
+  readonly limit?: number | undefined;
+  readonly output?: string | undefined;
+}
+
+const listLimit = 200;
+
+export async function get(name: string | undefined, flags: GetFlags, terminal: Terminal): Promise<CliExitCode> {
+  const output = checkFormat(flags.output, ["table", "json", "yaml"]) ?? "table";
+  const index = await openExistingIndex(terminal);
+  if (name === undefined) return list(index, output, flags, terminal);
+  const run = findRun(index, name, flags, terminal);
+  if (output !== "table") terminal.out(await structured(objectWithStatus(run), output));
+  else terminal.out(`${runTable(index as LocalIndex, [run], false)}\n${nodeTable(run)}`);
+  const reason = reasonOf({ run });
+  if (output === "table" && reason !== undefined) terminal.out(`\n${oneLine(reason)}\n`);
+  return cliExitCodes.succeeded;
+}
+
+async function list(
+  index: LocalIndex | undefined,
+  output: "table" | "json" | "yaml",
+  flags: GetFlags,
+  terminal: Terminal,
+): Promise<CliExitCode> {
+  const namespace = flags.allNamespaces === true ? undefined : (flags.namespace ?? defaultNamespace);
+  const limit = flags.limit ?? listLimit;
+  const runs = index?.list({ namespace, limit: limit + 1 }) ?? [];
+  const shown = runs.slice(0, limit);
+  if (output !== "table") {
+    terminal.out(await structured({ apiVersion: "v1", kind: "List", items: shown.map(objectWithStatus) }, output));
+  } else if (shown.length === 0) {
+    terminal.err(
+      `no executions${namespace === undefined ? "" : ` in namespace ${namespace}`}; start one: oao run FILE\n`,
+    );
+  } else terminal.out(runTable(index as LocalIndex, shown, namespace === undefined));
+  if (runs.length > limit) terminal.err(`only the newest ${limit} are shown: --limit ${limit * 10} shows more\n`);
+  return cliExitCodes.succeeded;
+}
+
+function runTable(index: LocalIndex, runs: readonly LocalRun[], withNamespace: boolean): string {
+  const nowMs = systemClock.nowMs();
+  const rows = runs.map((run) => [
+    ...(withNamespace ? [run.key.namespace] : []),
+    run.key.name,
+    phaseOf(index, run),
+    run.status?.progress ?? "",
+    String(run.status?.steps ?? ""),
+    String(run.status?.usage?.totalTokens ?? ""),
+    age(nowMs - run.createdAtMs),
+  ]);
+  return table([...(withNamespace ? ["NAMESPACE"] : []), "NAME", "PHASE", "NODES", "STEPS", "TOKENS", "AGE"], rows);
+}
+
+/** A run that no process hosts stands still, whatever its status said last. */
+function phaseOf(index: LocalIndex, run: LocalRun): string {
+  const phase = run.status?.phase ?? "Pending";
+  if (hasEnded(run.status) || phase === "Suspended") return phase;
+  const lock = RunLock.take(index.home, run.uid);
+  if (lock === undefined) return phase;
+  lock.release();
+  return `${phase} (no process)`;
+}
+
+export interface TreeFlags {
+  readonly namespace?: string | undefined;
+  readonly redis?: string | undefined;
+}
+
+export async function tree(name: string, flags: TreeFlags, terminal: Terminal): Promise<CliExitCode> {
+  const index = (await openExistingIndex(terminal)) as LocalIndex;
+  const run = findRun(index, name, flags, terminal);
+  const store = hasEnded(run.status) ? undefined : await openRunStore(run, givenRedis(run, flags.redis, terminal.env));
+  const view = await readView(run, store, systemClock.nowMs());
+  await store?.close();
+  const width = process.stdout.isTTY === true ? process.stdout.columns : 200;
+  terminal.out(`${treeLines(view, { columns: width }, painter(terminal.colorOut)).join("\n")}\n`);
+  if (phaseOf(index, run).endsWith("(no process)"))
+    terminal.err(`no process runs it: oao resume ${nameArguments(run)}\n`);
+  return cliExitCodes.succeeded;
+}

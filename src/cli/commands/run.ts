@@ -1,0 +1,150 @@
+/** oao run, oao resume */
+import { AlreadyExists, type LocalIndex, type LocalRun } from "../../adapters/local/local-index.ts";
+import { systemClock } from "../../adapters/clock/system-clock.ts";
+import type { CliExitCode } from "../../api/exit-codes.ts";
+import { canonicalJson } from "../../core/digest/digest.ts";
+import type { Execution } from "../../api/types.ts";
+import { CliError } from "../errors.ts";
+import { findRun, openExistingIndex, openIndex } from "../home.ts";
+import { endedError, hostRun } from "../host-run.ts";
+import { nameArguments } from "../render/run-tables.ts";
+import { nearestNames } from "../nearest.ts";
+import { hasEnded } from "../outcome.ts";
+import { checkFormat } from "../render/output.ts";
+import { type ManifestFlags, readRunManifest, type RunManifest } from "../run-manifest.ts";
+import { missingSecrets } from "../secrets.ts";
+import { fileStoreUrl, withoutPassword } from "../store.ts";
+import type { Terminal } from "../terminal.ts";
+
+export interface RunFlags extends ManifestFlags {
+  readonly redis?: string | undefined;
+  readonly output?: string | undefined;
+}
+
+export async function run(file: string, flags: RunFlags, terminal: Terminal): Promise<CliExitCode> {
+  const output = checkFormat(flags.output, ["table", "json", "yaml"]);
+  const manifest = readRunManifest(file, flags, terminal, () => systemClock.random());
+  checkSecrets(manifest.execution, terminal);
+  const index = await openIndex(terminal);
+  for (const policy of manifest.policies) index.putPolicy(manifest.namespace, policy);
+  checkPolicy(index, manifest);
+  const created = createOrResume(index, manifest, file, flags, terminal);
+  return hostRun({
+    terminal,
+    index,
+    run: created,
+    redis: flags.redis,
+    output,
+    desiredState: manifest.execution.spec.desiredState,
+  });
+}
+
+export interface ResumeFlags {
+  readonly namespace?: string | undefined;
+  readonly redis?: string | undefined;
+  readonly output?: string | undefined;
+}
+
+export async function resume(name: string, flags: ResumeFlags, terminal: Terminal): Promise<CliExitCode> {
+  const output = checkFormat(flags.output, ["table", "json", "yaml"]);
+  const index = await openExistingIndex(terminal);
+  const found = findRun(index, name, flags, terminal);
+  if (hasEnded(found.status))
+    throw endedError(found, [
+      `look at it: oao get ${nameArguments(found)}`,
+      `run its manifest anew under another name: oao run FILE --name ${found.key.name}-2`,
+    ]);
+  checkSecrets(found.object, terminal);
+  return hostRun({
+    terminal,
+    index: index as LocalIndex,
+    run: found,
+    redis: flags.redis,
+    output,
+    desiredState: undefined,
+  });
+}
+
+/** Before anything is spent. */
+function checkSecrets(execution: Execution, terminal: Terminal): void {
+  const missing = missingSecrets(execution.spec, terminal.env);
+  if (missing.length === 0) return;
+  throw new CliError(
+    `${missing.length === 1 ? "a secret is" : `${missing.length} secrets are`} not set; nothing was started`,
+    [...missing, "no key at hand? a scripted model answers without one: oao mock-model --example"],
+  );
+}
+
+/** Fails closed: a run whose policy is missing would not start, so the person at the keyboard is told now. */
+function checkPolicy(index: LocalIndex, manifest: RunManifest): void {
+  const wanted = manifest.execution.spec.policyRef?.name;
+  const known = index.policies(manifest.namespace).map((policy) => policy.metadata.name ?? "");
+  if (wanted === undefined || known.includes(wanted)) return;
+  const near = nearestNames(wanted, known);
+  throw new CliError(
+    `spec.policyRef names GovernancePolicy ${wanted}, which namespace ${manifest.namespace} does not have`,
+    [
+      ...(near.length > 0 ? [`did you mean ${near.join(" or ")}?`] : []),
+      "give its file: oao run FILE --policy POLICY.yaml, or put it into the same file after ---",
+    ],
+  );
+}
+
+function createOrResume(
+  index: LocalIndex,
+  manifest: RunManifest,
+  file: string,
+  flags: RunFlags,
+  terminal: Terminal,
+): LocalRun {
+  const key = { namespace: manifest.namespace, name: manifest.name };
+  const store = flags.redis === undefined ? fileStoreUrl(index.home) : withoutPassword(flags.redis);
+  try {
+    return index.create(key, manifest.execution, { baseDir: manifest.baseDir, store });
+  } catch (error) {
+    if (!(error instanceof AlreadyExists)) throw error;
+    return resumable(error.existing, index, manifest, file, terminal);
+  }
+}
+
+/** A second run of a name goes on with the first when it is the same and unfinished. */
+function resumable(
+  existing: LocalRun,
+  index: LocalIndex,
+  manifest: RunManifest,
+  file: string,
+  terminal: Terminal,
+): LocalRun {
+  const another = `run it under another name: oao run ${file} --name ${freeName(index, existing)}`;
+  if (hasEnded(existing.status))
+    throw endedError(existing, [`look at it: oao get ${nameArguments(existing)}`, another]);
+  if (specText(existing.object) !== specText(manifest.execution)) {
+    const fields = changedFields(existing.object, manifest.execution);
+    throw new CliError(
+      `Execution ${existing.key.namespace}/${existing.key.name} exists with another spec (${fields.join(", ")}), and a spec cannot change`,
+      [`go on with the existing one: oao resume ${nameArguments(existing)}`, another],
+    );
+  }
+  terminal.err(`${existing.key.namespace}/${existing.key.name} is unfinished: resuming it\n`);
+  return existing;
+}
+
+function specText(execution: Execution): string {
+  const { desiredState: _, ...spec } = execution.spec;
+  return canonicalJson(spec);
+}
+
+function changedFields(a: Execution, b: Execution): string[] {
+  const names = new Set([...Object.keys(a.spec), ...Object.keys(b.spec)].filter((name) => name !== "desiredState"));
+  const field = (execution: Execution, name: string) => (execution.spec as Record<string, unknown>)[name];
+  return [...names]
+    .filter((name) => canonicalJson(field(a, name) ?? null) !== canonicalJson(field(b, name) ?? null))
+    .map((name) => `spec.${name} differs`);
+}
+
+function freeName(index: LocalIndex, existing: LocalRun): string {
+  for (let number = 2; ; number += 1) {
+    const name = `${existing.key.name.slice(0, 58)}-${number}`;
+    if (index.get({ ...existing.key, name }) === undefined) return name;
+  }
+}

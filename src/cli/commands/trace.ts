@@ -1,0 +1,135 @@
+/** oao trace */
+import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
+import type { LocalRun } from "../../adapters/local/local-index.ts";
+import type { Json } from "../../core/digest/json.ts";
+import { canonicalLines, traceHash } from "../../core/trace/canonical.ts";
+import { canonicalSteps, type ItemJournal, tracedCalls, verifyChain } from "../../core/trace/journal.ts";
+import { itemName } from "../../core/protocol/names.ts";
+import { bodiesOf, type TraceRow, traceRows } from "../../core/trace/rows.ts";
+import type { JournalStore } from "../../ports/store.ts";
+import { CliError } from "../errors.ts";
+import { findRun, openExistingIndex } from "../home.ts";
+import { readBodies, readJournals } from "../journals.ts";
+import { hasEnded } from "../outcome.ts";
+import { checkFormat } from "../render/output.ts";
+import { fit, oneLine } from "../render/style.ts";
+import { table } from "../render/table.ts";
+import { elapsed } from "../render/time.ts";
+import { givenRedis, openRunStore } from "../store.ts";
+import type { Terminal } from "../terminal.ts";
+
+export interface TraceFlags {
+  readonly namespace?: string | undefined;
+  readonly redis?: string | undefined;
+  readonly canonical?: boolean | undefined;
+  readonly all?: boolean | undefined;
+  readonly output?: string | undefined;
+}
+
+export async function trace(name: string, flags: TraceFlags, terminal: Terminal): Promise<CliExitCode> {
+  const output = checkFormat(flags.output, ["table", "json", "jsonl"]) ?? "table";
+  const index = await openExistingIndex(terminal);
+  const run = findRun(index, name, flags, terminal);
+  const store = await openRunStore(run, givenRedis(run, flags.redis, terminal.env));
+  try {
+    const journals = await readJournals(store, run);
+    if (journals.length === 0 && hasEnded(run.status) && (run.status?.steps ?? 0) > 0) {
+      throw new CliError(
+        `the journal of ${run.key.namespace}/${run.key.name} is gone: its retention (spec.journalRetentionSeconds) is over`,
+      );
+    }
+    warnOfBrokenChains(run, journals, terminal);
+    if (flags.canonical === true) printCanonical(run, journals, terminal);
+    else await printRows(run, journals, store, output, flags.all === true, terminal);
+  } finally {
+    await store.close();
+  }
+  return cliExitCodes.succeeded;
+}
+
+/** A trace of an edited journal is not passed off as one that was recorded. */
+function warnOfBrokenChains(run: LocalRun, journals: readonly ItemJournal[], terminal: Terminal): void {
+  for (const journal of journals) {
+    const broken = verifyChain(run.uid, journal);
+    if (broken !== undefined) {
+      throw new CliError(
+        `the journal of node ${itemName(journal)} was changed after it was recorded: entry ${broken.index}: ${broken.reason}`,
+        [],
+        cliExitCodes.tampered,
+      );
+    }
+  }
+  if (!hasEnded(run.status)) terminal.err("the run has not ended: steps have no numbers yet, only node and path\n");
+}
+
+function printCanonical(run: LocalRun, journals: readonly ItemJournal[], terminal: Terminal): void {
+  const lines = canonicalLines(canonicalSteps(run.object.spec, journals));
+  terminal.out(lines.map((line) => `${line}\n`).join(""));
+  terminal.err(`traceHash ${traceHash(lines)}\n`);
+}
+
+async function printRows(
+  run: LocalRun,
+  journals: readonly ItemJournal[],
+  store: JournalStore,
+  output: "table" | "json" | "jsonl",
+  all: boolean,
+  terminal: Terminal,
+): Promise<void> {
+  const calls = tracedCalls(run.object.spec, journals);
+  const wanted = all ? calls : calls.filter((call) => call.canonical);
+  const bodies = await readBodies(store, run.uid, wanted.flatMap(bodiesOf));
+  const rows = traceRows(wanted, {
+    uid: run.uid,
+    body: (digest) => bodies.get(digest),
+    numbered: hasEnded(run.status),
+  });
+  if (output === "json") terminal.out(`${JSON.stringify(rows, undefined, 2)}\n`);
+  else if (output === "jsonl") terminal.out(rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  else terminal.out(rowTable(rows));
+  const hidden = calls.length - wanted.length;
+  if (hidden > 0) terminal.err(`${hidden} more calls were repeated or belong to earlier tries: --all shows them\n`);
+}
+
+const previewWidth = 60;
+
+function rowTable(rows: readonly TraceRow[]): string {
+  return table(
+    ["STEP", "NODE", "KIND", "NAME", "STATE", "TOKENS", "TIME", "INPUT", "OUTPUT"],
+    rows.map((row) => [
+      row.step_number === null ? row.path : String(row.step_number),
+      row.node,
+      row.kind,
+      row.name,
+      row.state,
+      row.token_usage === null ? "" : String(row.token_usage.counted.total),
+      elapsed(Date.parse(row.timestamp) - Date.parse(row.started_at)),
+      preview(row.kind === "model" ? lastMessage(row.input) : row.input, 30),
+      row.error === null
+        ? preview(row.output, previewWidth)
+        : fit(oneLine(`${row.error.class}: ${row.error.message}`), previewWidth),
+    ]),
+  );
+}
+
+function lastMessage(input: Json): Json {
+  const messages = (input as { readonly messages?: readonly Json[] } | null)?.messages;
+  return contentOf(messages?.at(-1) ?? null);
+}
+
+/** A message's text, or the calls it makes; other values as they are. */
+function contentOf(value: Json): Json {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
+  const { content, tool_calls: calls } = value as { readonly content?: Json; readonly tool_calls?: Json };
+  if (Array.isArray(calls) && calls.length > 0) {
+    return (calls as readonly { readonly name?: string; readonly args?: Json }[])
+      .map((call) => `${call.name ?? ""}(${JSON.stringify(call.args ?? {})})`)
+      .join(" ");
+  }
+  return content ?? value;
+}
+
+function preview(value: Json, width: number): string {
+  const content = contentOf(value);
+  return fit(oneLine(typeof content === "string" ? content : JSON.stringify(content)), width);
+}

@@ -1,0 +1,127 @@
+/** Being the host of one run: reconcile until it ends or is suspended, show it, and stop it cleanly when asked to. */
+import type { LocalCluster } from "../adapters/local/local-cluster.ts";
+import type { LocalIndex, LocalRun } from "../adapters/local/local-index.ts";
+import { systemClock } from "../adapters/clock/system-clock.ts";
+import { executionDefaults } from "../api/execution.ts";
+import { OaoError } from "../core/errors/errors.ts";
+import { SnapshotCache } from "../host/io.ts";
+import { runLoop } from "../host/run-loop.ts";
+import type { JournalStore } from "../ports/store.ts";
+import { hasEnded } from "./outcome.ts";
+import { LiveTree } from "./render/live-tree.ts";
+import { PlainProgress } from "./render/plain-progress.ts";
+import { readView } from "./render/run-view.ts";
+import type { Terminal } from "./terminal.ts";
+
+export interface DriveOptions {
+  readonly terminal: Terminal;
+  readonly index: LocalIndex;
+  readonly cluster: LocalCluster;
+  readonly store: JournalStore;
+  readonly run: LocalRun;
+}
+
+const viewIntervalMs = 200;
+const stopGraceMs = 5_000;
+const backoff = { firstMs: 50, maxMs: 5_000 };
+/** A passing failure is worth a line only when it stays. */
+const failuresShown = 3;
+
+/**
+ * Returns the run as it is when this process lets go of it: ended, suspended, or stopped at once by a second signal.
+ * The caller holds the run (LocalCluster.hold). No worker is left when this returns or throws.
+ */
+export async function drive(options: DriveOptions): Promise<LocalRun> {
+  const { terminal, index, cluster, store, run } = options;
+  const progress = terminal.interactive
+    ? new LiveTree(terminal, () => systemClock.monotonicMs())
+    : new PlainProgress(terminal);
+  const current = () => index.get(run.key) ?? run;
+  const show = async () => progress.show(await readView(current(), store, systemClock.nowMs()));
+  const over = Promise.withResolvers<void>();
+  const note = (text: string) => progress.note(text);
+  const endSignals = onStopRequests(index, cluster, run, note, () => over.resolve());
+  let failures = 0;
+  const loop = runLoop(
+    {
+      cluster,
+      clock: systemClock,
+      journal: () => store,
+      floorPolicies: [],
+      requireSecretPairing: false,
+      stopGraceMs,
+      snapshots: new SnapshotCache(),
+      report: (event) => {
+        if (event.kind === "Status") {
+          failures = 0;
+          if (isSettled(current())) over.resolve();
+          else void show();
+        } else if (!isPassing(event.error)) over.reject(event.error);
+        else if (++failures === failuresShown)
+          note(`waiting: ${event.error instanceof Error ? event.error.message : String(event.error)}`);
+      },
+    },
+    { backoff },
+  );
+  loop.add(run.key);
+  const ticker = setInterval(() => {
+    if (isSettled(current())) over.resolve();
+    else void show();
+  }, viewIntervalMs);
+  try {
+    await over.promise;
+  } finally {
+    clearInterval(ticker);
+    endSignals();
+    await loop.stop();
+    await cluster.stopAll(isSettled(current()) ? stopGraceMs : 0);
+    progress.end(await readView(current(), store, systemClock.nowMs()));
+  }
+  const last = current();
+  if (hasEnded(last.status)) index.setExpiry(run.uid, expiryOf(last));
+  return last;
+}
+
+/** Nothing is left to do for a host. A run that never opened has no journal to seal. */
+function isSettled(run: LocalRun): boolean {
+  const { status } = run;
+  if (status === undefined || status.observedGeneration !== run.generation) return false;
+  if (hasEnded(status)) return status.sealed === true || status.snapshot === undefined;
+  return status.phase === "Suspended";
+}
+
+/** A store that is away, or another process's write that came first: the loop looks again. */
+function isPassing(error: unknown): boolean {
+  if (error instanceof OaoError) return error.disposition !== "stop";
+  return error instanceof Error && (error.name === "Conflict" || (error as { errcode?: unknown }).errcode === 5);
+}
+
+function expiryOf(run: LocalRun): number {
+  const retention = run.object.spec.journalRetentionSeconds ?? executionDefaults.journalRetentionSeconds;
+  return systemClock.nowMs() + retention * 1_000;
+}
+
+/** The first Ctrl-C suspends, the second ends the workers at once. Either way the run can be resumed. */
+function onStopRequests(
+  index: LocalIndex,
+  cluster: LocalCluster,
+  run: LocalRun,
+  note: (text: string) => void,
+  atOnce: () => void,
+): () => void {
+  let asked = false;
+  const handler = () => {
+    if (asked) {
+      cluster.killAll();
+      return atOnce();
+    }
+    asked = true;
+    index.setDesiredState(run.key, "Suspended");
+    note("suspending: calls in flight may still end. Ctrl-C again stops at once; the run can be resumed either way");
+  };
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  for (const signal of signals) process.on(signal, handler);
+  return () => {
+    for (const signal of signals) process.off(signal, handler);
+  };
+}

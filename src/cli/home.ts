@@ -1,0 +1,93 @@
+/** The folder of local state, and finding a run in it by name. */
+import { existsSync, rmSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { LocalIndex, type LocalRun } from "../adapters/local/local-index.ts";
+import { RunLock } from "../adapters/local/run-lock.ts";
+import { systemClock } from "../adapters/clock/system-clock.ts";
+import { CliError } from "./errors.ts";
+import { nearestNames } from "./nearest.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Journals removed at the start of one command at most, so that no command is slow because of old ones. */
+const expiredMax = 20;
+
+/** OAO_HOME, else the nearest `.oao` from here upwards (as Git finds its folder), else `.oao` here. */
+export function homeFolder(terminal: Pick<Terminal, "env" | "cwd">): string {
+  const set = terminal.env["OAO_HOME"];
+  if (set !== undefined && set !== "") return resolve(terminal.cwd, set);
+  for (let folder = terminal.cwd; ; folder = dirname(folder)) {
+    if (existsSync(join(folder, ".oao", "index.db"))) return join(folder, ".oao");
+    if (dirname(folder) === folder) return join(terminal.cwd, ".oao");
+  }
+}
+
+/** Opens the index and removes what retention has given up. */
+export async function openIndex(terminal: Terminal): Promise<LocalIndex> {
+  const index = new LocalIndex(homeFolder(terminal), systemClock);
+  await removeExpired(index);
+  return index;
+}
+
+/** Undefined = nothing was ever run here: reading commands make no folder. */
+export async function openExistingIndex(terminal: Terminal): Promise<LocalIndex | undefined> {
+  return existsSync(join(homeFolder(terminal), "index.db")) ? openIndex(terminal) : undefined;
+}
+
+async function removeExpired(index: LocalIndex): Promise<void> {
+  for (const run of index.expired(systemClock.nowMs(), expiredMax)) {
+    const lock = RunLock.take(index.home, run.uid);
+    if (lock === undefined) continue;
+    // A Redis lets journals vanish by itself; a file has no timers.
+    if (run.place.store.startsWith("file:")) {
+      const { openStore } = await import("../adapters/store/open-store.ts");
+      const store = await openStore(run.place.store, systemClock);
+      await store.expire(run.uid, [], 0);
+      await store.close();
+    }
+    rmSync(join(index.home, "logs", run.uid), { recursive: true, force: true });
+    index.setExpiry(run.uid, undefined);
+    lock.release();
+    RunLock.forget(index.home, run.uid);
+  }
+}
+
+export interface NameOptions {
+  readonly namespace?: string | undefined;
+}
+
+export const defaultNamespace = "default";
+
+/** The run of this name. Throws CliError with the nearest names, or the namespace that has it. */
+export function findRun(
+  index: LocalIndex | undefined,
+  name: string,
+  options: NameOptions,
+  terminal: Terminal,
+): LocalRun {
+  const [namespace, short] = splitName(name, options);
+  const found = index?.get({ namespace, name: short });
+  if (found !== undefined) return found;
+  throw unknownRun(index, { namespace, name: short }, terminal);
+}
+
+/** `team-a/brief` names a namespace too. */
+function splitName(name: string, options: NameOptions): [namespace: string, name: string] {
+  const slash = name.indexOf("/");
+  if (slash > 0 && options.namespace === undefined) return [name.slice(0, slash), name.slice(slash + 1)];
+  return [options.namespace ?? defaultNamespace, name];
+}
+
+function unknownRun(
+  index: LocalIndex | undefined,
+  key: { namespace: string; name: string },
+  terminal: Terminal,
+): CliError {
+  const what = `there is no Execution ${key.namespace}/${key.name} in ${homeFolder(terminal)}`;
+  if (index === undefined) return new CliError(`${what}: nothing was run here yet`, ["run a manifest: oao run FILE"]);
+  const elsewhere = index.namespacesOf(key.name);
+  if (elsewhere.length > 0)
+    return new CliError(what, [`it exists in namespace ${elsewhere.join(", ")}: add -n ${elsewhere[0]}`]);
+  const near = nearestNames(key.name, index.names(key.namespace, 1_000));
+  if (near.length > 0) return new CliError(what, [`did you mean ${near.join(" or ")}?`, "see all: oao get -A"]);
+  return new CliError(what, ["see all: oao get -A"]);
+}

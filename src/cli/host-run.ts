@@ -1,0 +1,120 @@
+/** Everything between "this run exists" and its exit code, shared by run, resume, cancel and suspend. */
+import { LocalCluster, RunHeld } from "../adapters/local/local-cluster.ts";
+import type { LocalIndex, LocalRun } from "../adapters/local/local-index.ts";
+import { type CliExitCode, cliExitCodes } from "../api/exit-codes.ts";
+import type { DesiredState } from "../api/execution.ts";
+import { drive } from "./drive.ts";
+import { CliError } from "./errors.ts";
+import { exitCodeOf } from "./outcome.ts";
+import { readResult } from "./result.ts";
+import { nameArguments, nodeTable, objectWithStatus } from "./render/run-tables.ts";
+import { structured } from "./render/output.ts";
+import { painter } from "./render/style.ts";
+import { reasonOf } from "./render/tree.ts";
+import { age } from "./render/time.ts";
+import { secretEnvironment } from "./secrets.ts";
+import { givenRedis, openRunStore, storeUrlOf } from "./store.ts";
+import type { Terminal } from "./terminal.ts";
+
+export interface HostRunOptions {
+  readonly terminal: Terminal;
+  readonly index: LocalIndex;
+  readonly run: LocalRun;
+  readonly redis?: string | undefined;
+  /** undefined = the result of the run. */
+  readonly output?: "json" | "yaml" | "table" | undefined;
+  /** Set once the run is held, before the first look at it. */
+  readonly desiredState: DesiredState | undefined;
+}
+
+/** Hosts the run to its end or suspension, prints what was asked for, returns the exit code. */
+export async function hostRun(options: HostRunOptions): Promise<CliExitCode> {
+  const { terminal, index, run } = options;
+  const ended = await hostToEnd(options);
+  await printOutcome(ended, { terminal, output: options.output, redis: givenRedis(run, options.redis, terminal.env) });
+  index.close();
+  return exitCodeOf(ended.status);
+}
+
+/** Throws CliError when another process has the run. */
+export async function hostToEnd(options: HostRunOptions): Promise<LocalRun> {
+  const { terminal, index, run } = options;
+  const redis = givenRedis(run, options.redis, terminal.env);
+  const cluster = new LocalCluster({
+    index,
+    env: terminal.env,
+    secretsOf: (held, order) => secretEnvironment(held.object.spec, order.node, terminal.env),
+    storeUrl: (held) => storeUrlOf(held, redis),
+  });
+  await cluster.hold(run).catch((error: unknown) => {
+    throw error instanceof RunHeld ? held(error, run) : error;
+  });
+  const store = await openRunStore(run, redis);
+  try {
+    index.setDesiredState(run.key, options.desiredState);
+    return await drive({ terminal, index, cluster, store, run });
+  } finally {
+    cluster.close();
+    await store.close();
+  }
+}
+
+function held(error: RunHeld, run: LocalRun): CliError {
+  return new CliError(error.message, [
+    `watch it: oao tree ${nameArguments(run)}`,
+    `stop it:  oao suspend ${nameArguments(run)}  (or oao cancel ${nameArguments(run)})`,
+  ]);
+}
+
+interface PrintOptions {
+  readonly terminal: Terminal;
+  readonly output: "json" | "yaml" | "table" | undefined;
+  readonly redis: string | undefined;
+}
+
+async function printOutcome(run: LocalRun, { terminal, output, redis }: PrintOptions): Promise<void> {
+  terminal.err(`${summary(run, terminal)}\n`);
+  if (output === "json" || output === "yaml") terminal.out(await structured(objectWithStatus(run), output));
+  else if (output === "table") terminal.out(nodeTable(run));
+  else if (run.status?.phase === "Succeeded") {
+    const result = await readResult(run, redis);
+    if (result !== undefined)
+      terminal.out(typeof result === "string" ? `${result}\n` : `${JSON.stringify(result, undefined, 2)}\n`);
+  }
+}
+
+/** What happened, and the command that helps next. */
+function summary(run: LocalRun, terminal: Terminal): string {
+  const paint = painter(terminal.colorErr);
+  const name = nameArguments(run);
+  const phase = run.status?.phase ?? "Pending";
+  const reason = reasonOf({ run });
+  switch (phase) {
+    case "Succeeded":
+      return `${paint("green", "Succeeded")}. Every step: oao trace ${name}`;
+    case "Failed":
+      return [
+        `${paint("red", "Failed")}: ${reason ?? "no reason is recorded"}`,
+        `  every step:        oao trace ${name}`,
+        `  what workers said: oao logs ${name}`,
+      ].join("\n");
+    case "Cancelled":
+      return `${paint("yellow", "Cancelled")}. What was done: oao trace ${name}`;
+    case "Suspended":
+      return `${paint("yellow", "Suspended")}. Nothing that is recorded will be done or paid for again. Go on: oao resume ${name}`;
+    case "Pending":
+    case "Running":
+      return `${paint("yellow", "Stopped at once")}. What is recorded stays; calls that were cut are made again. Go on: oao resume ${name}`;
+  }
+}
+
+/** Why a run that has ended cannot be run on. */
+export function endedError(run: LocalRun, hints: readonly string[]): CliError {
+  const when =
+    run.status?.completedAt === undefined ? "" : ` ${age(Date.now() - Date.parse(run.status.completedAt))} ago`;
+  return new CliError(
+    `Execution ${run.key.namespace}/${run.key.name} has ended (${run.status?.phase ?? "unknown"}${when})`,
+    hints,
+    cliExitCodes.usage,
+  );
+}

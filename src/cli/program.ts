@@ -1,0 +1,209 @@
+/** The commands of `oao`: names, options and help. Each is loaded when it is called, so that `oao get` starts at once. */
+import { Command, InvalidArgumentError, Option } from "commander";
+import type { CliExitCode } from "../api/exit-codes.ts";
+import { productVersion } from "../api/version.ts";
+import type { CommandShape } from "./commands/completion.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Commands whose first argument is the name of a run, for shell completion. */
+const takesRun = new Set(["resume", "get", "tree", "trace", "logs", "cancel", "suspend"]);
+
+export function buildProgram(terminal: Terminal, exit: (code: CliExitCode) => void): Command {
+  const program = new Command("oao")
+    .description("Run AI executions that are recorded, metered, stoppable and resumable.")
+    .version(productVersion)
+    .showSuggestionAfterError()
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureOutput({ writeOut: terminal.out, writeErr: terminal.err })
+    .addHelpText(
+      "after",
+      examples("oao lint brief.yaml", "oao run brief.yaml --input topic='heat pumps'", "oao get", "oao trace brief"),
+    );
+  runCommands(program, terminal, exit);
+  readCommands(program, terminal, exit);
+  manifestCommands(program, terminal, exit);
+  otherCommands(program, terminal, exit);
+  return program;
+}
+
+function runCommands(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
+  sub(program, "run <file>", "Run the Execution in FILE here, to its end")
+    .option("--input <name=value>", "set spec.input.NAME; JSON values are taken as JSON (repeatable)", collect)
+    .option("--set <path=value>", "set a field of spec; entries of named lists by name (repeatable)", collect)
+    .option("--name <name>", "name of the run; else metadata.name, generateName or the file's name")
+    .addOption(namespaceOption())
+    .option("--policy <file>", "a file with GovernancePolicies to store beside those of FILE (repeatable)", collect)
+    .addOption(redisOption())
+    .addOption(outputOption("table, json or yaml: print the finished Execution instead of its result"))
+    .addHelpText(
+      "after",
+      `${examples("oao run brief.yaml", "oao run brief.yaml --input topic='heat pumps' --set models.main.model=gpt-5-mini", "oao run brief.yaml --name brief-2 --policy strict.yaml -o json")}
+Ctrl-C suspends: nothing that is recorded is done or paid for again (oao resume). A second Ctrl-C stops at once.
+Exit codes: 0 Succeeded, 1 Failed, 2 usage or invalid manifest, 3 PolicyViolation, 4 Cancelled, 6 suspended, 7 infrastructure.
+Secrets come from OAO_SECRET_<NAME>_<KEY>, model keys also from the provider's own variable (OPENAI_API_KEY).`,
+    )
+    .action(async (file: string, flags) => exit(await (await import("./commands/run.ts")).run(file, flags, terminal)));
+  sub(program, "resume <name>", "Go on with a run that was suspended, or whose process was killed")
+    .addOption(namespaceOption())
+    .addOption(redisOption())
+    .addOption(outputOption("table, json or yaml: print the finished Execution instead of its result"))
+    .addHelpText(
+      "after",
+      `${examples("oao resume brief")}\nRecorded steps are not repeated and not charged again. Exit codes as for oao run.`,
+    )
+    .action(async (name: string, flags) =>
+      exit(await (await import("./commands/run.ts")).resume(name, flags, terminal)),
+    );
+  for (const [verb, text] of [
+    ["cancel", "End a run for good: calls in flight are cut, finally nodes with runOnCancel still run"],
+    ["suspend", "Let a run stand still until oao resume; calls in flight may end first"],
+  ] as const) {
+    sub(program, `${verb} <name>`, text)
+      .addOption(namespaceOption())
+      .addOption(redisOption())
+      .option("--timeout <seconds>", "how long to wait for the run's process to do it", wholeNumber, 60)
+      .addHelpText(
+        "after",
+        `${examples(`oao ${verb} brief`)}\nWorks from any terminal; a run that no process hosts is taken care of here.`,
+      )
+      .action(async (name: string, flags) =>
+        exit(await (await import("./commands/control.ts"))[verb](name, flags, terminal)),
+      );
+  }
+}
+
+function readCommands(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
+  sub(program, "get [name]", "List runs, or show one with its nodes")
+    .addOption(namespaceOption())
+    .option("-A, --all-namespaces", "runs of every namespace")
+    .option("--limit <number>", "newest runs to list at most", wholeNumber, 200)
+    .addOption(outputOption("table, json or yaml"))
+    .addHelpText("after", examples("oao get", "oao get brief", "oao get brief -o yaml"))
+    .action(async (name: string | undefined, flags) =>
+      exit(await (await import("./commands/get.ts")).get(name, flags, terminal)),
+    );
+  sub(program, "tree <name>", "Show a run's nodes as a tree, with what they are doing now")
+    .addOption(namespaceOption())
+    .addOption(redisOption())
+    .addHelpText("after", examples("oao tree brief"))
+    .action(async (name: string, flags) => exit(await (await import("./commands/get.ts")).tree(name, flags, terminal)));
+  sub(program, "trace <name>", "Show every recorded step: model and tool calls with input, output and tokens")
+    .option("--canonical", "print the canonical trace (JSON lines without times and attempts) and its hash")
+    .option("--all", "also calls that were repeated and steps of earlier tries")
+    .addOption(namespaceOption())
+    .addOption(redisOption())
+    .addOption(outputOption("table, json or jsonl"))
+    .addHelpText(
+      "after",
+      examples(
+        "oao trace brief",
+        "oao trace brief -o json | jq '.[] | {step_number, node, kind, token_usage}'",
+        "oao trace brief --canonical | sha256sum",
+      ),
+    )
+    .action(async (name: string, flags) =>
+      exit(await (await import("./commands/trace.ts")).trace(name, flags, terminal)),
+    );
+  sub(program, "logs <name>", "Show what the workers of a run said")
+    .option("--node <node>", "of this node only, or of one item: rate[3]")
+    .option("-f, --follow", "go on until the run has ended")
+    .addOption(namespaceOption())
+    .addOption(outputOption("table, or jsonl for the lines as they were written"))
+    .addHelpText("after", examples("oao logs brief --node gather", "oao logs brief -f"))
+    .action(async (name: string, flags) =>
+      exit(await (await import("./commands/logs.ts")).logs(name, flags, terminal)),
+    );
+}
+
+function manifestCommands(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
+  sub(program, "lint <files...>", "Report every problem of manifests at once, with line, field and what to do")
+    .addOption(outputOption("table, json or yaml"))
+    .addHelpText("after", `${examples("oao lint brief.yaml policies/*.yaml")}\nExit codes: 0 no errors, 2 errors.`)
+    .action(async (files: string[], flags) =>
+      exit(await (await import("./commands/lint.ts")).lint(files, flags, terminal)),
+    );
+  sub(program, "explain <field>", "Explain a field of Execution or GovernancePolicy")
+    .addOption(outputOption("table, json or yaml"))
+    .addHelpText("after", examples("oao explain execution.spec.nodes.forEach", "oao explain gpol.spec.budgets"))
+    .action(async (field: string, flags) =>
+      exit(await (await import("./commands/lint.ts")).explain(field, flags, terminal)),
+    );
+}
+
+function otherCommands(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
+  // Its own options and help belong to it: the server's code is loaded only here.
+  sub(
+    program,
+    "mock-model [args...]",
+    "Serve scripted model answers over the OpenAI and Anthropic APIs, to test without a key",
+  )
+    .helpOption(false)
+    .allowUnknownOption()
+    .passThroughOptions()
+    .action(async (args: string[]) => {
+      const { mockModelCommand } = await import("./mock-model/command.ts");
+      const command = mockModelCommand({ stdout: terminal.out, stderr: terminal.err }, exit);
+      await command
+        .exitOverride()
+        .configureOutput({ writeOut: terminal.out, writeErr: terminal.err })
+        .parseAsync(args, { from: "user" });
+    });
+  sub(program, "completion <shell>", "Print a completion script for bash, zsh or fish")
+    .addHelpText(
+      "after",
+      examples('eval "$(oao completion bash)"', "oao completion fish > ~/.config/fish/completions/oao.fish"),
+    )
+    .action(async (shell: string) => exit((await import("./commands/completion.ts")).completion(shell, terminal)));
+  program
+    .command("__complete [words...]", { hidden: true })
+    .helpOption(false)
+    .allowUnknownOption()
+    .passThroughOptions()
+    .action(async (words: string[]) =>
+      exit(await (await import("./commands/completion.ts")).complete(words, shapesOf(program), terminal)),
+    );
+}
+
+function sub(program: Command, usage: string, description: string): Command {
+  return program.command(usage).description(description).showHelpAfterError("(oao help COMMAND shows examples)");
+}
+
+function shapesOf(program: Command): CommandShape[] {
+  return program.commands
+    .filter((command) => !command.name().startsWith("__"))
+    .map((command) => ({
+      name: command.name(),
+      options: command.options.map((option) => option.long ?? option.short ?? ""),
+      takesRun: takesRun.has(command.name()),
+    }));
+}
+
+function namespaceOption(): Option {
+  return new Option("-n, --namespace <namespace>", "namespace of the run; default when absent");
+}
+
+function redisOption(): Option {
+  return new Option(
+    "--redis <url>",
+    "journal in this Redis or Valkey instead of a file (also OAO_REDIS_URL to read one that needs a password)",
+  );
+}
+
+function outputOption(text: string): Option {
+  return new Option("-o, --output <format>", text);
+}
+
+function collect(value: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), value];
+}
+
+function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("a whole number from 1 is wanted");
+  return value;
+}
+
+function examples(...commands: readonly string[]): string {
+  return `\n${commands.length === 1 ? "Example" : "Examples"}:\n${commands.map((command) => `  ${command}`).join("\n")}`;
+}

@@ -1,0 +1,21 @@
+import type { LocalRun } from "../adapters/local/local-index.ts";
+import type { Json } from "../core/digest/json.ts";
+import { unpackBody } from "../core/steps/bodies.ts";
+import { readBodies } from "./journals.ts";
+import { openRunStore } from "./store.ts";
+
+/** The whole result of a run that succeeded: from the journal, else the preview in the status. Undefined = it has none. */
+export async function readResult(run: LocalRun, redis: string | undefined): Promise<Json | undefined> {
+  const result = run.status?.result;
+  if (result === undefined) return undefined;
+  const digest = result.digest.replace(/^sha256:/, "");
+  const store = await openRunStore(run, redis);
+  try {
+    const bodies = await readBodies(store, run.uid, [digest]);
+    const bytes = bodies.get(digest);
+    if (bytes !== undefined) return unpackBody(bytes, (text) => bodies.get(text) ?? `sha256:${text}`);
+  } finally {
+    await store.close();
+  }
+  return result.preview;
+}

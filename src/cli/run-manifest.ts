@@ -1,0 +1,138 @@
+/** From files and flags to one Execution and the policies beside it, or every problem at once. */
+import { readFileSync } from "node:fs";
+import { basename, dirname, resolve } from "node:path";
+import type { Execution, GovernancePolicy } from "../api/types.ts";
+import type { Json } from "../core/digest/json.ts";
+import { lintManifest } from "../core/manifest/lint.ts";
+import { formatProblem, type Problem } from "../core/manifest/problem.ts";
+import { CliError } from "./errors.ts";
+import { applyOverrides, inputOverride, type Override, setOverride } from "./overrides.ts";
+import type { Terminal } from "./terminal.ts";
+
+export interface ManifestFlags {
+  readonly input?: readonly string[] | undefined;
+  readonly set?: readonly string[] | undefined;
+  readonly policy?: readonly string[] | undefined;
+  readonly name?: string | undefined;
+  readonly namespace?: string | undefined;
+}
+
+export type NamedPolicy = GovernancePolicy & { metadata: { name: string } };
+
+export interface RunManifest {
+  readonly execution: Execution;
+  readonly name: string;
+  /** The name was made up from generateName: every run is a new one. */
+  readonly generated: boolean;
+  readonly namespace: string;
+  readonly policies: readonly NamedPolicy[];
+  /** Folder of the file: module tools are relative to it. */
+  readonly baseDir: string;
+}
+
+/** Throws CliError (exit 2) holding every error of every file. Warnings go to stderr. */
+export function readRunManifest(
+  file: string,
+  flags: ManifestFlags,
+  terminal: Terminal,
+  random: () => number,
+): RunManifest {
+  const overrides = [...(flags.input ?? []).map(inputOverride), ...(flags.set ?? []).map(setOverride)];
+  const fallbackName = nameFromFile(file);
+  const main = lintManifest(readText(file, terminal), file, ({ value }) =>
+    edited(value, overrides, flags.name, fallbackName),
+  );
+  const others = (flags.policy ?? []).map((path) => ({ path, result: lintManifest(readText(path, terminal), path) }));
+  report([...main.problems, ...others.flatMap(({ result }) => result.problems)], terminal);
+  for (const { path, result } of others) {
+    if (result.policies.length === 0) throw new CliError(`--policy ${path} holds no GovernancePolicy`);
+  }
+  const [found, ...more] = main.executions;
+  if (found === undefined)
+    throw new CliError(`${file} holds no Execution`, [
+      "start from a sample: config/samples/",
+      "see the fields: oao explain execution.spec",
+    ]);
+  if (more.length > 0)
+    throw new CliError(`${file} holds ${more.length + 1} Executions; oao run takes one`, [
+      "put each into a file of its own",
+    ]);
+  const execution = found.object;
+  const { name, generated } = nameOf(execution, flags.name, fallbackName, random);
+  const namespace = flags.namespace ?? execution.metadata.namespace ?? "default";
+  const policies = [...main.policies, ...others.flatMap(({ result }) => result.policies)].map(({ object }) =>
+    named(object),
+  );
+  return { execution, name, generated, namespace, policies, baseDir: resolve(terminal.cwd, dirname(file)) };
+}
+
+/** Prints every problem; throws after the last one when any is an error. */
+export function report(problems: readonly Problem[], terminal: Terminal): void {
+  for (const problem of problems) terminal.err(`${formatProblem(problem)}\n`);
+  const errors = problems.filter((problem) => problem.severity === "Error").length;
+  if (errors > 0)
+    throw new CliError(`${errors} ${errors === 1 ? "error" : "errors"}; nothing was started`, [
+      "what a field means: oao explain FIELD",
+    ]);
+}
+
+export function readText(file: string, terminal: Pick<Terminal, "cwd">): string {
+  try {
+    return readFileSync(file === "-" ? 0 : resolve(terminal.cwd, file), "utf8");
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    const why =
+      code === "ENOENT" ? "there is no such file" : code === "EISDIR" ? "it is a folder" : (error as Error).message;
+    throw new CliError(`cannot read ${file}: ${why}`);
+  }
+}
+
+/** Overrides are for the Execution; policies in the same file stay as they are. */
+function edited(value: Json, overrides: readonly Override[], flagName: string | undefined, fallbackName: string): Json {
+  if (!isObject(value) || value["kind"] !== "Execution") return value;
+  const metadata = isObject(value["metadata"]) ? value["metadata"] : {};
+  const nameless = metadata["name"] === undefined && metadata["generateName"] === undefined;
+  const name = flagName ?? (nameless ? fallbackName : undefined);
+  const renamed = name === undefined ? value : { ...value, metadata: { ...metadata, name } };
+  return applyOverrides(renamed, overrides);
+}
+
+function isObject(value: Json | undefined): value is { readonly [key: string]: Json } {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}
+
+function nameOf(
+  execution: Execution,
+  flagName: string | undefined,
+  fallbackName: string,
+  random: () => number,
+): { name: string; generated: boolean } {
+  const { name, generateName } = execution.metadata;
+  const fixed = flagName ?? name;
+  if (fixed !== undefined) return { name: fixed, generated: false };
+  return { name: `${generateName ?? `${fallbackName}-`}${suffix(random)}`, generated: true };
+}
+
+/** As Kubernetes makes them: no vowels, so no words. */
+function suffix(random: () => number): string {
+  const letters = "bcdfghjklmnpqrstvwxz2456789";
+  return Array.from({ length: 5 }, () => letters[Math.floor(random() * letters.length)]).join("");
+}
+
+/** market_brief.v2.yaml → market-brief-v2 */
+export function nameFromFile(file: string): string {
+  const label = basename(file)
+    .replace(/\.(ya?ml|json)$/i, "")
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, "-")
+    .replaceAll(/^-+|-+$/g, "")
+    .slice(0, 50)
+    .replace(/-+$/, "");
+  return label === "" ? "run" : label;
+}
+
+function named(policy: GovernancePolicy): NamedPolicy {
+  const { name } = policy.metadata;
+  if (name === undefined) throw new CliError("a GovernancePolicy needs a metadata.name: executions refer to it");
+  return { ...policy, metadata: { ...policy.metadata, name } };
+}

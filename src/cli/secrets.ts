@@ -1,0 +1,69 @@
+/** Which secrets an Execution names, where they are looked for, and which of them each worker gets. */
+import { providerKeyVariable, secretVariable } from "../adapters/tool/secrets.ts";
+import type { ExecutionSpec, ModelSpec, NodeSpec } from "../api/types.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** One value that must be in one of these variables, first match wins. */
+export interface SecretNeed {
+  readonly variables: readonly string[];
+  /** For messages: `model main`, `tool search`. */
+  readonly usedBy: string;
+}
+
+/** Everything that one node's own model and tools name. */
+export function secretsOfNode(spec: ExecutionSpec, node: NodeSpec): SecretNeed[] {
+  const agent = spec.agents?.find((candidate) => candidate.name === node.agent?.ref);
+  const model = spec.models?.find((candidate) => candidate.name === agent?.model);
+  const tools = new Set([...(agent?.tools ?? []), ...(node.tool === undefined ? [] : [node.tool.ref])]);
+  return [
+    ...(model === undefined ? [] : secretsOfModel(model)),
+    ...(spec.tools ?? [])
+      .filter((tool) => tools.has(tool.name))
+      .flatMap((tool) =>
+        (tool.http?.headers ?? []).flatMap((header) =>
+          header.secretKeyRef === undefined
+            ? []
+            : [{ variables: [secretVariable(header.secretKeyRef)], usedBy: `tool ${tool.name}` }],
+        ),
+      ),
+  ];
+}
+
+/** A compatible server (baseURL) that names no secret gets none: the provider's own key is not for others. */
+function secretsOfModel(model: ModelSpec): SecretNeed[] {
+  const own = providerKeyVariable(model.provider);
+  const usedBy = `model ${model.name}`;
+  if (model.apiKeySecretRef !== undefined) {
+    return [{ variables: [secretVariable(model.apiKeySecretRef), ...(own === undefined ? [] : [own])], usedBy }];
+  }
+  return own === undefined || model.baseURL !== undefined ? [] : [{ variables: [own], usedBy }];
+}
+
+/** One line per secret that is in none of its variables. */
+export function missingSecrets(spec: ExecutionSpec, env: Environment): string[] {
+  const needs = [...spec.nodes, ...(spec.finally ?? [])].flatMap((node) => secretsOfNode(spec, node));
+  const lines = needs
+    .filter((need) => valueOf(need, env) === undefined)
+    .map((need) => `${need.usedBy}: set ${need.variables.join(" or ")}`);
+  return [...new Set(lines)];
+}
+
+/** The variables of one node's worker: the first of each need that has a value. */
+export function secretEnvironment(spec: ExecutionSpec, nodeName: string, env: Environment): Record<string, string> {
+  const node = [...spec.nodes, ...(spec.finally ?? [])].find((candidate) => candidate.name === nodeName);
+  const given: Record<string, string> = {};
+  for (const need of node === undefined ? [] : secretsOfNode(spec, node)) {
+    const found = valueOf(need, env);
+    if (found !== undefined) given[found.variable] = found.value;
+  }
+  return given;
+}
+
+function valueOf(need: SecretNeed, env: Environment): { variable: string; value: string } | undefined {
+  for (const variable of need.variables) {
+    const value = env[variable];
+    if (value !== undefined && value !== "") return { variable, value };
+  }
+  return undefined;
+}

@@ -1,0 +1,53 @@
+/** Journal stores of local runs: the file store beside the index, or a Redis whose password is never written down. */
+import { join } from "node:path";
+import type { LocalRun } from "../adapters/local/local-index.ts";
+import { systemClock } from "../adapters/clock/system-clock.ts";
+import type { JournalStore } from "../ports/store.ts";
+import { CliError } from "./errors.ts";
+
+export function fileStoreUrl(home: string): string {
+  return `file:${join(home, "journals")}`;
+}
+
+/** As the index keeps it. Throws CliError for what is no redis URL. */
+export function withoutPassword(url: string): string {
+  let parsed: URL;
+  try {
+    parsed = new URL(url);
+  } catch {
+    throw new CliError(`--redis ${JSON.stringify(url.split("@").at(-1))} is no URL`, [
+      "as in --redis redis://127.0.0.1:6379",
+    ]);
+  }
+  if (!/^(rediss?|redis\+unix):$/.test(parsed.protocol))
+    throw new CliError(`--redis wants redis:// or rediss://, not ${parsed.protocol}//`);
+  parsed.password = "";
+  return parsed.href;
+}
+
+/** The URL to connect with: the one given now, when it is the same server, else the stored one. */
+export function storeUrlOf(run: LocalRun, given: string | undefined): string {
+  const { store } = run.place;
+  if (given === undefined || store.startsWith("file:")) return store;
+  if (withoutPassword(given) === store) return given;
+  throw new CliError(
+    `the journal of ${run.key.namespace}/${run.key.name} is in ${store}, not in ${withoutPassword(given)}`,
+  );
+}
+
+/** --redis, else OAO_REDIS_URL where the run is in a Redis. */
+export function givenRedis(
+  run: LocalRun,
+  flag: string | undefined,
+  env: Readonly<Record<string, string | undefined>>,
+): string | undefined {
+  if (flag !== undefined) return flag;
+  const set = env["OAO_REDIS_URL"];
+  if (set === undefined || set === "" || run.place.store.startsWith("file:")) return undefined;
+  return withoutPassword(set) === run.place.store ? set : undefined;
+}
+
+export async function openRunStore(run: LocalRun, given: string | undefined): Promise<JournalStore> {
+  const { openStore } = await import("../adapters/store/open-store.ts");
+  return openStore(storeUrlOf(run, given), systemClock);
+}
