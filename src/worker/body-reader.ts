@@ -12,7 +12,9 @@ export class BodyReader {
   /** Digests of recorded outputs in journal order; a miss loads the window that starts there. */
   readonly #order: readonly string[];
   readonly #places: ReadonlyMap<string, number>;
-  #window = new Map<string, string>();
+  #window: ReadonlyMap<string, string> = new Map();
+  /** Loads run one after another: parallel tools ask for neighbours, which one window holds. */
+  #loading: Promise<unknown> = Promise.resolve();
 
   constructor(store: JournalStore, uid: string, order: readonly string[]) {
     this.#store = store;
@@ -23,21 +25,28 @@ export class BodyReader {
 
   /** JSON of a body by hex digest. Throws OAO_DURABILITY_LOST when the store does not have it. */
   async read(digest: string): Promise<Json> {
-    if (!this.#window.has(digest)) await this.#load(digest);
-    return unpackBody(this.#need(digest), (text) => this.#need(text));
+    const window = this.#window.has(digest) ? this.#window : await this.#next(digest);
+    return unpackBody(need(window, digest), (text) => need(window, text));
   }
 
-  async #load(digest: string): Promise<void> {
+  #next(digest: string): Promise<ReadonlyMap<string, string>> {
+    const loaded = this.#loading.then(() => (this.#window.has(digest) ? this.#window : this.#load(digest)));
+    this.#loading = loaded.catch(() => undefined);
+    return loaded;
+  }
+
+  async #load(digest: string): Promise<ReadonlyMap<string, string>> {
     const place = this.#places.get(digest);
     const wanted = place === undefined ? [digest] : [...new Set(this.#order.slice(place, place + windowSize))];
     const roots = await this.#store.bodies(this.#uid, wanted);
     const texts = [...new Set([...roots.values()].flatMap(textsOf))];
     this.#window = new Map([...roots, ...(texts.length === 0 ? [] : await this.#store.bodies(this.#uid, texts))]);
+    return this.#window;
   }
+}
 
-  #need(digest: string): string {
-    const bytes = this.#window.get(digest);
-    if (bytes === undefined) throw new OaoError("OAO_DURABILITY_LOST", `the journal names body ${digest}, which the store does not have (dropped after a DigestOnly run, or lost)`);
-    return bytes;
-  }
+function need(window: ReadonlyMap<string, string>, digest: string): string {
+  const bytes = window.get(digest);
+  if (bytes === undefined) throw new OaoError("OAO_DURABILITY_LOST", `the journal names body ${digest}, which the store does not have (dropped after a DigestOnly run, or lost)`);
+  return bytes;
 }

@@ -88,16 +88,30 @@ export class Lifeline {
   }
 
   async #beat(): Promise<void> {
-    const { clock, heartbeatIntervalMs } = this.#options;
+    let renewing: Promise<void> | undefined;
     while (!this.#ended) {
-      await this.#renew();
-      this.#enforceDeadlines();
-      if (this.#ended) return;
-      const waiting = new AbortController();
+      // One in flight, and waited for no longer than a beat: a store that hangs must not stop the clock of the lease.
+      renewing ??= this.#renew().finally(() => {
+        renewing = undefined;
+      });
       const woken = new Promise<void>((resolve) => this.#wakers.push(resolve));
-      await Promise.race([woken, clock.sleep(heartbeatIntervalMs, waiting.signal).catch(() => undefined)]);
-      waiting.abort();
+      const answered = await this.#endsInABeat(renewing);
+      this.#enforceDeadlines();
+      if (answered && !this.#ended) await this.#endsInABeat(woken);
     }
+  }
+
+  /** False = a beat went by first. */
+  async #endsInABeat(awaited: Promise<void>): Promise<boolean> {
+    const { clock, heartbeatIntervalMs } = this.#options;
+    const waiting = new AbortController();
+    const beat = clock.sleep(heartbeatIntervalMs, waiting.signal).then(
+      () => false,
+      () => false,
+    );
+    const ended = await Promise.race([awaited.then(() => true), beat]);
+    waiting.abort();
+    return ended;
   }
 
   async #renew(): Promise<void> {
