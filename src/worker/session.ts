@@ -9,7 +9,18 @@ import { canonicalJson, sha256Hex } from "../core/digest/digest.ts";
 import { FencedError, OaoError, StoppedError } from "../core/errors/errors.ts";
 import { add, emptyLedger, subtract, zeroAmounts } from "../core/protocol/amounts.ts";
 import { genesis, itemName } from "../core/protocol/names.ts";
-import type { Amounts, Control, Ledger, Limits, NodeKey, Refusal, Reply, SequencedWorkerCommand, StoredBody, StoredEntry } from "../core/protocol/types.ts";
+import type {
+  Amounts,
+  Control,
+  Ledger,
+  Limits,
+  NodeKey,
+  Refusal,
+  Reply,
+  SequencedWorkerCommand,
+  StoredBody,
+  StoredEntry,
+} from "../core/protocol/types.ts";
 import { chain, type EntryDraft } from "../core/steps/chain.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { JournalStore } from "../ports/store.ts";
@@ -40,7 +51,9 @@ export interface Hold {
 }
 
 /** `left` = output tokens that could still be bought, -1 without a token budget. */
-export type BeginReply = { readonly code: "OK"; readonly left: number } | { readonly code: "WAIT" | "BUDGET" | "LIMIT"; readonly refusal: Refusal };
+export type BeginReply =
+  | { readonly code: "OK"; readonly left: number }
+  | { readonly code: "WAIT" | "BUDGET" | "LIMIT"; readonly refusal: Refusal };
 
 export interface CommitOrder {
   readonly drafts: readonly EntryDraft[];
@@ -56,7 +69,11 @@ export interface CommitOrder {
 const tailEntriesMax = 512;
 const backoffMs = [20, 50, 100, 250, 500, 1_000];
 
-type Draft = SequencedWorkerCommand extends infer C ? (C extends SequencedWorkerCommand ? Omit<C, "seq" | "digest" | "leaseTtlMs" | "attempt" | "claimId" | "node" | "item"> : never) : never;
+type Draft = SequencedWorkerCommand extends infer C
+  ? C extends SequencedWorkerCommand
+    ? Omit<C, "seq" | "digest" | "leaseTtlMs" | "attempt" | "claimId" | "node" | "item">
+    : never
+  : never;
 
 export class Session {
   readonly #options: SessionOptions;
@@ -111,9 +128,20 @@ export class Session {
   /** J3. WAIT, BUDGET and LIMIT change nothing and are the caller's to act on. Throws StoppedError. */
   begin(drafts: readonly EntryDraft[], bodies: readonly StoredBody[], hold: Hold): Promise<BeginReply> {
     return this.#enqueue(async () => {
-      const ledger: Ledger = { ...this.#ledger, settled: add(this.#ledger.settled, hold.settled), reserved: add(this.#ledger.reserved, hold.reserved) };
+      const ledger: Ledger = {
+        ...this.#ledger,
+        settled: add(this.#ledger.settled, hold.settled),
+        reserved: add(this.#ledger.reserved, hold.reserved),
+      };
       const entries = chain(drafts, this.#length, this.#head);
-      const reply = await this.#send({ op: "begin", phase: this.#options.phase, entries, bodies, ledger, steps: this.#stepsWith(drafts) });
+      const reply = await this.#send({
+        op: "begin",
+        phase: this.#options.phase,
+        entries,
+        bodies,
+        ledger,
+        steps: this.#stepsWith(drafts),
+      });
       return admission(reply);
     });
   }
@@ -121,7 +149,10 @@ export class Session {
   /** Reserve more for a running call. A refusal changes nothing. */
   grow(more: Amounts): Promise<BeginReply> {
     return this.#enqueue(async () => {
-      const reply = await this.#send({ op: "grow", ledger: { ...this.#ledger, reserved: add(this.#ledger.reserved, more) } });
+      const reply = await this.#send({
+        op: "grow",
+        ledger: { ...this.#ledger, reserved: add(this.#ledger.reserved, more) },
+      });
       return admission(reply);
     });
   }
@@ -130,16 +161,36 @@ export class Session {
   commit(order: CommitOrder): Promise<number> {
     return this.#enqueue(async () => {
       const entries = chain(order.drafts, this.#length, this.#head);
-      await this.#send({ op: "commit", entries, bodies: order.bodies, ledger: this.#settled(order), steps: this.#stepsWith(order.drafts), violation: order.violation });
+      await this.#send({
+        op: "commit",
+        entries,
+        bodies: order.bodies,
+        ledger: this.#settled(order),
+        steps: this.#stepsWith(order.drafts),
+        violation: order.violation,
+      });
       return this.#length - 1;
     });
   }
 
   /** Last command of the attempt. */
-  finish(drafts: readonly EntryDraft[], bodies: readonly StoredBody[], finished: string, violation?: string): Promise<void> {
+  finish(
+    drafts: readonly EntryDraft[],
+    bodies: readonly StoredBody[],
+    finished: string,
+    violation?: string,
+  ): Promise<void> {
     return this.#enqueue(async () => {
       const entries = chain(drafts, this.#length, this.#head);
-      await this.#send({ op: "finish", entries, bodies, ledger: this.#ledger, steps: this.#steps, finished, violation });
+      await this.#send({
+        op: "finish",
+        entries,
+        bodies,
+        ledger: this.#ledger,
+        steps: this.#steps,
+        finished,
+        violation,
+      });
     });
   }
 
@@ -183,7 +234,9 @@ export class Session {
   /** Fenced by a successor is an ordinary end, unless that successor started from a store that had forgotten our entries. */
   async #refuseSilentLoss(): Promise<void> {
     if (this.#length === 0) return;
-    const [last] = await this.#options.store.entries(this.#options.uid, this.#node(), this.#length - 1, 1).catch(() => []);
+    const [last] = await this.#options.store
+      .entries(this.#options.uid, this.#node(), this.#length - 1, 1)
+      .catch(() => []);
     if (last !== undefined && last.hash === this.#head) return;
     throw this.#durabilityLost(last === undefined ? this.#length - 1 : last.index);
   }
@@ -219,13 +272,24 @@ export class Session {
     const { length, head } = position;
     const lost = this.#tail.filter(({ entry }) => entry.index >= length);
     const first = lost[0]?.entry;
-    const follows = first === undefined ? head === (this.#length === 0 ? "" : this.#head) : first.index === 0 || first.prevHash === head;
+    const follows =
+      first === undefined
+        ? head === (this.#length === 0 ? "" : this.#head)
+        : first.index === 0 || first.prevHash === head;
     if (length + lost.length !== this.#length || !follows) throw this.#durabilityLost(length);
-    const healed = this.#sequence({ op: "heal", position, entries: lost.map(({ entry }) => entry), bodies: lost.flatMap(({ bodies }) => bodies), ledger: this.#ledger, steps: this.#steps });
+    const healed = this.#sequence({
+      op: "heal",
+      position,
+      entries: lost.map(({ entry }) => entry),
+      bodies: lost.flatMap(({ bodies }) => bodies),
+      ledger: this.#ledger,
+      steps: this.#steps,
+    });
     const answer = await this.#deliver(healed);
     // Rolled back again in the meantime: what the new reply says counts.
     if (answer.code === "GAP" || answer.code === "RECLAIM") return this.#heal(answer);
-    if (answer.code === "FENCED" || answer.code === "BUDGET" || answer.code === "LIMIT") throw this.#durabilityLost(length);
+    if (answer.code === "FENCED" || answer.code === "BUDGET" || answer.code === "LIMIT")
+      throw this.#durabilityLost(length);
     if (answer.code !== "OK") throw this.#refused(answer);
     this.#accepted(healed, answer);
   }
@@ -239,7 +303,15 @@ export class Session {
 
   async #claimReply(): Promise<Reply> {
     const { limits, auditLimits, known, leaseTtlMs } = this.#options;
-    return this.#deliver({ op: "claim", ...this.identity, try: this.#options.try, limits, auditLimits, known, leaseTtlMs });
+    return this.#deliver({
+      op: "claim",
+      ...this.identity,
+      try: this.#options.try,
+      limits,
+      auditLimits,
+      known,
+      leaseTtlMs,
+    });
   }
 
   /** Sends until the store answers; the same command each time (J6). */
@@ -250,7 +322,10 @@ export class Session {
           return await this.#options.store.execute(this.#options.uid, command);
         } catch (error) {
           if (!(error instanceof StoreUnavailable || error instanceof StoreFull)) throw error;
-          await this.#options.clock.sleep(backoffMs[Math.min(failures, backoffMs.length - 1)] ?? 1_000, this.#options.signal);
+          await this.#options.clock.sleep(
+            backoffMs[Math.min(failures, backoffMs.length - 1)] ?? 1_000,
+            this.#options.signal,
+          );
         }
       }
     } catch (error) {
@@ -260,7 +335,9 @@ export class Session {
   }
 
   #node(): NodeKey {
-    return this.#options.key.item === undefined ? { node: this.#options.key.node } : { node: this.#options.key.node, item: this.#options.key.item };
+    return this.#options.key.item === undefined
+      ? { node: this.#options.key.node }
+      : { node: this.#options.key.node, item: this.#options.key.item };
   }
 
   #refused(reply: Reply): Error {
@@ -273,11 +350,17 @@ export class Session {
       case "FINISHED":
         return new FencedError(this.#options.attempt);
       case "ROLLED_BACK":
-        return new OaoError("OAO_DURABILITY_LOST", `the journal store holds ${reply.length} entries of ${itemName(this.#options.key)}, the status has seen ${this.#options.known?.length ?? 0}`);
+        return new OaoError(
+          "OAO_DURABILITY_LOST",
+          `the journal store holds ${reply.length} entries of ${itemName(this.#options.key)}, the status has seen ${this.#options.known?.length ?? 0}`,
+        );
       case "NOT_OPEN":
         return new OaoError("OAO_DURABILITY_LOST", "the journal store does not know this run");
       default:
-        return new OaoError("OAO_PROTOCOL", `${itemName(this.#options.key)}: the journal store refused a command: ${JSON.stringify(reply)}`);
+        return new OaoError(
+          "OAO_PROTOCOL",
+          `${itemName(this.#options.key)}: the journal store refused a command: ${JSON.stringify(reply)}`,
+        );
     }
   }
 }
@@ -290,7 +373,8 @@ function commandDigest(content: Record<string, unknown>): string {
 }
 
 function admission(reply: Reply): BeginReply {
-  if (reply.code === "WAIT" || reply.code === "BUDGET" || reply.code === "LIMIT") return { code: reply.code, refusal: reply.refusal };
+  if (reply.code === "WAIT" || reply.code === "BUDGET" || reply.code === "LIMIT")
+    return { code: reply.code, refusal: reply.refusal };
   return { code: "OK", left: reply.code === "OK" ? reply.left : -1 };
 }
 

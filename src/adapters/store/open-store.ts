@@ -13,5 +13,8 @@ export async function openStore(url: string, clock: Clock): Promise<JournalStore
     const { RedisStore } = await import("./redis/redis-store.ts");
     return RedisStore.connect(url);
   }
-  throw new OaoError("OAO_INVALID_SPEC", `unknown journal store ${JSON.stringify(url.split("@").at(-1))}: use file:<directory>, redis://host:port or rediss://host:port`);
+  throw new OaoError(
+    "OAO_INVALID_SPEC",
+    `unknown journal store ${JSON.stringify(url.split("@").at(-1))}: use file:<directory>, redis://host:port or rediss://host:port`,
+  );
 }

@@ -1,6 +1,18 @@
 /** Admission and settlement on the two accounts a command may touch: the execution's and the node's. */
 import { loseReserved, spentOf, subtract } from "./amounts.ts";
-import { type Account, type AccountScope, type ExecutionRecord, type ItemRecord, type Ledger, type Records, type Refusal, type Reply, type SequencedWorkerCommand, type Unit, units } from "./types.ts";
+import {
+  type Account,
+  type AccountScope,
+  type ExecutionRecord,
+  type ItemRecord,
+  type Ledger,
+  type Records,
+  type Refusal,
+  type Reply,
+  type SequencedWorkerCommand,
+  type Unit,
+  units,
+} from "./types.ts";
 
 interface Accounts {
   readonly execution: Account;
@@ -20,7 +32,11 @@ function* scopes(accounts: Accounts): Generator<[AccountScope, Account]> {
  * Steps never waits either: a tool call holds its step while its inner calls ask for theirs, so it would wait for itself.
  * heal is asked like grow: what others were admitted to while the store had forgotten may have taken its room.
  */
-export function admit(records: { execution: ExecutionRecord; node: Account; item: ItemRecord }, after: Ledger, op: "begin" | "grow" | "heal"): Reply | undefined {
+export function admit(
+  records: { execution: ExecutionRecord; node: Account; item: ItemRecord },
+  after: Ledger,
+  op: "begin" | "grow" | "heal",
+): Reply | undefined {
   const before = records.item.ledger;
   const accounts = { execution: records.execution.account, node: records.node };
   let waiting: Refusal | undefined;
@@ -33,7 +49,8 @@ export function admit(records: { execution: ExecutionRecord; node: Account; item
       const reserved = account.reserved[unit];
       if (spent + reserved + need <= limit) continue;
       const refusal: Refusal = { scope, unit, limit, spent, reserved, need };
-      if (op !== "begin" || unit === "Steps" || spent + need > limit) return { code: unit === "Steps" ? "LIMIT" : "BUDGET", refusal };
+      if (op !== "begin" || unit === "Steps" || spent + need > limit)
+        return { code: unit === "Steps" ? "LIMIT" : "BUDGET", refusal };
       waiting ??= refusal;
     }
   }
@@ -59,8 +76,10 @@ export function ledgerProblem(before: Ledger, after: Ledger, op: SequencedWorker
   const beyond = subtract(after.overshoot, before.overshoot);
   const freed = subtract(before.reserved, after.reserved);
   if (units.some((unit) => used[unit] < 0 || beyond[unit] < 0)) return "use was taken back";
-  if ((op === "begin" || op === "grow") && units.some((unit) => freed[unit] > 0)) return "only a settlement frees what is held";
-  if ((op === "commit" || op === "finish") && units.some((unit) => used[unit] > freed[unit])) return "settled more than it held";
+  if ((op === "begin" || op === "grow") && units.some((unit) => freed[unit] > 0))
+    return "only a settlement frees what is held";
+  if ((op === "commit" || op === "finish") && units.some((unit) => used[unit] > freed[unit]))
+    return "settled more than it held";
   return undefined;
 }
 
@@ -93,10 +112,20 @@ export function outputLeft(accounts: Accounts): number {
 }
 
 /** What the item's current attempt still holds becomes lost on both accounts. `crossed` = audit limits that this passes. */
-export function addLost(records: Records, execution: ExecutionRecord, item: ItemRecord | undefined): { execution: ExecutionRecord; node: Account | undefined; crossed: string[] } {
+export function addLost(
+  records: Records,
+  execution: ExecutionRecord,
+  item: ItemRecord | undefined,
+): { execution: ExecutionRecord; node: Account | undefined; crossed: string[] } {
   if (item === undefined || records.node === undefined) return { execution, node: records.node, crossed: [] };
   const before = { execution: execution.account, node: records.node };
-  const after = { execution: loseReserved(before.execution, item.ledger.reserved), node: loseReserved(before.node, item.ledger.reserved) };
-  return { execution: { ...execution, account: after.execution }, node: after.node, crossed: crossedAudits(before, after) };
+  const after = {
+    execution: loseReserved(before.execution, item.ledger.reserved),
+    node: loseReserved(before.node, item.ledger.reserved),
+  };
+  return {
+    execution: { ...execution, account: after.execution },
+    node: after.node,
+    crossed: crossedAudits(before, after),
+  };
 }
-

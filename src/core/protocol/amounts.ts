@@ -1,11 +1,25 @@
 /** Arithmetic on the unit vector. */
 import { type Account, type Amounts, type Ledger, type Limits, type Unit, units } from "./types.ts";
 
-export const zeroAmounts: Amounts = { TotalTokens: 0, InputTokens: 0, OutputTokens: 0, ModelCalls: 0, ToolCalls: 0, Steps: 0 };
+export const zeroAmounts: Amounts = {
+  TotalTokens: 0,
+  InputTokens: 0,
+  OutputTokens: 0,
+  ModelCalls: 0,
+  ToolCalls: 0,
+  Steps: 0,
+};
 export const emptyLedger: Ledger = { settled: zeroAmounts, overshoot: zeroAmounts, reserved: zeroAmounts };
 
 export function emptyAccount(limits: Limits, auditLimits: Limits): Account {
-  return { limits, auditLimits, settled: zeroAmounts, lost: zeroAmounts, overshoot: zeroAmounts, reserved: zeroAmounts };
+  return {
+    limits,
+    auditLimits,
+    settled: zeroAmounts,
+    lost: zeroAmounts,
+    overshoot: zeroAmounts,
+    reserved: zeroAmounts,
+  };
 }
 
 /** One number per unit. */

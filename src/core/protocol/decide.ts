@@ -70,31 +70,48 @@ function open(records: Records, command: OpenCommand): Outcome {
     control: { state: "Running", revision: 1, message: "" },
     account: emptyAccount(command.limits, command.auditLimits),
   };
-  return { reply: ok("", 0, opened.control), records: { ...records, execution: opened }, entries: [], bodies: [], wake: "control" };
+  return {
+    reply: ok("", 0, opened.control),
+    records: { ...records, execution: opened },
+    entries: [],
+    bodies: [],
+    wake: "control",
+  };
 }
 
 function control(records: Records, execution: ExecutionRecord, command: ControlCommand): Outcome {
   const moved = transition(execution.control, command.to, command.message);
   if (moved === undefined) return { reply: { code: "REFUSED", state: execution.control.state }, ...nothing };
   if (moved === execution.control) return { reply: ok("", 0, moved), ...nothing };
-  return { reply: ok("", 0, moved), records: { ...records, execution: { ...execution, control: moved } }, entries: [], bodies: [], wake: "control" };
+  return {
+    reply: ok("", 0, moved),
+    records: { ...records, execution: { ...execution, control: moved } },
+    entries: [],
+    bodies: [],
+    wake: "control",
+  };
 }
 
 /** J2. A higher attempt takes over at once: the host wrote it to the status before it started the worker. */
 function claim(records: Records, execution: ExecutionRecord, command: ClaimCommand, nowMs: number): Outcome {
   if (command.claimId === "") return invalid("a claim needs an id");
   const item = records.item;
-  if (item !== undefined && item.attempt > command.attempt) return { reply: { code: "FENCED", attempt: item.attempt }, ...nothing };
+  if (item !== undefined && item.attempt > command.attempt)
+    return { reply: { code: "FENCED", attempt: item.attempt }, ...nothing };
   if (item !== undefined && item.attempt === command.attempt) {
     if (item.claimId === command.claimId) return { reply: ok(item.head, item.length, execution.control), ...nothing };
     return { reply: { code: "CLAIMED", attempt: item.attempt }, ...nothing };
   }
   const length = item?.length ?? 0;
   const head = item?.head ?? emptyHead;
-  if (command.known !== undefined && (length < command.known.length || (length === command.known.length && head !== command.known.head))) {
+  if (
+    command.known !== undefined &&
+    (length < command.known.length || (length === command.known.length && head !== command.known.head))
+  ) {
     return { reply: { code: "ROLLED_BACK", length, head }, ...nothing };
   }
-  if (item?.finished !== undefined && item.try >= command.try) return { reply: { code: "FINISHED", finished: item.finished }, ...nothing };
+  if (item?.finished !== undefined && item.try >= command.try)
+    return { reply: { code: "FINISHED", finished: item.finished }, ...nothing };
   const settledUp = addLost(records, execution, item);
   const account = settledUp.node ?? emptyAccount(command.limits, command.auditLimits);
   const claimed: ItemRecord = {
@@ -124,8 +141,10 @@ function claim(records: Records, execution: ExecutionRecord, command: ClaimComma
 /** A dead attempt: charge what it held, and fence it so that a zombie can do nothing more. */
 function release(records: Records, execution: ExecutionRecord, command: ReleaseCommand): Outcome {
   const item = records.item;
-  if (item !== undefined && item.attempt > command.attempt) return { reply: { code: "FENCED", attempt: item.attempt }, ...nothing };
-  if (item !== undefined && item.attempt === command.attempt && item.claimId === "") return { reply: ok(item.head, item.length, execution.control), ...nothing };
+  if (item !== undefined && item.attempt > command.attempt)
+    return { reply: { code: "FENCED", attempt: item.attempt }, ...nothing };
+  if (item !== undefined && item.attempt === command.attempt && item.claimId === "")
+    return { reply: ok(item.head, item.length, execution.control), ...nothing };
   const settledUp = addLost(records, execution, item);
   const released: ItemRecord = {
     attempt: command.attempt,
@@ -165,18 +184,26 @@ function heartbeat(records: Records, execution: ExecutionRecord, command: Heartb
   };
 }
 
-function sequenced(records: Records, execution: ExecutionRecord, command: SequencedWorkerCommand, nowMs: number): Outcome {
+function sequenced(
+  records: Records,
+  execution: ExecutionRecord,
+  command: SequencedWorkerCommand,
+  nowMs: number,
+): Outcome {
   const item = records.item;
   const refused = fence(item, command.attempt, command.claimId);
   if (refused !== undefined) return { reply: refused, ...nothing };
   const account = records.node;
-  if (item === undefined || account === undefined) return { reply: { code: "RECLAIM", attempt: item?.attempt ?? 0 }, ...nothing };
+  if (item === undefined || account === undefined)
+    return { reply: { code: "RECLAIM", attempt: item?.attempt ?? 0 }, ...nothing };
   const repeated = firstReply(item, command);
   if (repeated !== undefined) return { reply: repeated, ...nothing };
   if (item.finished !== undefined) return { reply: { code: "FINISHED", finished: item.finished }, ...nothing };
-  if (command.op === "begin" && !admits(execution.control, command.phase)) return { reply: { code: "STOPPED", control: execution.control }, ...nothing };
+  if (command.op === "begin" && !admits(execution.control, command.phase))
+    return { reply: { code: "STOPPED", control: execution.control }, ...nothing };
   const entries = command.op === "grow" ? [] : command.entries;
-  if (!follows(item, entries) || (command.op === "heal" && !startsAt(item, command.position))) return { reply: { code: "GAP", seq: item.seq, length: item.length, head: item.head }, ...nothing };
+  if (!follows(item, entries) || (command.op === "heal" && !startsAt(item, command.position)))
+    return { reply: { code: "GAP", seq: item.seq, length: item.length, head: item.head }, ...nothing };
   const admission = settle({ ...records, execution, node: account, item }, command);
   if (admission !== undefined) return { reply: admission, ...nothing };
   return accept({ execution, node: account, item }, command, entries, nowMs);
@@ -195,7 +222,12 @@ function settle(records: Present, command: SequencedWorkerCommand): Reply | unde
   return command.op === "commit" || command.op === "finish" ? undefined : admit(records, command.ledger, command.op);
 }
 
-function accept(records: Present, command: SequencedWorkerCommand, entries: readonly StoredEntry[], nowMs: number): Outcome {
+function accept(
+  records: Present,
+  command: SequencedWorkerCommand,
+  entries: readonly StoredEntry[],
+  nowMs: number,
+): Outcome {
   const { item } = records;
   const control = controlAfter(records.execution.control, command);
   const written = newAccounts(records, command);
@@ -221,7 +253,11 @@ function accept(records: Present, command: SequencedWorkerCommand, entries: read
   };
   return {
     reply,
-    records: { execution: { ...records.execution, control, account: written.execution }, node: written.node, item: next },
+    records: {
+      execution: { ...records.execution, control, account: written.execution },
+      node: written.node,
+      item: next,
+    },
     entries,
     bodies: command.op === "grow" ? [] : command.bodies,
     wake: wakeOf(command, control !== records.execution.control),
@@ -251,7 +287,8 @@ function wakeOf(command: SequencedWorkerCommand, controlMoved: boolean): Wake | 
 /** J2. Undefined = this attempt and claim hold the item (or nobody has claimed it yet and `item` is undefined). */
 function fence(item: ItemRecord | undefined, attempt: number, claimId: string): Reply | undefined {
   if (item === undefined || item.attempt < attempt) return { code: "RECLAIM", attempt: item?.attempt ?? 0 };
-  if (item.attempt > attempt || item.claimId === "" || item.claimId !== claimId) return { code: "FENCED", attempt: item.attempt };
+  if (item.attempt > attempt || item.claimId === "" || item.claimId !== claimId)
+    return { code: "FENCED", attempt: item.attempt };
   return undefined;
 }
 

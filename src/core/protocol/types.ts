@@ -221,7 +221,14 @@ export type Reply =
    * `crossed` = audit limits that this command passed for the first time, as "Scope/Unit" (of a claim: only in its first reply).
    * `left` = output tokens that could still be bought after it; -1 where no token budget applies. Only begin and grow say it, others -1.
    */
-  | { readonly code: "OK"; readonly length: number; readonly head: string; readonly control: Control; readonly crossed: readonly string[]; readonly left: number }
+  | {
+      readonly code: "OK";
+      readonly length: number;
+      readonly head: string;
+      readonly control: Control;
+      readonly crossed: readonly string[];
+      readonly left: number;
+    }
   /** Not remembered, consumes no sequence: ask again after a settle. */
   | { readonly code: "WAIT"; readonly refusal: Refusal }
   /** Violation: a budget unit, or Steps (LIMIT). */

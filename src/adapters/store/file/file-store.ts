@@ -11,7 +11,19 @@ import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { OaoError } from "../../../core/errors/errors.ts";
 import { decide } from "../../../core/protocol/decide.ts";
 import { isUid, itemKey } from "../../../core/protocol/names.ts";
-import type { Account, Command, ExecutionRecord, ItemRecord, NodeKey, Outcome, Records, Reply, StoredBody, StoredEntry, Wake } from "../../../core/protocol/types.ts";
+import type {
+  Account,
+  Command,
+  ExecutionRecord,
+  ItemRecord,
+  NodeKey,
+  Outcome,
+  Records,
+  Reply,
+  StoredBody,
+  StoredEntry,
+  Wake,
+} from "../../../core/protocol/types.ts";
 import type { Clock } from "../../../ports/clock.ts";
 import type { JournalStore, JournalView } from "../../../ports/store.ts";
 import { StoreFull, StoreUnavailable } from "../../../ports/store-errors.ts";
@@ -20,9 +32,14 @@ const schema = `
   CREATE TABLE IF NOT EXISTS records (name TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS entries (item TEXT NOT NULL, idx INTEGER NOT NULL, prev TEXT NOT NULL, hash TEXT NOT NULL, bytes TEXT NOT NULL, PRIMARY KEY (item, idx)) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS bodies (digest TEXT PRIMARY KEY, bytes TEXT NOT NULL) WITHOUT ROWID;
+`;
+const triggers = `
   CREATE TRIGGER IF NOT EXISTS entries_are_final BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'journal entries are append-only'); END;
   CREATE TRIGGER IF NOT EXISTS entries_stay BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'journal entries are append-only'); END;
 `;
+
+/** JSON drops what is undefined. */
+const neverReplied = { reply: undefined, finished: undefined };
 
 class Journal {
   readonly database: DatabaseSync;
@@ -33,16 +50,26 @@ class Journal {
   readonly #getBody: StatementSync;
   readonly #range: StatementSync;
 
+  /** Which file this is, should another take its place. */
+  readonly inode: number;
+
   constructor(path: string) {
     this.database = new DatabaseSync(path, { timeout: 10_000 });
     this.database.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;");
-    this.database.exec(schema);
+    this.database.exec(schema + triggers);
+    this.inode = statSync(path).ino;
     this.#read = this.database.prepare("SELECT json FROM records WHERE name = ?");
-    this.#write = this.database.prepare("INSERT INTO records (name, json) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET json = excluded.json");
+    this.#write = this.database.prepare(
+      "INSERT INTO records (name, json) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET json = excluded.json",
+    );
     this.#append = this.database.prepare("INSERT INTO entries (item, idx, prev, hash, bytes) VALUES (?, ?, ?, ?, ?)");
-    this.#putBody = this.database.prepare("INSERT INTO bodies (digest, bytes) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING");
+    this.#putBody = this.database.prepare(
+      "INSERT INTO bodies (digest, bytes) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING",
+    );
     this.#getBody = this.database.prepare("SELECT bytes FROM bodies WHERE digest = ?");
-    this.#range = this.database.prepare("SELECT idx, prev, hash, bytes FROM entries WHERE item = ? AND idx >= ? ORDER BY idx LIMIT ?");
+    this.#range = this.database.prepare(
+      "SELECT idx, prev, hash, bytes FROM entries WHERE item = ? AND idx >= ? ORDER BY idx LIMIT ?",
+    );
   }
 
   execution(): ExecutionRecord | undefined {
@@ -54,7 +81,26 @@ class Journal {
   }
 
   item(key: NodeKey): ItemRecord | undefined {
-    return this.#record(`item/${itemKey(key)}`) as ItemRecord | undefined;
+    const stored = this.#record(`item/${itemKey(key)}`) as ItemRecord | undefined;
+    return stored === undefined ? undefined : { ...neverReplied, ...stored };
+  }
+
+  /** Records that belong together, as of one moment. */
+  view(items: readonly NodeKey[]): JournalView {
+    return this.transaction(
+      () => ({ execution: this.execution(), items: items.map((key) => this.item(key)) }),
+      "DEFERRED",
+    );
+  }
+
+  /** Forget everything, so that processes that still hold the file find no run in it. */
+  empty(): void {
+    this.transaction(() => {
+      this.database.exec(
+        "DROP TRIGGER entries_are_final; DROP TRIGGER entries_stay; DELETE FROM records; DELETE FROM entries; DELETE FROM bodies;",
+      );
+      this.database.exec(triggers);
+    });
   }
 
   apply(command: Command, nowMs: number): Outcome {
@@ -76,9 +122,12 @@ class Journal {
     if (after === undefined) return;
     if (after.execution !== before.execution) this.#write.run("execution", JSON.stringify(after.execution));
     if (key !== undefined) {
-      if (after.node !== undefined && after.node !== before.node) this.#write.run(`node/${key.node}`, JSON.stringify(after.node));
-      if (after.item !== undefined && after.item !== before.item) this.#write.run(`item/${itemKey(key)}`, JSON.stringify(after.item));
-      for (const entry of outcome.entries) this.#append.run(itemKey(key), entry.index, entry.prevHash, entry.hash, entry.bytes);
+      if (after.node !== undefined && after.node !== before.node)
+        this.#write.run(`node/${key.node}`, JSON.stringify(after.node));
+      if (after.item !== undefined && after.item !== before.item)
+        this.#write.run(`item/${itemKey(key)}`, JSON.stringify(after.item));
+      for (const entry of outcome.entries)
+        this.#append.run(itemKey(key), entry.index, entry.prevHash, entry.hash, entry.bytes);
     }
     this.putBodies(outcome.bodies);
   }
@@ -92,12 +141,17 @@ class Journal {
   }
 
   entries(key: NodeKey, from: number, limit: number): StoredEntry[] {
-    const rows = this.#range.all(itemKey(key), from, limit) as { idx: number; prev: string; hash: string; bytes: string }[];
+    const rows = this.#range.all(itemKey(key), from, limit) as {
+      idx: number;
+      prev: string;
+      hash: string;
+      bytes: string;
+    }[];
     return rows.map((row) => ({ index: row.idx, prevHash: row.prev, hash: row.hash, bytes: row.bytes }));
   }
 
-  transaction<T>(work: () => T): T {
-    this.database.exec("BEGIN IMMEDIATE");
+  transaction<T>(work: () => T, mode: "IMMEDIATE" | "DEFERRED" = "IMMEDIATE"): T {
+    this.database.exec(`BEGIN ${mode}`);
     try {
       const result = work();
       this.database.exec("COMMIT");
@@ -111,6 +165,20 @@ class Journal {
   #record(name: string): unknown {
     const row = this.#read.get(name) as { json: string } | undefined;
     return row === undefined ? undefined : JSON.parse(row.json);
+  }
+}
+
+/** Result codes, https://sqlite.org/rescode.html. */
+const sqlite = { busy: 5, locked: 6, ioError: 10, corrupt: 11, full: 13, cannotOpen: 14, notADatabase: 26 } as const;
+const unavailable: ReadonlySet<number> = new Set([sqlite.busy, sqlite.locked, sqlite.ioError, sqlite.cannotOpen]);
+
+/** Undefined when the file is closed or busy: a notice may be missed. */
+function executionNow(journal: Journal): ExecutionRecord | undefined {
+  if (!journal.database.isOpen) return undefined;
+  try {
+    return journal.execution();
+  } catch {
+    return undefined;
   }
 }
 
@@ -128,16 +196,14 @@ export class FileStore implements JournalStore {
   }
 
   async execute(uid: string, command: Command): Promise<Reply> {
+    if (command.op === "open") this.#closeReplaced(uid);
     const outcome = this.#guard(() => this.#journal(uid).apply(command, this.#clock.nowMs()));
     if (outcome.wake !== undefined) this.#wake(uid, outcome.wake);
     return outcome.reply;
   }
 
   async view(uid: string, items: readonly NodeKey[]): Promise<JournalView> {
-    return this.#guard(() => {
-      const journal = this.#journal(uid);
-      return { execution: journal.execution(), items: items.map((key) => journal.item(key)) };
-    });
+    return this.#guard(() => this.#journal(uid).view(items));
   }
 
   async nodeAccount(uid: string, node: string): Promise<Account | undefined> {
@@ -177,9 +243,14 @@ export class FileStore implements JournalStore {
     this.#listeners.set(uid, listeners);
     let seen = journal.execution();
     const wal = watchFile(`${this.#path(uid)}-wal`, { persistent: false }, () => {
-      if (!journal.database.isOpen) return;
-      const now = journal.execution();
-      const wake = now?.control.revision !== seen?.control.revision ? "control" : isDeepStrictEqual(now?.account, seen?.account) ? "progress" : "settled";
+      const now = executionNow(journal);
+      if (now === undefined) return;
+      const wake =
+        now.control.revision !== seen?.control.revision
+          ? "control"
+          : isDeepStrictEqual(now.account, seen?.account)
+            ? "progress"
+            : "settled";
       seen = now;
       listener(wake);
     });
@@ -193,7 +264,9 @@ export class FileStore implements JournalStore {
   async dropBodies(uid: string, keep: readonly string[]): Promise<void> {
     this.#guard(() => {
       const { database } = this.#journal(uid);
-      database.prepare("DELETE FROM bodies WHERE digest NOT IN (SELECT value FROM json_each(?))").run(JSON.stringify(keep));
+      database
+        .prepare("DELETE FROM bodies WHERE digest NOT IN (SELECT value FROM json_each(?))")
+        .run(JSON.stringify(keep));
       database.exec("VACUUM");
     });
   }
@@ -201,6 +274,7 @@ export class FileStore implements JournalStore {
   /** A file has no timers: only 0 removes it; the host calls again when the retention has passed. */
   async expire(uid: string, _items: readonly NodeKey[], seconds: number): Promise<void> {
     if (seconds > 0) return;
+    this.#guard(() => this.#journal(uid).empty());
     this.#journals.get(uid)?.database.close();
     this.#journals.delete(uid);
     for (const suffix of ["", "-wal", "-shm"]) rmSync(this.#path(uid) + suffix, { force: true });
@@ -225,6 +299,14 @@ export class FileStore implements JournalStore {
     return journal;
   }
 
+  /** A run's file may have been removed and made anew while this process still held the old one. */
+  #closeReplaced(uid: string): void {
+    const held = this.#journals.get(uid);
+    if (held === undefined || held.inode === statSync(this.#path(uid), { throwIfNoEntry: false })?.ino) return;
+    held.database.close();
+    this.#journals.delete(uid);
+  }
+
   #path(uid: string): string {
     if (!isUid(uid)) throw new OaoError("OAO_PROTOCOL", `not a run's uid: ${JSON.stringify(uid.slice(0, 80))}`);
     return join(this.#directory, `${uid}.db`);
@@ -239,9 +321,13 @@ export class FileStore implements JournalStore {
     try {
       return work();
     } catch (error) {
-      const code = (error as { errcode?: unknown }).errcode;
-      if (code === 13) throw new StoreFull("the disk under the journal is full", { cause: error });
-      if (typeof code === "number" && [5, 6, 10, 14].includes(code & 0xff)) throw new StoreUnavailable("the journal file cannot be used now", { cause: error });
+      const { errcode } = error as { errcode?: unknown };
+      const code = typeof errcode === "number" ? errcode & 0xff : undefined;
+      if (code === sqlite.full) throw new StoreFull("the disk under the journal is full", { cause: error });
+      if (code === sqlite.corrupt || code === sqlite.notADatabase)
+        throw new OaoError("OAO_DURABILITY_LOST", "the journal file is damaged", { cause: error });
+      if (code !== undefined && unavailable.has(code))
+        throw new StoreUnavailable("the journal file cannot be used now", { cause: error });
       throw error;
     }
   }

@@ -2,7 +2,17 @@
 import { OaoError } from "../../../core/errors/errors.ts";
 import { decide } from "../../../core/protocol/decide.ts";
 import { isUid, itemKey } from "../../../core/protocol/names.ts";
-import type { Account, Command, ExecutionRecord, ItemRecord, NodeKey, Reply, StoredBody, StoredEntry, Wake } from "../../../core/protocol/types.ts";
+import type {
+  Account,
+  Command,
+  ExecutionRecord,
+  ItemRecord,
+  NodeKey,
+  Reply,
+  StoredBody,
+  StoredEntry,
+  Wake,
+} from "../../../core/protocol/types.ts";
 import type { Clock } from "../../../ports/clock.ts";
 import type { JournalStore, JournalView } from "../../../ports/store.ts";
 
@@ -125,7 +135,13 @@ export class MemoryStore implements JournalStore {
     if (!isUid(uid)) throw new OaoError("OAO_PROTOCOL", `not a run's uid: ${JSON.stringify(uid.slice(0, 80))}`);
     const found = this.#runs.get(uid);
     if (found !== undefined) return found;
-    const run: Run = { execution: undefined, nodes: new Map(), items: new Map(), entries: new Map(), bodies: new Map() };
+    const run: Run = {
+      execution: undefined,
+      nodes: new Map(),
+      items: new Map(),
+      entries: new Map(),
+      bodies: new Map(),
+    };
     this.#runs.set(uid, run);
     return run;
   }

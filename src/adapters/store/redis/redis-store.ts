@@ -1,0 +1,192 @@
+/**
+ * The cluster's store: Redis 7.0 or Valkey, a single primary. One command = one Lua script = one round trip.
+ *
+ * A command is sent once. When its reply is lost the caller sends it again, and the script gives its first reply (J6).
+ */
+import { Redis, type RedisOptions } from "ioredis";
+import type { Account, Command, NodeKey, Reply, StoredBody, StoredEntry, Wake } from "../../../core/protocol/types.ts";
+import type { JournalStore, JournalView } from "../../../ports/store.ts";
+import { StoreUnavailable } from "../../../ports/store-errors.ts";
+import { checkDurability, type Durability } from "./durability.ts";
+import { replyCode, translate } from "./errors.ts";
+import { runKeys } from "./keys.ts";
+import { type ScriptName, script } from "./scripts.ts";
+import { Watcher } from "./watcher.ts";
+import { decodeReply, encode, readAccount, readEntries, readExecution, readItem } from "./wire.ts";
+
+export interface RedisStoreOptions {
+  /** No answer for this long: the connection is given up and StoreUnavailable thrown. */
+  readonly commandTimeoutMs?: number;
+}
+
+const commandTimeoutMs = 5_000;
+const reconnectMs = [20, 50, 100, 200, 500, 1_000];
+
+export class RedisStore implements JournalStore {
+  readonly #redis: Redis;
+  readonly #watcher: Watcher;
+
+  private constructor(redis: Redis, watcher: Watcher) {
+    this.#redis = redis;
+    this.#watcher = watcher;
+  }
+
+  /**
+   * `redis://[user:password@]host:port[/db]`, `rediss://…` for TLS, `redis+unix:///path/to.sock`.
+   * Throws StoreUnavailable when there is no Redis now; later losses of the connection are mended by themselves.
+   */
+  static async connect(url: string, options: RedisStoreOptions = {}): Promise<RedisStore> {
+    const timeoutMs = options.commandTimeoutMs ?? commandTimeoutMs;
+    const redis = client(url, timeoutMs);
+    let cause: unknown;
+    redis.on("error", (error) => {
+      cause = error;
+    });
+    try {
+      await redis.connect();
+    } catch (error) {
+      redis.disconnect();
+      throw new StoreUnavailable(`no Redis at ${withoutSecrets(url)}: ${((cause ?? error) as Error).message}`, {
+        cause: cause ?? error,
+      });
+    }
+    return new RedisStore(redis, new Watcher(client(url, timeoutMs)));
+  }
+
+  async execute(uid: string, command: Command): Promise<Reply> {
+    const { keys, args } = encode(runKeys(uid), command);
+    return this.#ask(async () => decodeReply(await this.#run(command.op, keys, args)));
+  }
+
+  async view(uid: string, items: readonly NodeKey[]): Promise<JournalView> {
+    const keys = runKeys(uid);
+    const read = await this.#ask(async () => {
+      const transaction = this.#redis.multi().hgetall(keys.execution);
+      for (const key of items) transaction.hgetall(keys.item(key));
+      return await transaction.exec();
+    });
+    const [execution, ...records] = (read ?? []).map(([error, fields]) => {
+      if (error !== null) throw translate(error);
+      return fields as Record<string, string>;
+    });
+    return { execution: execution === undefined ? undefined : readExecution(execution), items: records.map(readItem) };
+  }
+
+  async nodeAccount(uid: string, node: string): Promise<Account | undefined> {
+    return this.#ask(async () => readAccount(await this.#redis.hgetall(runKeys(uid).node(node))));
+  }
+
+  async entries(uid: string, key: NodeKey, from: number, limit: number): Promise<readonly StoredEntry[]> {
+    if (limit <= 0) return [];
+    const elements = await this.#ask(() =>
+      this.#redis.lrange(runKeys(uid).entries(key), Math.max(0, from - 1), from + limit - 1),
+    );
+    return from === 0 ? readEntries(elements, 0, undefined) : readEntries(elements.slice(1), from, elements[0]);
+  }
+
+  async bodies(uid: string, digests: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    if (digests.length === 0) return new Map();
+    const found = await this.#ask(() => this.#redis.hmget(runKeys(uid).bodies, ...digests));
+    return new Map(
+      digests.flatMap((digest, place) => {
+        const bytes = found[place];
+        return bytes === null || bytes === undefined ? [] : [[digest, bytes] as const];
+      }),
+    );
+  }
+
+  async putBodies(uid: string, bodies: readonly StoredBody[]): Promise<void> {
+    const { bodies: key } = runKeys(uid);
+    if (bodies.length === 0) return;
+    await this.#ask(() => this.#redis.hset(key, ...bodies.flatMap((body) => [body.digest, body.bytes])));
+  }
+
+  async watch(uid: string, listener: (wake: Wake) => void): Promise<() => Promise<void>> {
+    return this.#watcher.watch(runKeys(uid).channel, listener);
+  }
+
+  async dropBodies(uid: string, keep: readonly string[]): Promise<void> {
+    const { bodies } = runKeys(uid);
+    await this.#ask(() => this.#run("drop", [bodies], keep));
+  }
+
+  /** The run's own records go with its items: a run is kept or forgotten as a whole. */
+  async expire(uid: string, items: readonly NodeKey[], seconds: number): Promise<void> {
+    const run = runKeys(uid);
+    const nodes = new Set(items.map((key) => key.node));
+    const keys = [
+      run.execution,
+      run.bodies,
+      ...[...nodes].map(run.node),
+      ...items.flatMap((key) => [run.item(key), run.entries(key)]),
+    ];
+    await this.#ask(async () => {
+      const transaction = this.#redis.multi();
+      if (seconds <= 0) transaction.unlink(...keys);
+      else for (const key of keys) transaction.expire(key, Math.ceil(seconds));
+      for (const [error] of (await transaction.exec()) ?? []) if (error !== null) throw error;
+    });
+  }
+
+  /** Redis draws a new run id at each start. */
+  async runId(): Promise<string> {
+    const info = await this.#ask(() => this.#redis.info("server"));
+    return /^run_id:(\w+)/m.exec(info)?.[1] ?? "";
+  }
+
+  /** Is what this Redis acknowledges still there after a crash? Throws: StoreUnavailable. */
+  async checkDurability(): Promise<Durability> {
+    return this.#ask(() => checkDurability(this.#redis));
+  }
+
+  async close(): Promise<void> {
+    this.#watcher.close();
+    this.#redis.disconnect();
+  }
+
+  async #run(name: ScriptName, keys: readonly string[], args: readonly string[]): Promise<string> {
+    const { sha, text } = script(name);
+    try {
+      return (await this.#redis.evalsha(sha, keys.length, ...keys, ...args)) as string;
+    } catch (error) {
+      // Nothing ran. Redis has forgotten its scripts (restart, SCRIPT FLUSH).
+      if (replyCode(error) !== "NOSCRIPT") throw error;
+    }
+    await this.#redis.script("LOAD", text);
+    return (await this.#redis.evalsha(sha, keys.length, ...keys, ...args)) as string;
+  }
+
+  async #ask<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      // A silent connection is given up, else a dead peer would be waited for until TCP notices.
+      if (error instanceof Error && error.message === "Command timed out") this.#redis.disconnect(true);
+      throw translate(error);
+    }
+  }
+}
+
+/** Not connected yet. */
+function client(url: string, timeoutMs: number): Redis {
+  const options: Omit<RedisOptions, "replyMapping"> = {
+    lazyConnect: true,
+    commandTimeout: timeoutMs,
+    connectTimeout: timeoutMs,
+    keepAlive: 10_000,
+    // Nothing waits unseen and nothing is sent twice: the caller knows what it resends.
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    autoResubscribe: false,
+    maxRetriesPerRequest: 0,
+    retryStrategy: (times) => reconnectMs[Math.min(times, reconnectMs.length) - 1] ?? 1_000,
+    reconnectOnError: (error) => error.message.startsWith("READONLY"),
+  };
+  return url.startsWith("redis+unix://")
+    ? new Redis({ ...options, path: decodeURIComponent(new URL(url).pathname) })
+    : new Redis(url, options);
+}
+
+function withoutSecrets(url: string): string {
+  return url.replace(/\/\/[^@/]*@/, "//");
+}
