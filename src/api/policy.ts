@@ -92,13 +92,15 @@ export const policySpec = z.strictObject({
         .max(sizes.listItems)
         .optional()
         .describe(
-          "host:port globs that http tools may reach, each with the Secrets that may be sent there; absent = any public host.",
+          "host:port globs (without a port: 443 and 80) that http tools may reach, each with the Secrets that may be sent there; absent = any public host.",
         ),
       modules: globs.optional().describe("Paths of module tools; absent = all."),
       effects: z
         .record(toolName, effect)
         .optional()
-        .describe("What the platform vouches for; wins over the tool's own claim."),
+        .describe(
+          "What the platform vouches for. Counts for tools that claim no effect; where a tool claims one too, the more cautious holds; a tool in no table is NonIdempotent.",
+        ),
     })
     .optional()
     .describe("Which tools may be called, and what they may reach."),

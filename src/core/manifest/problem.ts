@@ -46,7 +46,7 @@ export function pathText(path: Path): string {
 
 /** The known name that `name` was most likely meant to be, or undefined if none is near. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
-  if (name.length > 128) return undefined;
+  if (name === "" || name.length > 128) return undefined;
   const wanted = name.toLowerCase();
   // Two letters that changed places are a distance of 2.
   const allowed = name.length < 4 ? 1 : Math.max(2, Math.floor(name.length / 3));

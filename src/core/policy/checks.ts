@@ -1,79 +1,214 @@
-/** Policy as a list of independent pure checks: every violation is reported, list order is report order. */
-import { executionDefaults } from "../../api/execution.ts";
-import type { ToolEffect, ToolSpec } from "../../api/types.ts";
-import { anyMatches } from "./glob.ts";
+/** Allow and deny lists before a call (G3, G4). Every broken rule of every policy is reported, in the order of the policies. */
+import { type ToolEffect, effects } from "../../api/execution.ts";
+import type { ExecutionSpec, ModelSpec, ToolSpec } from "../../api/types.ts";
+import { hostMatches, hostOf, normalModulePath, parseUrl, urlMatches } from "./endpoints.ts";
+import { listAllows } from "./glob.ts";
 import type { EffectivePolicy, ModelCheck, PolicyRules, ToolCheck, Violation } from "./types.ts";
 
-type Check<T> = (rules: PolicyRules, call: T) => { message: string; path: string } | undefined;
-
-const modelChecks: readonly Check<ModelCheck>[] = [
-  ({ models }, { policyName }) =>
-    anyMatches(models.deny ?? [], policyName) ? { message: `Model Denied: ${policyName}`, path: "spec.models.deny" } : undefined,
-  ({ models }, { policyName }) =>
-    models.allow !== undefined && !anyMatches(models.allow, policyName) ? { message: `Model Not Allowed: ${policyName} is not in the allow list`, path: "spec.models.allow" } : undefined,
-  ({ models }, { endpoint }) =>
-    models.endpoints !== undefined && !models.endpoints.some(({ baseURL }) => endpointMatches(baseURL, endpoint)) ? { message: `Endpoint Not Allowed: ${endpoint}`, path: "spec.models.endpoints" } : undefined,
-  // G3: where a policy lists endpoints, a secret goes only to one it is paired with.
-  ({ models }, { endpoint, secret }) =>
-    secret !== undefined && models.endpoints !== undefined && !models.endpoints.some((entry) => endpointMatches(entry.baseURL, endpoint) && (entry.secrets ?? []).includes(secret))
-      ? { message: `Secret Not Paired: secret ${secret} may not be sent to ${endpoint}`, path: "spec.models.endpoints" }
-      : undefined,
-];
-
-const toolChecks: readonly Check<ToolCheck>[] = [
-  ({ tools }, { tool }) => (anyMatches(tools.deny ?? [], tool) ? { message: `Tool Denied: ${tool}`, path: "spec.tools.deny" } : undefined),
-  ({ tools }, { tool }) => (tools.allow !== undefined && !anyMatches(tools.allow, tool) ? { message: `Tool Not Allowed: ${tool} is not in the allow list`, path: "spec.tools.allow" } : undefined),
-  ({ tools }, { tool, host }) =>
-    host !== undefined && tools.hosts !== undefined && !tools.hosts.some((entry) => hostMatches(entry.host, host)) ? { message: `Host Not Allowed: tool ${tool} may not reach ${host.host}:${host.port}`, path: "spec.tools.hosts" } : undefined,
-  ({ tools }, { tool, host }) => {
-    const { hosts } = tools;
-    if (host === undefined || hosts === undefined) return undefined;
-    const unpaired = host.secrets.filter((secret) => !hosts.some((entry) => hostMatches(entry.host, host) && (entry.secrets ?? []).includes(secret)));
-    return unpaired.length === 0 ? undefined : { message: `Secret Not Paired: tool ${tool} may not send ${unpaired.join(", ")} to ${host.host}:${host.port}`, path: "spec.tools.hosts" };
-  },
-  ({ tools }, { tool, modulePath }) =>
-    modulePath !== undefined && tools.modules !== undefined && !anyMatches(tools.modules, modulePath) ? { message: `Module Not Allowed: tool ${tool} is ${modulePath}`, path: "spec.tools.modules" } : undefined,
-];
-
-/** Every rule of every policy that this model call breaks. */
-export function checkModel(policy: EffectivePolicy, call: ModelCheck): Violation[] {
-  return run(policy, modelChecks, call);
+/** Everything that forbids a model call; empty = go. */
+export function checkModel(policy: EffectivePolicy, check: ModelCheck): Violation[] {
+  return [
+    ...policy.rules.flatMap((rules) => modelName(rules, check)),
+    ...policy.rules.flatMap((rules) => modelEndpoint(rules, check)),
+    ...modelSecret(policy, check),
+  ];
 }
 
-/** Every rule of every policy that this tool call breaks. */
-export function checkTool(policy: EffectivePolicy, call: ToolCheck): Violation[] {
-  return run(policy, toolChecks, call);
+/** Everything that forbids a tool call; empty = go. */
+export function checkTool(policy: EffectivePolicy, check: ToolCheck): Violation[] {
+  return [
+    ...policy.rules.flatMap((rules) => toolName(rules, check)),
+    ...policy.rules.flatMap((rules) => toolHost(rules, check)),
+    ...policy.rules.flatMap((rules) => toolModule(rules, check)),
+    ...toolSecrets(policy, check),
+  ];
+}
+
+export interface SpecViolation extends Violation {
+  /** The field of the Execution, from its root. */
+  readonly at: readonly (string | number)[];
+}
+
+/** What is known before a run: every declared model and tool. For `lint --policy`, and at the start. */
+export function checkSpecAgainstPolicy(spec: ExecutionSpec, policy: EffectivePolicy): SpecViolation[] {
+  const placed = (at: SpecViolation["at"], violations: readonly Violation[]) =>
+    violations.map((violation) => ({ ...violation, at }));
+  return [
+    ...(spec.models ?? []).flatMap((model, index) =>
+      placed(["spec", "models", index], checkModel(policy, modelCheckOf(model))),
+    ),
+    ...(spec.tools ?? []).flatMap((tool, index) =>
+      placed(["spec", "tools", index], checkTool(policy, toolCheckOf(tool))),
+    ),
+  ];
+}
+
+const providerEndpoints: Readonly<Record<string, { readonly base: string; readonly path: string }>> = {
+  openai: { base: "https://api.openai.com/v1", path: "/chat/completions" },
+  anthropic: { base: "https://api.anthropic.com", path: "/v1/messages" },
+};
+
+/** A declared model as it is checked: the same endpoint that its calls go to. `<provider>:default` where only the client knows it. */
+export function modelCheckOf(model: ModelSpec): ModelCheck {
+  const { provider } = model;
+  const known = Object.hasOwn(providerEndpoints, provider) ? providerEndpoints[provider] : undefined;
+  const base = model.baseURL ?? known?.base;
+  return {
+    policyName: `${provider}/${model.model}`,
+    endpoint: base === undefined ? `${provider}:default` : `${base.replace(/\/+$/, "")}${known?.path ?? ""}`,
+    secret: model.apiKeySecretRef?.name,
+  };
+}
+
+/** A declared tool as it is checked. */
+export function toolCheckOf(tool: ToolSpec): ToolCheck {
+  const target = tool.http === undefined ? undefined : hostOf(tool.http.url);
+  const secrets = (tool.http?.headers ?? []).flatMap(({ secretKeyRef }) =>
+    secretKeyRef === undefined ? [] : [secretKeyRef.name],
+  );
+  return {
+    tool: tool.name,
+    // A URL without a host is refused by every host list, and by the tool itself.
+    host:
+      tool.http === undefined
+        ? undefined
+        : { host: target?.host ?? "", port: target?.port ?? 0, secrets: [...new Set(secrets)] },
+    modulePath: tool.module?.path,
+  };
 }
 
 /**
- * What a repeated call may do to the outside. The platform's word wins; without it the tool's own claim counts, and a
- * tool that claims nothing is NonIdempotent. Several policies: the least trusting word.
+ * How a repeated call of a tool is to be thought of, from the most cautious:
+ * a policy that names the tool raises the trust in a tool that claims nothing, and where both speak
+ * the more cautious holds (a policy vouches for a name, and the manifest says what stands behind it).
+ * Where any policy keeps a table of effects, a tool that is in none is NonIdempotent whatever it
+ * claims. Its own claim counts alone only where no policy keeps a table. Audit policies do not count.
  */
-export function effectOf(policy: EffectivePolicy, spec: ToolSpec): ToolEffect {
-  const trust: readonly ToolEffect[] = ["NonIdempotent", "Idempotent", "ReadOnly"];
-  const said = policy.rules.flatMap(({ tools }) => tools.effects?.[spec.name] ?? []);
-  if (said.length === 0) return spec.effect ?? executionDefaults.effect;
-  return trust[Math.min(...said.map((effect) => trust.indexOf(effect)))] ?? executionDefaults.effect;
-}
-
-function run<T>(policy: EffectivePolicy, checks: readonly Check<T>[], call: T): Violation[] {
-  return policy.rules.flatMap((rules) =>
-    checks.flatMap((check) => {
-      const broken = check(rules, call);
-      if (broken === undefined) return [];
-      return [{ policy: rules.name, enforcement: rules.enforcement, reason: "PolicyViolation" as const, message: `PolicyViolation: ${broken.message} (policy ${rules.name}, ${broken.path})`, path: broken.path }];
-    }),
+export function effectOf(policy: EffectivePolicy, spec: Pick<ToolSpec, "name" | "effect">): ToolEffect {
+  const tables = policy.rules.flatMap(({ enforcement, tools }) =>
+    enforcement === "Audit" || tools.effects === undefined ? [] : [tools.effects],
   );
+  const vouched = tables.flatMap((table) => (Object.hasOwn(table, spec.name) ? [table[spec.name]] : []));
+  const claims = [...vouched, spec.effect].filter((effect) => effect !== undefined);
+  if (claims.length === 0 || (tables.length > 0 && vouched.length === 0)) return "NonIdempotent";
+  return effects.findLast((effect) => claims.includes(effect)) ?? "NonIdempotent";
 }
 
-/** An endpoint glob names a base URL: it also covers what lies below it. */
-function endpointMatches(glob: string, endpoint: string): boolean {
-  return anyMatches([glob, `${glob.replace(/\/+$/, "")}/*`], endpoint);
+function violation(
+  rules: Pick<PolicyRules, "name" | "enforcement">,
+  path: string,
+  title: string,
+  detail: string,
+): Violation {
+  const { name, enforcement } = rules;
+  return {
+    policy: name,
+    enforcement,
+    reason: "PolicyViolation",
+    message: `PolicyViolation: ${title}: ${detail}`,
+    path,
+  };
 }
 
-/** host globs with a port match it; without one they match the standard ports. */
-export function hostMatches(glob: string, host: { readonly host: string; readonly port: number }): boolean {
-  const name = host.host.toLowerCase();
-  if (/:(\d+|\*)$/.test(glob)) return anyMatches([glob.toLowerCase()], `${name}:${host.port}`);
-  return (host.port === 443 || host.port === 80) && anyMatches([glob.toLowerCase()], name);
+function modelName(rules: PolicyRules, { policyName }: ModelCheck): Violation[] {
+  const verdict = listAllows(rules.models.allow, rules.models.deny, policyName);
+  if (verdict === "Allowed") return [];
+  const [field, why] = verdict === "Denied" ? ["deny", "denies it"] : ["allow", "does not allow it"];
+  return [violation(rules, `spec.models.${field}`, "Model Not Allowed", `${policyName}: policy ${rules.name} ${why}`)];
+}
+
+function modelEndpoint(rules: PolicyRules, { policyName, endpoint }: ModelCheck): Violation[] {
+  const { endpoints } = rules.models;
+  if (endpoints === undefined || endpoints.some((entry) => urlMatches(entry.baseURL, endpoint))) return [];
+  const what =
+    parseUrl(endpoint) === undefined
+      ? `its endpoint ${endpoint} is not known (set baseURL)`
+      : `${endpoint} is in no entry of policy ${rules.name}`;
+  return [violation(rules, "spec.models.endpoints", "Endpoint Not Allowed", `${policyName}: ${what}`)];
+}
+
+function toolName(rules: PolicyRules, { tool }: ToolCheck): Violation[] {
+  const verdict = listAllows(rules.tools.allow, rules.tools.deny, tool);
+  if (verdict === "Allowed") return [];
+  const [field, why] = verdict === "Denied" ? ["deny", "denies it"] : ["allow", "does not allow it"];
+  return [violation(rules, `spec.tools.${field}`, "Tool Not Allowed", `${tool}: policy ${rules.name} ${why}`)];
+}
+
+function toolHost(rules: PolicyRules, { tool, host }: ToolCheck): Violation[] {
+  const { hosts } = rules.tools;
+  if (host === undefined || hosts === undefined) return [];
+  if (hosts.some((entry) => hostMatches(entry.host, host.host, host.port))) return [];
+  return [
+    violation(
+      rules,
+      "spec.tools.hosts",
+      "Host Not Allowed",
+      `${tool}: ${host.host}:${host.port} is in no entry of policy ${rules.name}`,
+    ),
+  ];
+}
+
+function toolModule(rules: PolicyRules, { tool, modulePath }: ToolCheck): Violation[] {
+  const { modules } = rules.tools;
+  if (modulePath === undefined || modules === undefined) return [];
+  const path = normalModulePath(modulePath);
+  if (path !== undefined && listAllows(modules, undefined, path) === "Allowed") return [];
+  return [
+    violation(
+      rules,
+      "spec.tools.modules",
+      "Module Not Allowed",
+      `${tool}: ${modulePath} is in no entry of policy ${rules.name}`,
+    ),
+  ];
+}
+
+/** One policy's entries that match an endpoint; undefined = the policy has no list. */
+interface Pairing {
+  readonly rules: PolicyRules;
+  readonly entries: readonly { readonly secrets?: readonly string[] | undefined }[] | undefined;
+}
+
+function modelSecret(policy: EffectivePolicy, { endpoint, secret }: ModelCheck): Violation[] {
+  if (secret === undefined) return [];
+  const pairings = policy.rules.map((rules) => ({
+    rules,
+    entries: rules.models.endpoints?.filter((entry) => urlMatches(entry.baseURL, endpoint)),
+  }));
+  return checkSecret(policy, pairings, secret, endpoint, "spec.models.endpoints");
+}
+
+function toolSecrets(policy: EffectivePolicy, { host }: ToolCheck): Violation[] {
+  if (host === undefined) return [];
+  const pairings = policy.rules.map((rules) => ({
+    rules,
+    entries: rules.tools.hosts?.filter((entry) => hostMatches(entry.host, host.host, host.port)),
+  }));
+  const target = `${host.host}:${host.port}`;
+  return host.secrets.flatMap((secret) => checkSecret(policy, pairings, secret, target, "spec.tools.hosts"));
+}
+
+/**
+ * G3. A pairing is a grant. A policy that lists the endpoint must list the secret with it; and where
+ * pairing is required, some policy must. A policy without a list says nothing about secrets.
+ */
+function checkSecret(
+  policy: EffectivePolicy,
+  pairings: readonly Pairing[],
+  secret: string,
+  target: string,
+  path: string,
+): Violation[] {
+  const title = "Secret Not Paired";
+  const pairs = ({ entries }: Pairing) => entries?.some((entry) => entry.secrets?.includes(secret) === true) === true;
+  if (policy.requirePairing === true && !pairings.some(pairs)) {
+    const detail = `no policy pairs secret ${secret} with ${target}`;
+    return [violation({ name: "", enforcement: "Enforce" }, path, title, detail)];
+  }
+  return pairings.flatMap((pairing) => {
+    // An endpoint that a policy does not list at all is a violation of its own.
+    if (pairing.entries === undefined || pairing.entries.length === 0 || pairs(pairing)) return [];
+    const detail = `policy ${pairing.rules.name} does not pair secret ${secret} with ${target}`;
+    return [violation(pairing.rules, path, title, detail)];
+  });
 }

@@ -1,31 +1,36 @@
-/** Globs of policies: `*` is any run of characters, `?` one, everything else itself. Case counts. */
-
-/** Linear in the text for each `*` (the classic two-pointer match): a hostile glob cannot make it explode. */
+/**
+ * Globs of policies: `*` stands for any run of characters, `?` for one, everything else for itself;
+ * case matters. No regular expressions, so the worst pattern costs length × length.
+ */
 export function globMatches(pattern: string, text: string): boolean {
-  let p = 0;
-  let t = 0;
+  let at = 0;
+  let next = 0;
   let star = -1;
-  let restart = 0;
-  while (t < text.length) {
-    if (p < pattern.length && pattern[p] === "*") {
-      star = p;
-      restart = t;
-      p += 1;
-    } else if (p < pattern.length && (pattern[p] === "?" || pattern[p] === text[t])) {
-      p += 1;
-      t += 1;
-    } else if (star >= 0) {
-      p = star + 1;
-      restart += 1;
-      t = restart;
-    } else {
-      return false;
-    }
+  let resume = 0;
+  while (at < text.length) {
+    const char = pattern[next];
+    if (char === "*") {
+      star = next++;
+      resume = at;
+    } else if (char === "?" || (char !== undefined && char === text[at])) {
+      at++;
+      next++;
+    } else if (star !== -1) {
+      // Let the last star take one more character: earlier stars never need another try.
+      next = star + 1;
+      at = ++resume;
+    } else return false;
   }
-  while (p < pattern.length && pattern[p] === "*") p += 1;
-  return p === pattern.length;
+  while (pattern[next] === "*") next++;
+  return next === pattern.length;
 }
 
-export function anyMatches(patterns: readonly string[], text: string): boolean {
-  return patterns.some((pattern) => globMatches(pattern, text));
+/** `allow` absent = all; deny wins. */
+export function listAllows(
+  allow: readonly string[] | undefined,
+  deny: readonly string[] | undefined,
+  text: string,
+): "Allowed" | "Denied" | "NotListed" {
+  if (deny?.some((pattern) => globMatches(pattern, text)) === true) return "Denied";
+  return allow === undefined || allow.some((pattern) => globMatches(pattern, text)) ? "Allowed" : "NotListed";
 }

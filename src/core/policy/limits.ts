@@ -1,25 +1,29 @@
 /** Limits of the two accounts: the execution's, and one node's. */
 import type { NodeSpec } from "../../api/types.ts";
-import type { Limits } from "../protocol/types.ts";
+import type { Limits, Unit } from "../protocol/types.ts";
 import type { EffectivePolicy } from "./types.ts";
 
-export interface AccountLimits {
+export interface OpenLimits {
   readonly limits: Limits;
   readonly auditLimits: Limits;
+  /** As `EffectivePolicy.limitNames`, for messages about these limits. */
+  readonly limitNames: Readonly<Record<string, string>>;
 }
 
-export function executionLimits(policy: EffectivePolicy): AccountLimits {
-  return { limits: policy.limits.execution, auditLimits: policy.auditLimits.execution };
+/** What the execution's account is opened with; Steps is maxSteps. */
+export function executionLimits(policy: EffectivePolicy): OpenLimits {
+  return { limits: policy.limits.execution, auditLimits: policy.auditLimits.execution, limitNames: policy.limitNames };
 }
 
-/** A node's own budget may only tighten the policy's. */
-export function nodeLimits(policy: EffectivePolicy, node: NodeSpec): AccountLimits {
-  return { limits: (node.budget ?? []).reduce<Limits>((limits, own) => tighten(limits, { [own.unit]: own.limit }), policy.limits.node), auditLimits: policy.auditLimits.node };
-}
-
-/** The minimum of each unit. */
-export function tighten(a: Limits, b: Limits): Limits {
-  const result: { -readonly [K in keyof Limits]: Limits[K] } = { ...a };
-  for (const [unit, limit] of Object.entries(b) as [keyof Limits, number][]) result[unit] = Math.min(limit, result[unit] ?? limit);
-  return result;
+/** What a node's account is opened with: the node's own budget can only tighten, and is always enforced. */
+export function nodeLimits(policy: EffectivePolicy, node: Pick<NodeSpec, "name" | "budget">): OpenLimits {
+  const limits: Partial<Record<Unit, number>> = { ...policy.limits.node };
+  const limitNames: Record<string, string> = { ...policy.limitNames };
+  for (const { unit, limit } of node.budget ?? []) {
+    const known = limits[unit];
+    if (known !== undefined && known <= limit) continue;
+    limits[unit] = limit;
+    limitNames[`Node/${unit}`] = `${node.name}/budget`;
+  }
+  return { limits, auditLimits: policy.auditLimits.node, limitNames };
 }

@@ -18,7 +18,12 @@ export function budgetMessage(refusal: Refusal, limitNames: Readonly<Record<stri
 }
 
 /** A budget of scope Call: one model call used more than `limit`. */
-export function callBudgetMessage(unit: Unit, limit: number, used: number, limitNames: Readonly<Record<string, string>>): string {
+export function callBudgetMessage(
+  unit: Unit,
+  limit: number,
+  used: number,
+  limitNames: Readonly<Record<string, string>>,
+): string {
   return `PolicyViolation: ${whatIsExceeded[unit]}: ${named(limitNames, "Call", unit)}, limit ${limit}, one call used ${used}`;
 }
 

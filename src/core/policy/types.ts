@@ -34,9 +34,11 @@ export interface EffectivePolicy {
   readonly limits: ScopedLimits;
   /** Minimum over all Audit policies. */
   readonly auditLimits: ScopedLimits;
-  /** "Execution/TotalTokens" -> "policy/budget": which budget the minimum came from, for messages. */
+  /** "Execution/TotalTokens" -> "policy/budget": which budget the minimum came from, for messages; "Audit/…" for auditLimits. */
   readonly limitNames: Readonly<Record<string, string>>;
   readonly rules: readonly PolicyRules[];
+  /** G3: a secret that no policy pairs with its endpoint is refused. Absent = false (a laptop). */
+  readonly requirePairing?: boolean | undefined;
   readonly retry: RetryRule;
   readonly maxRestarts: number;
   readonly maxParallel: number | undefined;
@@ -44,11 +46,16 @@ export interface EffectivePolicy {
   /** loopDetection.sameCall, and whether crossing stops the run. */
   readonly sameCall: { readonly limit: number; readonly enforcement: "Enforce" | "Audit" } | undefined;
   readonly onInDoubt: "Fail" | "Retry";
-  readonly recording: { readonly content: "Full" | "DigestOnly"; readonly redact: readonly string[]; readonly maxBodyBytes: number };
+  readonly recording: {
+    readonly content: "Full" | "DigestOnly";
+    readonly redact: readonly string[];
+    readonly maxBodyBytes: number;
+  };
 }
 
 /** One broken rule. `path` is the field of the policy that was broken. */
 export interface Violation {
+  /** Empty where no single policy forbids it, such as a secret that none pairs. */
   readonly policy: string;
   readonly enforcement: "Enforce" | "Audit";
   readonly reason: "PolicyViolation";
