@@ -1,4 +1,5 @@
 /** One row on from what became of its attempt: end, next try (own fault), restart (loss), or wait. Two separate counters. */
+import { failureClasses } from "../../api/common.ts";
 import { retryDelayMs } from "../policy/retry.ts";
 import { itemName } from "../protocol/names.ts";
 import { type Draft, isReleased, recordOf, stopOf, stopWorkers, wakeAt } from "./draft.ts";
@@ -8,6 +9,8 @@ import { apply, isBehind, marks, type Row } from "./rows.ts";
 
 /** Worker events wake the host; this is for the ones that get lost. */
 const pollMs = 5_000;
+/** G1: whatever a list says, nothing outside the schema's enum is ever tried again. */
+const retryable: readonly string[] = failureClasses;
 const firstRestartDelayMs = 1_000;
 const maxRestartDelayMs = 60_000;
 
@@ -114,6 +117,7 @@ function ownFault(draft: Draft, row: Row, error: { class: string; message: strin
     retry !== undefined &&
     !final &&
     stopOf(draft, row) === undefined &&
+    retryable.includes(error.class) &&
     classes.includes(error.class) &&
     row.try <= Math.min(retry.maxRetries, policy.retry.maxRetries);
   if (!mayRetry) return apply(row, "fail", draft.nowMs, error.class, shorten(error.message));

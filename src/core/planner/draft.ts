@@ -32,6 +32,8 @@ export interface Draft {
   /** Ends the finally nodes too. */
   finallyStop: Stop | undefined;
   wakeAtMs: number | undefined;
+  /** Nodes and items so far; an expanded forEach node counts as its items. */
+  size: number;
 }
 
 export function draftOf(seen: Seen, nowMs: number, asked: ReadonlySet<string>): Draft {
@@ -61,6 +63,7 @@ export function draftOf(seen: Seen, nowMs: number, asked: ReadonlySet<string>): 
     stop: undefined,
     finallyStop: undefined,
     wakeAtMs: undefined,
+    size: rows.reduce((sum, row) => sum + (row.itemCount ?? 1), 0),
   };
 }
 

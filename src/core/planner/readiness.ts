@@ -72,12 +72,13 @@ function expand(draft: Draft, row: NodeRow, items: string): void {
   if (typeof scope === "string") return notLoaded(draft, row, scope);
   try {
     const { length } = evaluateItems(items, { input: inputOf(draft), nodes: scope.outputs });
-    const others = draft.rows.reduce((sum, each) => (each === row ? sum : sum + (each.itemCount ?? 1)), 0);
+    const others = draft.size - 1;
     if (others + length > sizes.nodes) {
       const message = `forEach has ${length} items, which with ${others} other nodes and items is more than ${sizes.nodes}`;
       return apply(row, "fail", draft.nowMs, "TooManyItems", message);
     }
     row.itemCount = length;
+    draft.size = others + length;
     apply(row, "expand", draft.nowMs);
     row.startedAtMs = draft.nowMs;
   } catch (error) {
