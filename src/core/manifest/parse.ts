@@ -165,7 +165,7 @@ class Reader {
     if (node.anchor !== undefined) this.#anchors.set(node.anchor, node);
     if (isScalar(node)) return this.#scalar(node.value, node.source, node.type === "PLAIN", place.valueAt, path);
     this.#open.add(node);
-    const value = isSeq(node) ? this.#list(node.items as ParsedNode[], place, path) : this.#map(node, place, path);
+    const value = isSeq(node) ? this.#list(node.items, place, path) : this.#map(node, place, path);
     this.#open.delete(node);
     return value;
   }
@@ -212,7 +212,7 @@ class Reader {
       return undefined;
     };
     if (!isScalar(key) || key.value === null) return refuse("a key must be a name");
-    const name = typeof key.value === "string" ? key.value : (key.source ?? String(key.value));
+    const name = typeof key.value === "string" ? key.value : (key.source ?? JSON.stringify(key.value));
     if (name === "<<") return refuse("merge keys (<<) are not YAML 1.2", "write the fields out");
     return name.isWellFormed() ? name : refuse("a key holds half a character (a lone surrogate)");
   }

@@ -80,28 +80,22 @@ function inWords(kind: Kind, issue: z.core.$ZodIssue, path: Path, value: unknown
   const field = String(path.at(-1) ?? "the object");
   if (value === undefined) return { code: "MissingField", message: `${field} is missing` };
   if (value === null) return { code: "WrongType", message: `${field} is empty`, hint: "remove it or give it a value" };
-  switch (issue.code) {
-    case "invalid_type":
-      return {
-        code: "WrongType",
-        message: `must be ${typeName(issue.expected)}, but is ${shown(value)}`,
-        ...typeHint(issue.expected, value),
-      };
-    case "invalid_value":
-      return wrongChoice(kind, issue.values, path, value);
-    case "too_big":
-      return { code: "TooLarge", message: sizeWords(issue.origin, "at most", issue.maximum, value) };
-    case "too_small":
-      return { code: "TooSmall", message: sizeWords(issue.origin, "at least", issue.minimum, value) };
-    case "invalid_key":
-      return {
-        code: "InvalidName",
-        message: `the name "${shorten(field)}" ${issue.issues[0]?.message ?? "is not allowed"}`,
-        atKey: true,
-      };
-    default:
-      return { code: "InvalidValue", message: `${shown(value)} ${issue.message}` };
+  if (issue.code === "invalid_type") {
+    const message = `must be ${typeName(issue.expected)}, but is ${shown(value)}`;
+    return { code: "WrongType", message, ...typeHint(issue.expected, value) };
   }
+  if (issue.code === "invalid_value") return wrongChoice(kind, issue.values, path, value);
+  if (issue.code === "too_big") {
+    return { code: "TooLarge", message: sizeWords(issue.origin, "at most", issue.maximum, value) };
+  }
+  if (issue.code === "too_small") {
+    return { code: "TooSmall", message: sizeWords(issue.origin, "at least", issue.minimum, value) };
+  }
+  if (issue.code === "invalid_key") {
+    const why = issue.issues[0]?.message ?? "is not allowed";
+    return { code: "InvalidName", message: `the name "${shorten(field)}" ${why}`, atKey: true };
+  }
+  return { code: "InvalidValue", message: `${shown(value)} ${issue.message}` };
 }
 
 function wrongChoice(kind: Kind, choices: readonly unknown[], path: Path, value: unknown): Words {
@@ -169,7 +163,7 @@ export function shown(value: unknown): string {
   if (value === null) return "empty";
   if (Array.isArray(value)) return value.length === 1 ? "a list of 1 entry" : `a list of ${value.length} entries`;
   if (typeof value === "object") return "an object";
-  return typeof value === "string" ? `the text "${shorten(value)}"` : String(value);
+  return typeof value === "string" ? `the text "${shorten(value)}"` : JSON.stringify(value);
 }
 
 export function shorten(text: string): string {

@@ -105,7 +105,7 @@ function violation(
     policy: name,
     enforcement,
     reason: "PolicyViolation",
-    message: `PolicyViolation: ${title}: ${detail}`,
+    message: `PolicyViolation: ${title}: ${detail}${name === "" ? "" : ` (policy ${name}, ${path})`}`,
     path,
   };
 }
@@ -113,25 +113,26 @@ function violation(
 function modelName(rules: PolicyRules, { policyName }: ModelCheck): Violation[] {
   const verdict = listAllows(rules.models.allow, rules.models.deny, policyName);
   if (verdict === "Allowed") return [];
-  const [field, why] = verdict === "Denied" ? ["deny", "denies it"] : ["allow", "does not allow it"];
-  return [violation(rules, `spec.models.${field}`, "Model Not Allowed", `${policyName}: policy ${rules.name} ${why}`)];
+  return verdict === "Denied"
+    ? [violation(rules, "spec.models.deny", "Model Denied", policyName)]
+    : [violation(rules, "spec.models.allow", "Model Not Allowed", `${policyName} is not in the allow list`)];
 }
 
 function modelEndpoint(rules: PolicyRules, { policyName, endpoint }: ModelCheck): Violation[] {
   const { endpoints } = rules.models;
   if (endpoints === undefined || endpoints.some((entry) => urlMatches(entry.baseURL, endpoint))) return [];
-  const what =
-    parseUrl(endpoint) === undefined
-      ? `its endpoint ${endpoint} is not known (set baseURL)`
-      : `${endpoint} is in no entry of policy ${rules.name}`;
-  return [violation(rules, "spec.models.endpoints", "Endpoint Not Allowed", `${policyName}: ${what}`)];
+  const what = parseUrl(endpoint) === undefined ? `${endpoint}, which is no URL (set baseURL)` : endpoint;
+  return [
+    violation(rules, "spec.models.endpoints", "Endpoint Not Allowed", `${policyName} may not be called at ${what}`),
+  ];
 }
 
 function toolName(rules: PolicyRules, { tool }: ToolCheck): Violation[] {
   const verdict = listAllows(rules.tools.allow, rules.tools.deny, tool);
   if (verdict === "Allowed") return [];
-  const [field, why] = verdict === "Denied" ? ["deny", "denies it"] : ["allow", "does not allow it"];
-  return [violation(rules, `spec.tools.${field}`, "Tool Not Allowed", `${tool}: policy ${rules.name} ${why}`)];
+  return verdict === "Denied"
+    ? [violation(rules, "spec.tools.deny", "Tool Denied", tool)]
+    : [violation(rules, "spec.tools.allow", "Tool Not Allowed", `${tool} is not in the allow list`)];
 }
 
 function toolHost(rules: PolicyRules, { tool, host }: ToolCheck): Violation[] {
@@ -139,12 +140,7 @@ function toolHost(rules: PolicyRules, { tool, host }: ToolCheck): Violation[] {
   if (host === undefined || hosts === undefined) return [];
   if (hosts.some((entry) => hostMatches(entry.host, host.host, host.port))) return [];
   return [
-    violation(
-      rules,
-      "spec.tools.hosts",
-      "Host Not Allowed",
-      `${tool}: ${host.host}:${host.port} is in no entry of policy ${rules.name}`,
-    ),
+    violation(rules, "spec.tools.hosts", "Host Not Allowed", `tool ${tool} may not reach ${host.host}:${host.port}`),
   ];
 }
 
@@ -153,14 +149,7 @@ function toolModule(rules: PolicyRules, { tool, modulePath }: ToolCheck): Violat
   if (modulePath === undefined || modules === undefined) return [];
   const path = normalModulePath(modulePath);
   if (path !== undefined && listAllows(modules, undefined, path) === "Allowed") return [];
-  return [
-    violation(
-      rules,
-      "spec.tools.modules",
-      "Module Not Allowed",
-      `${tool}: ${modulePath} is in no entry of policy ${rules.name}`,
-    ),
-  ];
+  return [violation(rules, "spec.tools.modules", "Module Not Allowed", `tool ${tool} is ${modulePath}`)];
 }
 
 /** One policy's entries that match an endpoint; undefined = the policy has no list. */
@@ -208,7 +197,7 @@ function checkSecret(
   return pairings.flatMap((pairing) => {
     // An endpoint that a policy does not list at all is a violation of its own.
     if (pairing.entries === undefined || pairing.entries.length === 0 || pairs(pairing)) return [];
-    const detail = `policy ${pairing.rules.name} does not pair secret ${secret} with ${target}`;
+    const detail = `secret ${secret} may not be sent to ${target}`;
     return [violation(pairing.rules, path, title, detail)];
   });
 }

@@ -448,7 +448,7 @@ test("what the policies refuse is a problem at the place in the file", () => {
       path: "spec.tools[0]",
       line: 12,
       severity: "Error",
-      message: "PolicyViolation: Tool Not Allowed: search: policy p denies it",
+      message: "PolicyViolation: Tool Denied: search (policy p, spec.tools.deny)",
     },
   ]);
   expect(problems("Audit")).toMatchObject([{ severity: "Warning" }]);

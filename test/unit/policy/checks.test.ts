@@ -136,7 +136,8 @@ test("a violation says what, which policy, and whether it stops the call", () =>
     policy: "p0",
     enforcement: "Audit",
     reason: "PolicyViolation",
-    message: "PolicyViolation: Model Not Allowed: openai/gpt-5-mini: policy p0 does not allow it",
+    message:
+      "PolicyViolation: Model Not Allowed: openai/gpt-5-mini is not in the allow list (policy p0, spec.models.allow)",
     path: "spec.models.allow",
   });
 });

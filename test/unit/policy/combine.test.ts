@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { GovernancePolicy, PolicySpec } from "../../../src/api/types.ts";
+import { checkTool } from "../../../src/core/policy/checks.ts";
 import { combinePolicies, type GoverningPolicy } from "../../../src/core/policy/combine.ts";
 import { executionLimits, nodeLimits } from "../../../src/core/policy/limits.ts";
 import type { EffectivePolicy } from "../../../src/core/policy/types.ts";
@@ -205,32 +206,56 @@ test("combining does not depend on the order of the policies", () => {
   );
 });
 
+/** What `after` allows that `before` did not, of everything that some policy of `stated` speaks of. */
+function widened(before: EffectivePolicy, after: EffectivePolicy, stated: readonly PolicySpec[]): string[] {
+  const wider: string[] = [];
+  const check = (what: string, holds: boolean) => {
+    if (!holds) wider.push(what);
+  };
+  for (const which of ["limits", "auditLimits"] as const) {
+    for (const scope of ["execution", "node", "call"] as const) {
+      for (const unit of units) {
+        const was = before[which][scope][unit];
+        check(`${which}.${scope}.${unit}`, was === undefined || (after[which][scope][unit] ?? Infinity) <= was);
+      }
+    }
+  }
+  const atMost = (was: number | undefined, is: number | undefined) => was === undefined || (is ?? Infinity) <= was;
+  check("maxParallel", atMost(before.maxParallel, after.maxParallel));
+  check("maxDurationMs", atMost(before.maxDurationMs, after.maxDurationMs));
+  check(
+    "redact",
+    before.recording.redact.every((path) => after.recording.redact.includes(path)),
+  );
+  check("content", before.recording.content === "Full" || after.recording.content === "DigestOnly");
+  check("onInDoubt", !stated.some((spec) => spec.onInDoubt === "Fail") || after.onInDoubt === "Fail");
+  if (!stated.some((spec) => spec.retry !== undefined)) return wider;
+  check("maxRetries", after.retry.maxRetries <= before.retry.maxRetries);
+  check("maxDelay", after.retry.maxDelayMs <= before.retry.maxDelayMs);
+  check("retryDelay", after.retry.retryDelayMs >= before.retry.retryDelayMs);
+  check(
+    "retryOn",
+    after.retry.retryOn.every((failure) => before.retry.retryOn.includes(failure)),
+  );
+  return wider;
+}
+
 test("adding a policy never widens what the others say", () => {
   fc.assert(
     fc.property(policyList, specs, (list, extra) => {
-      const before = combine(...list);
-      const after = combine(...list, policy("z", extra));
-      for (const scope of ["execution", "node", "call"] as const) {
-        for (const unit of units) {
-          for (const which of ["limits", "auditLimits"] as const) {
-            const was = before[which][scope][unit];
-            if (was !== undefined) expect(after[which][scope][unit]).toBeLessThanOrEqual(was);
-          }
-        }
-      }
-      expect(after.maxParallel ?? 0).toBeLessThanOrEqual(before.maxParallel ?? Number.POSITIVE_INFINITY);
-      if (before.maxDurationMs !== undefined) expect(after.maxDurationMs).toBeLessThanOrEqual(before.maxDurationMs);
-      expect(after.recording.redact).toEqual(expect.arrayContaining([...before.recording.redact]));
-      if (before.recording.content === "DigestOnly") expect(after.recording.content).toBe("DigestOnly");
-      const enforced = list.filter((one) => one.spec.enforcement !== "Audit");
-      if (enforced.some((one) => one.spec.onInDoubt === "Fail")) expect(after.onInDoubt).toBe("Fail");
-      if (enforced.some((one) => one.spec.retry !== undefined)) {
-        expect(after.retry.maxRetries).toBeLessThanOrEqual(before.retry.maxRetries);
-        expect(after.retry.maxDelayMs).toBeLessThanOrEqual(before.retry.maxDelayMs);
-        expect(after.retry.retryDelayMs).toBeGreaterThanOrEqual(before.retry.retryDelayMs);
-        expect(before.retry.retryOn).toEqual(expect.arrayContaining([...after.retry.retryOn]));
-      }
+      const stated = list.map((one) => one.spec).filter((spec) => spec.enforcement !== "Audit");
+      expect(widened(combine(...list), combine(...list, policy("z", extra)), stated)).toEqual([]);
     }),
     { numRuns: 300, seed: 2 },
+  );
+});
+
+test("adding a policy never allows a tool that was refused", () => {
+  fc.assert(
+    fc.property(policyList, specs, fc.constantFrom("a", "ab", "b", "c"), (list, extra, tool) => {
+      const refusals = (...policies: GovernancePolicy[]) => checkTool(combine(...policies), { tool }).length;
+      expect(refusals(...list, policy("z", extra))).toBeGreaterThanOrEqual(refusals(...list));
+    }),
+    { numRuns: 300, seed: 4 },
   );
 });
