@@ -126,18 +126,18 @@ const known = new Set(["level", "time", "msg", "execution", "uid", "node", "atte
 function shownLine({ source, text }: LogLine, paint: Paint): string {
   const fields = parse(text);
   if (fields === undefined) return `${" ".repeat(8)}  ${source}  ${oneLine(text)}`;
-  const level = String(fields["level"] ?? "info");
+  const level = textOf(fields["level"], "info");
   const rest = Object.entries(fields)
     .filter(([name]) => !known.has(name))
     .map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
-  const time = String(fields["time"] ?? "").slice(11, 19);
+  const time = textOf(fields["time"]).slice(11, 19);
   const shownLevel =
     level === "error" ? paint("red", "error") : level === "warn" ? paint("yellow", "warn ") : level.padEnd(5);
   return [
     paint("dim", time),
     shownLevel,
     source,
-    oneLine(String(fields["msg"] ?? "")),
+    oneLine(textOf(fields["msg"])),
     ...(rest.length === 0 ? [] : [paint("dim", oneLine(rest.join(" ")))]),
   ].join("  ");
 }
@@ -149,4 +149,8 @@ function parse(line: string): Record<string, unknown> | undefined {
   } catch {
     return undefined;
   }
+}
+
+function textOf(value: unknown, absent = ""): string {
+  return typeof value === "string" ? value : absent;
 }

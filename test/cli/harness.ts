@@ -1,0 +1,109 @@
+/** The real program as a child process, in a folder of its own, with real model and catalogue servers. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+export const root = fileURLToPath(new URL("../..", import.meta.url));
+export const sample = (name: string) => join(root, "config/samples", name);
+
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Started {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+  /** Resolves when stderr or stdout has said it; rejects when the program ends without. */
+  said(text: string): Promise<void>;
+}
+
+export interface Workplace {
+  readonly folder: string;
+  start(args: readonly string[], env?: Readonly<Record<string, string>>): Started;
+  oao(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<Ended>;
+  /** First line that a server prints. */
+  serve(command: readonly string[]): Promise<string>;
+  /** Ends every process that was started here and removes the folder. */
+  end(): Promise<void>;
+}
+
+export function workplace(): Workplace {
+  const folder = mkdtempSync(join(tmpdir(), "oao-cli-"));
+  const children: ChildProcess[] = [];
+  const launch = (command: readonly string[], env: Readonly<Record<string, string>>) => {
+    const child = spawn(process.execPath, command, {
+      cwd: folder,
+      env: { PATH: process.env["PATH"] ?? "", HOME: folder, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    children.push(child);
+    return child;
+  };
+  const start = (args: readonly string[], env: Readonly<Record<string, string>> = {}) =>
+    watch(launch([join(root, "src/cli/main.ts"), ...args], env));
+  return {
+    folder,
+    start,
+    oao: (args, env) => start(args, env).ended,
+    serve: async (command) => {
+      const child = launch(command, {});
+      for await (const line of createInterface({ input: child.stdout as NodeJS.ReadableStream })) return line;
+      throw new Error(`${command.join(" ")} ended before it said where it listens`);
+    },
+    end: async () => {
+      await Promise.all(children.map(end));
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function watch(child: ChildProcess): Started {
+  const text = { stdout: "", stderr: "" };
+  const listeners = new Set<() => void>();
+  let over = false;
+  for (const name of ["stdout", "stderr"] as const) {
+    child[name]?.setEncoding("utf8").on("data", (data: string) => {
+      text[name] += data;
+      for (const listener of listeners) listener();
+    });
+  }
+  const ended = new Promise<Ended>((resolve) =>
+    child.once("close", (code, signal) => {
+      over = true;
+      for (const listener of listeners) listener();
+      resolve({ code, signal, ...text });
+    }),
+  );
+  const said = (wanted: string) =>
+    new Promise<void>((resolve, reject) => {
+      const look = () => {
+        if ((text.stderr + text.stdout).includes(wanted)) resolve();
+        else if (over) reject(new Error(`ended without saying ${JSON.stringify(wanted)}:\n${text.stderr}`));
+        else return;
+        listeners.delete(look);
+      };
+      listeners.add(look);
+      look();
+    });
+  return { child, ended, said };
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGKILL");
+  await gone;
+}
+
+/** Base URL of a scripted model. */
+export function serveModel(place: Workplace, script: string): Promise<string> {
+  return place.serve([join(root, "src/cli/main.ts"), "mock-model", script, "--port", "0"]);
+}
+
+export const modelAt = (url: string) => ["--set", `models.main.baseURL=${url}`];
