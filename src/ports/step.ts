@@ -71,7 +71,7 @@ export interface StepScope {
 /** A live call's failure as its adapter classified it. Anything else thrown by a live call is ToolFailure or a bug. */
 export class CallFailure extends Error {
   override readonly name = "CallFailure";
-  readonly failureClass: FailureClass | "InvalidRequest" | "QuotaExhausted";
+  readonly failureClass: FailureClass | "InvalidRequest" | "QuotaExhausted" | "InvalidAnswer";
   /** From Retry-After, milliseconds. */
   readonly retryAfterMs: number | undefined;
   /** False = the request surely never left this process. */

@@ -1,7 +1,6 @@
 /** From an order to a claimed, resumed, watched attempt: everything a node's work needs, and how it is put away. */
 import type { FinallySpec, ModelSpec, NodeSpec, ToolSpec } from "../api/execution.ts";
 import { sha256Hex } from "../core/digest/digest.ts";
-import type { Json } from "../core/digest/json.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import { budgetMessage, callBudgetMessage } from "../core/policy/messages.ts";
 import { executionLimits, nodeLimits } from "../core/policy/limits.ts";
@@ -42,10 +41,14 @@ export interface Attempt {
   readonly context: NodeContext;
   readonly snapshot: Snapshot;
   readonly node: NodeSpec & FinallySpec;
+  /** Makes the node's tools. Throws OAO_INVALID_SPEC, OAO_MISSING_SECRET, and OAO_SNAPSHOT_MISMATCH for tools other than the first attempt's. */
+  prepare(): Promise<void>;
   close(): Promise<void>;
 }
 
 const entriesPage = 512;
+/** Of an error's message in the journal. */
+const messageUnitsMax = 4_096;
 
 /** J2. Claim, read and check the journal, start the lease. `exit` = there is nothing left to do. */
 export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<Attempt | { exit: WorkerExit }> {
@@ -54,7 +57,12 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
   if (node === undefined) throw new OaoError("OAO_SNAPSHOT_MISMATCH", `the snapshot has no node ${order.node}`);
   const execution = executionLimits(snapshot.policy);
   const own = nodeLimits(snapshot.policy, node);
-  const pendingAudit: EntryDraft[] = [];
+  const redact = redactor(snapshot.policy.recording.redact, io.mask);
+  const waiting: EntryDraft[] = [];
+  const auditPassed = (limit: string): void => {
+    const name = snapshot.policy.limitNames[`Audit/${limit}`];
+    waiting.push(auditDraft(order, io.clock, `PolicyViolation: audit limit ${name === undefined ? limit : `${name} (${limit})`} passed`, limit));
+  };
   let lifeline: Lifeline | undefined;
   const session = new Session({
     store: io.store,
@@ -70,7 +78,7 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
     signal: io.terminate,
     onReply: (control, crossed) => {
       lifeline?.observe(control);
-      for (const name of crossed) pendingAudit.push(auditDraft(order, io.clock, `PolicyViolation: audit limit ${name} passed`, name));
+      for (const limit of crossed) auditPassed(limit);
     },
   });
   const claimed = await session.claim();
@@ -85,62 +93,63 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
   io.terminate.addEventListener("abort", onTerminate, { once: true });
   if (io.terminate.aborted) onTerminate();
   const endLifeline = await line.start();
-  try {
-    const tools = await io.createTools(toolsOf(snapshot, node), snapshot);
-    let start: EntryDraft[] = [startDraft(order, io, tools)];
-    checkSameTools(history.firstStart?.tools, tools);
-    let nonIdempotent = history.madeNonIdempotentCall;
-    const redact = redactor(snapshot.policy.recording.redact, io.mask);
-    const context: NodeContext = {
-      uid: order.uid,
-      key: order,
-      item: itemName(order),
-      attempt: order.attempt,
-      try: order.try,
-      session,
-      history,
-      bodies: new BodyReader(io.store, order.uid, outputs),
-      policy: snapshot.policy,
-      accountLimits: [execution.limits, own.limits],
-      clock: io.clock,
-      stop: line.signal,
-      settled: () => line.settled(),
-      redact: (value: Json) => redact(value),
-      maskText: io.mask,
-      budgetMessage: (refusal) => budgetMessage(refusal, snapshot.policy.limitNames),
-      callBudgetMessage: (unit, limit, used) => callBudgetMessage(unit, limit, used, snapshot.policy.limitNames),
-      tool: (name) => {
-        const tool = tools.get(name);
-        if (tool === undefined) throw new OaoError("OAO_INVALID_SPEC", `node ${order.node} may not call tool ${name}: it is not in its agent's tools`);
-        return tool;
-      },
-      showLive: (shown) => {
-        delete live.tool;
-        delete live.tokens;
-        Object.assign(live, shown);
-      },
-      pendingAudit,
-      callCounts: new Map(),
-      takeStart: () => start.splice(0),
-      noteNonIdempotentCall: () => {
-        nonIdempotent = true;
-      },
-      madeNonIdempotentCall: () => nonIdempotent,
-      log: io.log,
-    };
-    return {
-      context,
-      snapshot,
-      node,
-      close: async () => {
-        io.terminate.removeEventListener("abort", onTerminate);
-        await endLifeline();
-      },
-    };
-  } catch (error) {
-    await endLifeline();
-    throw error;
-  }
+  let tools: ReadonlyMap<string, Tool> = new Map();
+  let nonIdempotent = history.madeNonIdempotentCall;
+  const context: NodeContext = {
+    uid: order.uid,
+    key: order,
+    item: itemName(order),
+    attempt: order.attempt,
+    try: order.try,
+    session,
+    history,
+    bodies: new BodyReader(io.store, order.uid, outputs),
+    policy: snapshot.policy,
+    accountLimits: [execution.limits, own.limits],
+    clock: io.clock,
+    stop: line.signal,
+    settled: () => line.settled(),
+    redact,
+    maskText: (text) => io.mask(text).slice(0, messageUnitsMax).toWellFormed(),
+    budgetMessage: (refusal) => budgetMessage(refusal, own.limitNames),
+    callBudgetMessage: (unit, limit, used) => callBudgetMessage(unit, limit, used, own.limitNames),
+    tool: (name) => {
+      const tool = tools.get(name);
+      if (tool === undefined) throw new OaoError("OAO_INVALID_SPEC", `node ${order.node} may not call tool ${name}: it is not in its agent's tools`);
+      return tool;
+    },
+    showLive: (shown) => {
+      delete live.tool;
+      delete live.tokens;
+      Object.assign(live, shown);
+    },
+    waiting,
+    auditPassed,
+    values: new Map(),
+    callCounts: new Map(),
+    noteNonIdempotentCall: () => {
+      nonIdempotent = true;
+    },
+    madeNonIdempotentCall: () => nonIdempotent,
+    log: io.log,
+  };
+  return {
+    context,
+    snapshot,
+    node,
+    prepare: async () => {
+      try {
+        tools = await io.createTools(toolsOf(snapshot, node), snapshot);
+      } finally {
+        waiting.unshift(startDraft(order, io, tools));
+      }
+      checkSameTools(history.firstStart?.tools, tools);
+    },
+    close: async () => {
+      io.terminate.removeEventListener("abort", onTerminate);
+      await endLifeline();
+    },
+  };
 }
 
 /** G2: the snapshot is named by digest; any other is refused. */
@@ -187,7 +196,7 @@ function startDraft(order: WorkerOrder, io: AttemptIo, tools: ReadonlyMap<string
 function checkSameTools(first: Readonly<Record<string, string>> | undefined, tools: ReadonlyMap<string, Tool>): void {
   for (const [name, digest] of Object.entries(first ?? {})) {
     const now = tools.get(name)?.digest;
-    if (now !== digest) throw new OaoError("OAO_SNAPSHOT_MISMATCH", `tool ${name} changed since this node started (${digest} then, ${now ?? "missing"} now); a resume would mix two programs. Put the old file back, or start a new run`);
+    if (now !== digest) throw new OaoError("OAO_SNAPSHOT_MISMATCH", `tool ${name} changed since this node started (${digest} then, ${now ?? "missing"} now); a resume would mix two programs. Start a new run, and leave a run's tools as they are until it has ended`);
   }
 }
 

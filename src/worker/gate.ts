@@ -31,7 +31,7 @@ export async function checkRepeatedCall(context: NodeContext, recorder: Recorder
 async function act(context: NodeContext, recorder: Recorder, identity: CallIdentity, input: Input, bodies: readonly StoredBody[], violations: readonly Violation[]): Promise<void> {
   const startedAtMs = context.clock.nowMs();
   for (const { message, path } of violations.filter((violation) => violation.enforcement === "Audit")) {
-    context.pendingAudit.push({ type: "violation", attempt: context.attempt, try: context.try, enforcement: "Audit", message, path, at: iso(startedAtMs) });
+    context.waiting.push({ type: "violation", attempt: context.attempt, try: context.try, enforcement: "Audit", message, path, at: iso(startedAtMs) });
     context.log("warn", "policy violation (audit)", { message, path });
   }
   const enforced = violations.filter((violation) => violation.enforcement === "Enforce");

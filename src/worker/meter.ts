@@ -8,10 +8,12 @@ import { type TokenEstimator, tokenEstimator } from "../core/digest/tokens.ts";
 import { PolicyViolationError } from "../core/errors/errors.ts";
 import { zeroAmounts } from "../core/protocol/amounts.ts";
 import type { Amounts, Limits, Refusal } from "../core/protocol/types.ts";
-import type { EntryDraft } from "../core/steps/chain.ts";
 import { blockSize, modelReservation } from "../core/steps/usage.ts";
-import type { StoredBody } from "../core/protocol/types.ts";
+import { CallFailure } from "../ports/step.ts";
 import type { NodeContext } from "./node-context.ts";
+import type { BeginReply, Hold } from "./session.ts";
+
+type TokenUnit = "TotalTokens" | "InputTokens" | "OutputTokens";
 
 export class ModelMeter {
   readonly #context: NodeContext;
@@ -42,15 +44,14 @@ export class ModelMeter {
   }
 
   /**
-   * J3: intent, one model call, the input bound and a first block, in one command. Waits while siblings hold what is
-   * missing. Returns the provider's output cap, a second net behind this meter (undefined = no token budget). Throws PolicyViolationError, StoppedError.
+   * J3: one model call, the input bound and a first block, in the one command that `ask` sends with the intent. Waits while siblings
+   * hold what is missing. Returns the provider's output cap, a second net behind this meter (undefined = no token budget). Throws PolicyViolationError, StoppedError.
    */
-  async begin(drafts: () => readonly EntryDraft[], bodies: readonly StoredBody[]): Promise<number | undefined> {
+  async begin(ask: (hold: Hold) => Promise<BeginReply>): Promise<number | undefined> {
     this.#checkCallLimits(0);
-    const taken = drafts();
     let block = this.#block;
     for (;;) {
-      const reply = await this.#context.session.begin(taken, bodies, { settled: { ...zeroAmounts, ModelCalls: 1 }, reserved: modelReservation(this.#inputBound, block) });
+      const reply = await ask({ settled: { ...zeroAmounts, ModelCalls: 1 }, reserved: modelReservation(this.#inputBound, block) });
       if (reply.code === "OK") {
         this.#bought = block;
         return this.#outputCap(reply.left);
@@ -80,9 +81,26 @@ export class ModelMeter {
   async meter(text: string): Promise<void> {
     if (this.#cut.signal.aborted) throw this.#cut.signal.reason;
     const needed = this.#estimator.add(text);
+    this.#checkSize(needed);
     this.#context.showLive({ tokens: needed });
     this.#checkCallLimits(needed);
     while (needed > this.#bought) await this.#buy(needed);
+  }
+
+  /** Why an answer ended at `cap`, in the exact words of the budget that had no more. `reported` = output tokens as the provider counts. */
+  async capReached(cap: number, reported: number | undefined): Promise<PolicyViolationError> {
+    const { OutputTokens, TotalTokens } = this.#context.policy.limits.call;
+    if (OutputTokens === cap) return this.#callViolation("OutputTokens", OutputTokens, cap);
+    if (TotalTokens !== undefined && TotalTokens - this.#inputBound <= cap) return this.#callViolation("TotalTokens", TotalTokens, this.#inputBound + cap);
+    const refused = await this.#grow(Math.max(1, Math.min(reported ?? 0, cap) - this.#bought));
+    if (refused !== undefined) return new PolicyViolationError(this.#context.budgetMessage(refused));
+    return new PolicyViolationError(`PolicyViolation: Max Token Limit Exceeded: the answer ended at ${cap} tokens, all that the budgets had left when its call began`);
+  }
+
+  /** An answer that could not be recorded is not worth its tokens. All but the last token stand for four bytes each. */
+  #checkSize(tokens: number): void {
+    const { maxBodyBytes } = this.#context.policy.recording;
+    if ((tokens - 1) * 4 >= maxBodyBytes) throw answerTooLarge(maxBodyBytes);
   }
 
   async #buy(needed: number): Promise<void> {
@@ -92,7 +110,7 @@ export class ModelMeter {
     if (refused === undefined) return;
     const left = this.#outputRoom(refused, refused.limit - refused.spent - refused.reserved, 0);
     const last = left >= missing && left < wanted ? await this.#grow(left) : refused;
-    if (last !== undefined) this.#violate(this.#context.budgetMessage(last));
+    if (last !== undefined) this.#violate(new PolicyViolationError(this.#context.budgetMessage(last)));
   }
 
   async #grow(more: number): Promise<Refusal | undefined> {
@@ -113,14 +131,20 @@ export class ModelMeter {
     const exceeded = (limits: Limits) => (["TotalTokens", "InputTokens", "OutputTokens"] as const).find((unit) => used[unit] > (limits[unit] ?? Number.POSITIVE_INFINITY));
     const unit = exceeded(this.#context.policy.limits.call);
     if (unit === undefined) return;
-    const limit = this.#context.policy.limits.call[unit] ?? 0;
-    this.#violate(this.#context.callBudgetMessage(unit, limit, used[unit]));
+    this.#violate(this.#callViolation(unit, this.#context.policy.limits.call[unit] ?? 0, used[unit]));
+  }
+
+  #callViolation(unit: TokenUnit, limit: number, used: number): PolicyViolationError {
+    return new PolicyViolationError(this.#context.callBudgetMessage(unit, limit, used));
   }
 
   /** Cut: the adapter's loop ends, the socket closes. */
-  #violate(message: string): never {
-    const reason = new PolicyViolationError(message);
+  #violate(reason: PolicyViolationError): never {
     this.#cut.abort(reason);
     throw reason;
   }
+}
+
+export function answerTooLarge(bytesMax: number): CallFailure {
+  return new CallFailure("InvalidAnswer", `the model's answer is larger than ${bytesMax} bytes (recording.maxBodyBytes of the policy)`);
 }

@@ -1,18 +1,19 @@
 /** One model call as a recorded step: lookup, begin, call through the meter, commit; with OAO's own retries around it. */
+import { canonicalJson } from "../core/digest/digest.ts";
 import type { Json, JsonObject } from "../core/digest/json.ts";
 import { PolicyViolationError } from "../core/errors/errors.ts";
-import { zeroAmounts } from "../core/protocol/amounts.ts";
-import type { StoredBody } from "../core/protocol/types.ts";
+import { add, zeroAmounts } from "../core/protocol/amounts.ts";
+import { type StoredBody, tokenUnits } from "../core/protocol/types.ts";
 import { packBody } from "../core/steps/bodies.ts";
 import type { RequestRef } from "../core/steps/format.ts";
 import { idempotencyKey, modelRequestDigest, type RequestDigest } from "../core/steps/identity.ts";
 import { type Charge, chargeModelCall } from "../core/steps/usage.ts";
-import { CallFailure, type LiveCall, type ModelAnswer, type ModelRequest, RecordedFailure } from "../ports/step.ts";
+import { type CallFailure, type LiveCall, type ModelAnswer, type ModelRequest, RecordedFailure } from "../ports/step.ts";
 import { checkModelCall, checkRepeatedCall } from "./gate.ts";
-import { ModelMeter } from "./meter.ts";
+import { answerTooLarge, ModelMeter } from "./meter.ts";
 import type { NodeContext } from "./node-context.ts";
-import { type CallIdentity, type CallResult, keyOf, Recorder } from "./recorder.ts";
-import { cutReason, retryAfter } from "./retry.ts";
+import { type CallIdentity, type CallResult, keyOf, Recorder, stoppedClass } from "./recorder.ts";
+import { callFailure, cutReason, retryAfter } from "./retry.ts";
 
 /** The previous model step of the same scope: requests are stored as what they add to it. */
 export interface PreviousRequest {
@@ -65,13 +66,15 @@ async function oneCall(
   const common = { identity, input: plan.ref, startedAtMs };
   let outputCap: number | undefined;
   try {
-    outputCap = await meter.begin(() => recorder.intent(identity, plan.call), plan.bodies);
+    const intent = recorder.intent(identity, plan.call);
+    outputCap = await meter.begin((hold) => recorder.begin(intent, plan.bodies, hold));
   } catch (error) {
     if (!(error instanceof PolicyViolationError)) throw error;
     const unheld = { free: zeroAmounts, settled: zeroAmounts, overshoot: zeroAmounts };
     await recorder.step({ ...common, ...unheld, bodies: plan.bodies, outcome: "Refused", error: { class: "PolicyViolation", message: error.message }, violation: error.message });
     throw error;
   }
+  let reported: ModelAnswer["usage"];
   try {
     const answer = await live({
       signal: AbortSignal.any([context.stop, meter.signal]),
@@ -79,13 +82,14 @@ async function oneCall(
       meter: (text) => meter.meter(text),
       idempotencyKey: idempotencyKey(context.uid, context.item, keyOf(identity)),
     });
-    if (answer.truncatedByCap === true) throw new PolicyViolationError(context.callBudgetMessage("OutputTokens", outputCap ?? 0, meter.outputTokens));
-    const message = context.redact(answer.message) as JsonObject;
-    const charge = chargeOf(meter, plan.inputTokens, answer.usage);
+    reported = answer.usage;
+    if (answer.truncatedByCap === true) throw await meter.capReached(outputCap ?? 0, reported?.output);
+    const message = recordable(context, answer.message);
+    const charge = chargeOf(context, meter, plan.inputTokens, reported);
     const index = await recorder.step({ ...common, ...settle(meter, charge), outcome: "Ok", output: message, toolCalls: toolCallsOf(message), usage: charge.usage });
     return { message, index };
   } catch (error) {
-    return { retryInMs: await failed(context, recorder, meter, common, plan, error) };
+    return { retryInMs: await failed(context, recorder, meter, common, { ...plan, reported }, error) };
   }
 }
 
@@ -95,22 +99,22 @@ async function failed(
   recorder: Recorder,
   meter: ModelMeter,
   common: Pick<CallResult, "identity" | "input" | "startedAtMs">,
-  plan: CallPlan,
+  plan: CallPlan & { readonly reported: ModelAnswer["usage"] },
   error: unknown,
 ): Promise<number> {
   const cut = cutReason(context, meter.signal, error);
   if (cut !== undefined) {
     if (cut.record) {
-      const charge = chargeOf(meter, plan.inputTokens, undefined);
-      const error = { class: cut.violation === undefined ? "Stopped" : "PolicyViolation", message: cut.reason.message };
+      const charge = chargeOf(context, meter, plan.inputTokens, plan.reported);
+      const error = { class: cut.violation === undefined ? stoppedClass : "PolicyViolation", message: cut.reason.message };
       await recorder.step({ ...common, ...settle(meter, charge), outcome: "Cut", error, usage: charge.usage, ...(cut.violation === undefined ? {} : { violation: cut.violation }) });
     }
     throw cut.reason;
   }
-  if (!(error instanceof CallFailure)) throw error;
-  const charge = chargeFailure(meter, plan.inputTokens, error);
-  const recorded = { class: error.failureClass, message: context.maskText(error.message) };
-  const delay = retryAfter(context, common.identity, plan.call, error);
+  const failure = callFailure(error, "InvalidAnswer");
+  const charge = chargeFailure(context, meter, plan, failure);
+  const recorded = { class: failure.failureClass, message: context.maskText(failure.message) };
+  const delay = retryAfter(context, common.identity, plan.call, failure);
   if (delay === undefined) {
     await recorder.step({ ...common, ...settle(meter, charge), outcome: "Error", error: recorded, usage: charge.usage });
     throw new RecordedFailure(recorded.class, recorded.message);
@@ -125,14 +129,26 @@ function settle(meter: ModelMeter, charge: Charge): Pick<CallResult, "free" | "s
   return { free: meter.reserved, settled: { ...charge.settled, Steps: 1 }, overshoot: charge.overshoot };
 }
 
-function chargeOf(meter: ModelMeter, input: number, reported: ModelAnswer["usage"]): Charge {
-  return chargeModelCall({ input, output: meter.outputTokens }, reported, meter.reserved);
+/** Once at the end of each call: limits of Audit policies that one call passed are found here. */
+function chargeOf(context: NodeContext, meter: ModelMeter, input: number, reported: ModelAnswer["usage"]): Charge {
+  const charge = chargeModelCall({ input, output: meter.outputTokens }, reported, meter.reserved);
+  const used = add(charge.settled, charge.overshoot);
+  for (const unit of tokenUnits) if (used[unit] > (context.policy.auditLimits.call[unit] ?? Number.POSITIVE_INFINITY)) context.auditPassed(`Call/${unit}`);
+  return charge;
+}
+
+/** J7: what is recorded is what the agent sees. Throws CallFailure InvalidAnswer, NotJsonError. */
+function recordable(context: NodeContext, answer: JsonObject): JsonObject {
+  const message = context.redact(answer) as JsonObject;
+  const { maxBodyBytes } = context.policy.recording;
+  if (Buffer.byteLength(canonicalJson(message)) > maxBodyBytes) throw answerTooLarge(maxBodyBytes);
+  return message;
 }
 
 /** An answer that never began costs nothing when the provider refused it; otherwise the prompt was read and is charged. */
-function chargeFailure(meter: ModelMeter, input: number, failure: CallFailure): Charge {
+function chargeFailure(context: NodeContext, meter: ModelMeter, plan: CallPlan & { readonly reported: ModelAnswer["usage"] }, failure: CallFailure): Charge {
   const refused = !failure.sent || ["RateLimit", "InvalidRequest", "QuotaExhausted"].includes(failure.failureClass);
-  return chargeOf(meter, refused && meter.outputTokens === 0 ? 0 : input, failure.usage);
+  return chargeOf(context, meter, refused && meter.outputTokens === 0 ? 0 : plan.inputTokens, failure.usage ?? plan.reported);
 }
 
 /** J5: only what this request adds to the previous one of its scope is stored. */

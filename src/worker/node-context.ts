@@ -29,6 +29,7 @@ export interface NodeContext {
   settled(): Promise<void>;
   /** Secrets and redacted paths out, before an answer is digested, stored or seen by the agent. */
   redact(value: Json): Json;
+  /** Secrets out of a message, and nothing in it that a journal could not hold. */
   maskText(text: string): string;
   /** The exact words of a budget stop. */
   budgetMessage(refusal: Refusal): string;
@@ -36,12 +37,14 @@ export interface NodeContext {
   tool(name: string): Tool;
   /** What a person watching sees: current tool and tokens of the running call. */
   showLive(live: { tool?: string; tokens?: number }): void;
-  /** Audit findings wait here for the next append. */
-  readonly pendingAudit: EntryDraft[];
+  /** What goes before the next append: the attempt's start entry, audit findings. */
+  readonly waiting: EntryDraft[];
+  /** Notes that a limit of Audit policies was passed, as in "Call/OutputTokens". */
+  auditPassed(limit: string): void;
+  /** Recorded values that this attempt made, by key: a call that is tried again sees the same ones, as a resume would. */
+  readonly values: Map<string, Json>;
   /** How often this node made each call, by content, for loop detection. */
   readonly callCounts: Map<string, number>;
-  /** The start entry, until the first append of this attempt takes it. */
-  takeStart(): readonly EntryDraft[];
   /** Set when a NonIdempotent tool is called in this try. */
   noteNonIdempotentCall(): void;
   madeNonIdempotentCall(): boolean;

@@ -1,15 +1,16 @@
 /** Turns calls into journal entries: one place where intents, steps, repeats and violations are written. */
-import { OaoError, PolicyViolationError } from "../core/errors/errors.ts";
+import { OaoError, PolicyViolationError, StoppedError } from "../core/errors/errors.ts";
 import type { Json } from "../core/digest/json.ts";
 import { zeroAmounts } from "../core/protocol/amounts.ts";
 import type { Amounts, StoredBody } from "../core/protocol/types.ts";
 import { packBody } from "../core/steps/bodies.ts";
 import type { EntryDraft } from "../core/steps/chain.ts";
 import type { RequestRef, StepKind, StepOutcome, TokenUsage } from "../core/steps/format.ts";
+import type { ToolEffect } from "../api/execution.ts";
 import { stepKey } from "../core/steps/identity.ts";
 import { RecordedFailure } from "../ports/step.ts";
 import type { NodeContext } from "./node-context.ts";
-import type { Hold } from "./session.ts";
+import type { BeginReply, Hold } from "./session.ts";
 
 export interface CallIdentity {
   readonly path: readonly number[];
@@ -53,13 +54,24 @@ export class Recorder {
     throw recordedError(entry.outcome, entry.error ?? { class: "Unknown", message: "the recorded call has no error" });
   }
 
-  /** Entries that begin a call: the attempt's start (once), waiting audit findings, the intent. */
-  intent(identity: CallIdentity, call: number, effect?: "ReadOnly" | "Idempotent" | "NonIdempotent"): EntryDraft[] {
+  intent(identity: CallIdentity, call: number, tool?: { readonly effect: ToolEffect; readonly timeoutMs: number }): EntryDraft {
     const { attempt, try: tryNumber, clock } = this.#context;
-    return [
-      ...this.#preface(),
-      { type: "intent", attempt, try: tryNumber, ...identity, call, ...(effect === undefined ? {} : { effect }), at: iso(clock.nowMs()) },
-    ];
+    const atMs = clock.nowMs();
+    return { type: "intent", attempt, try: tryNumber, ...identity, call, ...(tool === undefined ? {} : { effect: tool.effect, deadlineMs: atMs + tool.timeoutMs }), at: iso(atMs) };
+  }
+
+  /** J3. Appends `draft`, after what waits for the next append, if the call is admitted; a refusal leaves all of it waiting. */
+  async begin(draft: EntryDraft, bodies: readonly StoredBody[], hold: Hold): Promise<BeginReply> {
+    const { session, waiting } = this.#context;
+    const preface = waiting.splice(0);
+    let begun = false;
+    try {
+      const reply = await session.begin([...preface, draft], bodies, hold);
+      begun = reply.code === "OK";
+      return reply;
+    } finally {
+      if (!begun) waiting.unshift(...preface);
+    }
   }
 
   /** A completed, numbered step. Returns its journal index. */
@@ -81,31 +93,28 @@ export class Recorder {
 
   /** A value made here: no outside call, so intent and step are one command (J3 holds: durable before use). */
   async value(identity: CallIdentity, output: Json): Promise<void> {
-    const { session, clock } = this.#context;
+    const { clock, values, settled } = this.#context;
     const packed = packBody(output);
     const request = packBody({ value: identity.name });
     const now = clock.nowMs();
     const result: CallResult = { identity, input: { body: request.digest }, outcome: "Ok", output, startedAtMs: now, free: zeroAmounts, settled: zeroAmounts, overshoot: zeroAmounts };
     const hold: Hold = { settled: { ...zeroAmounts, Steps: 1 }, reserved: zeroAmounts };
-    const drafts: EntryDraft[] = [...this.#preface(), { type: "step", ...this.#record(result, packed.digest), outcome: "Ok", toolCalls: [] }];
+    const draft: EntryDraft = { type: "step", ...this.#record(result, packed.digest), outcome: "Ok", toolCalls: [] };
     for (;;) {
-      const reply = await session.begin(drafts, [...packed.bodies, ...request.bodies], hold);
-      if (reply.code === "OK") return;
+      const reply = await this.begin(draft, [...packed.bodies, ...request.bodies], hold);
+      if (reply.code === "OK") break;
       if (reply.code !== "WAIT") throw new PolicyViolationError(this.#context.budgetMessage(reply.refusal));
-      await this.#context.settled();
+      await settled();
     }
-  }
-
-  #preface(): EntryDraft[] {
-    return [...this.#context.takeStart(), ...this.#context.pendingAudit.splice(0)];
+    values.set(keyOf(identity), output);
   }
 
   #append(result: CallResult, draft: EntryDraft, outputBodies: readonly StoredBody[]): Promise<number> {
-    const { attempt, try: tryNumber, clock, session } = this.#context;
+    const { attempt, try: tryNumber, clock, session, waiting } = this.#context;
     const violation: EntryDraft[] =
       result.violation === undefined ? [] : [{ type: "violation", attempt, try: tryNumber, enforcement: "Enforce", message: result.violation, path: "", at: iso(clock.nowMs()) }];
     return session.commit({
-      drafts: [...this.#preface(), ...violation, draft],
+      drafts: [...waiting.splice(0), ...violation, draft],
       bodies: [...(result.bodies ?? []), ...outputBodies],
       free: result.free,
       settled: result.settled,
@@ -130,12 +139,16 @@ export class Recorder {
   }
 }
 
+/** Error class of a step that was cut because its run ended, not by its own fault. */
+export const stoppedClass = "Stopped";
+
 export function keyOf(identity: CallIdentity): string {
   return stepKey(identity.path, identity.kind, identity.requestDigest, identity.occurrence);
 }
 
 /** What a recorded outcome other than Ok throws, live and on every replay alike (J7). */
 export function recordedError(outcome: StepOutcome, error: { class: string; message: string }): Error {
+  if (error.class === stoppedClass) return new StoppedError("Cancelled", error.message);
   if (outcome === "Refused" || outcome === "Cut") return new PolicyViolationError(error.message);
   if (error.class === "InDoubt") return new OaoError("OAO_IN_DOUBT", error.message);
   return new RecordedFailure(error.class, error.message);

@@ -1,7 +1,8 @@
 /** Step level retries (policy.retry), and what it means that a live call threw. */
+import { NotJsonError } from "../core/digest/json.ts";
 import { PolicyViolationError, StoppedError } from "../core/errors/errors.ts";
 import { retryDelayMs } from "../core/policy/retry.ts";
-import type { CallFailure } from "../ports/step.ts";
+import { CallFailure } from "../ports/step.ts";
 import type { NodeContext } from "./node-context.ts";
 import { type CallIdentity, keyOf } from "./recorder.ts";
 
@@ -11,6 +12,13 @@ export function retryAfter(context: NodeContext, identity: CallIdentity, call: n
   if (call >= retry.maxRetries) return undefined;
   if (!(retry.retryOn as readonly string[]).includes(failure.failureClass)) return undefined;
   return retryDelayMs(retry, [context.uid, context.item, keyOf(identity)], call + 1, failure.retryAfterMs);
+}
+
+/** The failure of a call that was not cut. An answer that cannot be stored is its author's fault; anything else is a bug and is thrown on. */
+export function callFailure(error: unknown, unstorable: CallFailure["failureClass"]): CallFailure {
+  if (error instanceof CallFailure) return error;
+  if (error instanceof NotJsonError) return new CallFailure(unstorable, `the answer cannot be recorded: ${error.message}`);
+  throw error;
 }
 
 export interface CutReason {

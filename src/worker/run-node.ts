@@ -1,15 +1,15 @@
 /** One process, one node, one attempt: claim, run, finish. */
-import type { FinallySpec, NodeSpec } from "../api/execution.ts";
 import { canonicalJson } from "../core/digest/digest.ts";
 import type { Json } from "../core/digest/json.ts";
 import { FencedError, OaoError, PolicyViolationError, StoppedError } from "../core/errors/errors.ts";
 import { ExpressionError } from "../core/expressions/errors.ts";
+import { zeroAmounts } from "../core/protocol/amounts.ts";
 import { packBody } from "../core/steps/bodies.ts";
-import type { Finished, FinishEntry, Snapshot } from "../core/steps/format.ts";
+import type { Finished, FinishEntry } from "../core/steps/format.ts";
 import type { StepScope } from "../ports/step.ts";
 import { RecordedFailure } from "../ports/step.ts";
 import type { WorkerExit, WorkerOrder } from "../ports/cluster.ts";
-import { type AttemptIo, openAttempt } from "./attempt.ts";
+import { type Attempt, type AttemptIo, openAttempt } from "./attempt.ts";
 import type { NodeContext } from "./node-context.ts";
 import { iso } from "./recorder.ts";
 import { stepScope } from "./scope.ts";
@@ -25,7 +25,7 @@ export async function runNode(order: WorkerOrder, io: AttemptIo): Promise<Worker
     const attempt = await openAttempt(order, io);
     if ("exit" in attempt) return attempt.exit;
     try {
-      return await runAndFinish(attempt.context, attempt.snapshot, attempt.node, order, io);
+      return await runAndFinish(attempt, order, io);
     } finally {
       await attempt.close();
     }
@@ -34,16 +34,20 @@ export async function runNode(order: WorkerOrder, io: AttemptIo): Promise<Worker
   }
 }
 
-async function runAndFinish(context: NodeContext, snapshot: Snapshot, node: NodeSpec & FinallySpec, order: WorkerOrder, io: AttemptIo): Promise<WorkerExit> {
+async function runAndFinish({ context, snapshot, node, prepare }: Attempt, order: WorkerOrder, io: AttemptIo): Promise<WorkerExit> {
   let output: Json;
   try {
+    await prepare();
     const work = await evaluateNode(context, snapshot, node, order, io);
     output = await perform(work, stepScope(context), context, io);
   } catch (error) {
     const failure = failureOf(error, context);
-    if (failure === undefined) throw error;
+    if (failure === undefined) {
+      if (error instanceof StoppedError) await keepFindings(context);
+      throw error;
+    }
     context.log("warn", "node failed", { class: failure.class, reason: failure.message });
-    await finish(context, { outcome: "Failed", output: null, error: failure }, null);
+    await finish(context, { outcome: "Failed", output: null, error: failure }, null, error instanceof PolicyViolationError ? error.message : undefined);
     return "failed";
   }
   await finish(context, { outcome: "Succeeded", output: null, error: null }, output);
@@ -59,7 +63,13 @@ async function perform(work: NodeWork, scope: StepScope, context: NodeContext, i
   return runAgent({ ...work, model, modelSpec: work.model, scope, signal: context.stop });
 }
 
-async function finish(context: NodeContext, result: Finished, output: Json): Promise<void> {
+/** The store reports a passed audit limit once: what came with the last replies must outlive this attempt. */
+async function keepFindings({ waiting, session }: NodeContext): Promise<void> {
+  if (!waiting.some((draft) => draft.type === "violation")) return;
+  await session.commit({ drafts: waiting.splice(0), bodies: [], free: zeroAmounts, settled: zeroAmounts, overshoot: zeroAmounts });
+}
+
+async function finish(context: NodeContext, result: Finished, output: Json, violation?: string): Promise<void> {
   const packed = result.outcome === "Succeeded" ? packBody(output) : undefined;
   const draft: Omit<FinishEntry, "v" | "index" | "prevHash"> = {
     type: "finish",
@@ -71,14 +81,14 @@ async function finish(context: NodeContext, result: Finished, output: Json): Pro
     at: iso(context.clock.nowMs()),
   };
   const finished: Finished = { ...result, output: packed?.digest ?? null, ...(context.madeNonIdempotentCall() && context.policy.onInDoubt === "Fail" ? { final: true } : {}) };
-  await context.session.finish([...context.takeStart(), ...context.pendingAudit.splice(0), draft], packed?.bodies ?? [], canonicalJson(finished));
+  await context.session.finish([...context.waiting.splice(0), draft], packed?.bodies ?? [], canonicalJson(finished), violation);
 }
 
 /** What ends the node for good; undefined = not the node's own end (stopped, fenced, infrastructure). */
 function failureOf(error: unknown, context: NodeContext): { class: string; message: string } | undefined {
   // RecordedFailure, and the agent's own end (a function of its recorded calls).
   if (error instanceof RecordedFailure || isAgentFailure(error)) return { class: error.failureClass, message: context.maskText(error.message) };
-  if (error instanceof PolicyViolationError) return { class: "PolicyViolation", message: error.message };
+  if (error instanceof PolicyViolationError) return { class: "PolicyViolation", message: context.maskText(error.message) };
   if (error instanceof ExpressionError) return { class: error.code, message: context.maskText(error.message) };
   if (error instanceof OaoError) {
     const classes: Partial<Record<OaoError["code"], string>> = { OAO_IN_DOUBT: "InDoubt", OAO_INVALID_SPEC: "InvalidSpec", OAO_MISSING_SECRET: "MissingSecret", OAO_SNAPSHOT_MISMATCH: "SnapshotMismatch" };
@@ -101,8 +111,9 @@ function exitOf(error: unknown, io: AttemptIo): WorkerExit {
     io.log("info", "fenced", { reason: message });
     return "fenced";
   }
-  if (error instanceof StoppedError) {
-    io.log("info", "stopped", { state: error.state, reason: message });
+  // A wait for the store ends with the very reason that the process was given.
+  if (error instanceof StoppedError || (io.terminate.aborted && error === io.terminate.reason)) {
+    io.log("info", "stopped", { state: error instanceof StoppedError ? error.state : "Terminated", reason: message });
     return "stopped";
   }
   io.log("error", "attempt ended", { code: error instanceof OaoError ? error.code : "OAO_PROTOCOL", reason: message });

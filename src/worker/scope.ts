@@ -4,7 +4,7 @@ import { toolRequestDigest, valueDigest } from "../core/steps/identity.ts";
 import type { LiveCall, ModelAnswer, ModelRequest, StepPath, StepScope, ToolRequest } from "../ports/step.ts";
 import { digestOf, modelIdentity, modelStep, type PreviousRequest, toolCallsOf } from "./model-step.ts";
 import type { NodeContext } from "./node-context.ts";
-import { type CallIdentity, Recorder } from "./recorder.ts";
+import { type CallIdentity, keyOf, Recorder } from "./recorder.ts";
 import { toolStep } from "./tool-step.ts";
 
 /** The recorded calls below `path`; [] is a node's own scope. */
@@ -42,13 +42,15 @@ class Scope implements StepScope {
     const path = [...this.path, o, 1 + i];
     const identity: CallIdentity = { path, kind: "tool", name: request.tool, requestDigest: digest, occurrence: this.#toolOccurrence(digest, `${o}.${i}`) };
     this.#count(digest);
-    return toolStep(this.#context, identity, request, stepScope(this.#context, path));
+    return toolStep(this.#context, identity, request, () => stepScope(this.#context, path));
   }
 
   async value(name: string, make: () => Json): Promise<Json> {
     const digest = valueDigest(name);
     const identity: CallIdentity = { path: [...this.path, this.#values, 0], kind: "value", name, requestDigest: digest, occurrence: this.#occurrence(digest) };
     this.#values += 1;
+    const known = this.#context.values.get(keyOf(identity));
+    if (known !== undefined) return known;
     const recorder = new Recorder(this.#context);
     const found = await recorder.lookup(identity);
     if (found !== undefined) return found.output;

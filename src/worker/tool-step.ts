@@ -12,15 +12,15 @@ import { CallFailure, RecordedFailure, type StepScope, type ToolRequest } from "
 import type { Tool } from "../ports/tool.ts";
 import { checkRepeatedCall, checkToolCall } from "./gate.ts";
 import type { NodeContext } from "./node-context.ts";
-import { type CallIdentity, type CallResult, keyOf, Recorder } from "./recorder.ts";
-import { cutReason, retryAfter } from "./retry.ts";
+import { type CallIdentity, type CallResult, keyOf, Recorder, stoppedClass } from "./recorder.ts";
+import { callFailure, cutReason, retryAfter } from "./retry.ts";
 
 /** A tool call holds one step and spends one ToolCalls at begin: an enclosing tool can never wait for its own inner call. */
 const held: Amounts = { ...zeroAmounts, Steps: 1 };
 const spentAtBegin: Amounts = { ...zeroAmounts, ToolCalls: 1 };
 
-/** J3–J5, J7. `inside` is the scope of the tool's own recorded calls. Throws RecordedFailure, PolicyViolationError, StoppedError, OAO_IN_DOUBT. */
-export async function toolStep(context: NodeContext, identity: CallIdentity, request: ToolRequest, inside: StepScope): Promise<Json> {
+/** J3–J5, J7. `inside` makes the scope of the tool's own recorded calls, afresh for each try. Throws RecordedFailure, PolicyViolationError, StoppedError, OAO_IN_DOUBT. */
+export async function toolStep(context: NodeContext, identity: CallIdentity, request: ToolRequest, inside: () => StepScope): Promise<Json> {
   const recorder = new Recorder(context);
   const found = await recorder.lookup(identity);
   if (found !== undefined) return found.output;
@@ -54,7 +54,7 @@ interface CallPlan {
   readonly input: { readonly body: string };
   readonly bodies: readonly StoredBody[];
   readonly call: number;
-  readonly inside: StepScope;
+  readonly inside: () => StepScope;
 }
 
 async function oneCall(context: NodeContext, recorder: Recorder, identity: CallIdentity, plan: CallPlan): Promise<{ output: Json } | { retryInMs: number }> {
@@ -66,10 +66,10 @@ async function oneCall(context: NodeContext, recorder: Recorder, identity: CallI
     const output = context.redact(
       await plan.tool.invoke(plan.request.arguments, {
         signal: context.stop,
-        timeoutMs: (plan.tool.spec.timeoutSeconds ?? executionDefaults.toolTimeoutSeconds) * 1_000,
+        timeoutMs: timeoutMs(plan.tool),
         idempotencyKey: idempotencyKey(context.uid, context.item, keyOf(identity)),
         bodyBytesMax: context.policy.recording.maxBodyBytes,
-        values: recordedValues(context, plan.inside),
+        values: recordedValues(context, plan.inside()),
       }),
     );
     await recorder.step({ ...common, outcome: "Ok", output });
@@ -77,11 +77,12 @@ async function oneCall(context: NodeContext, recorder: Recorder, identity: CallI
   } catch (error) {
     const cut = cutReason(context, undefined, error);
     if (cut !== undefined) {
-      if (cut.record && plan.effect !== "NonIdempotent") await recorder.step({ ...common, outcome: "Cut", error: { class: "Stopped", message: cut.reason.message } });
+      // A NonIdempotent call that the run's end cut stays in doubt.
+      if (cut.violation !== undefined) await recorder.step({ ...common, outcome: "Cut", error: { class: "PolicyViolation", message: cut.violation }, violation: cut.violation });
+      else if (cut.record && plan.effect !== "NonIdempotent") await recorder.step({ ...common, outcome: "Cut", error: { class: stoppedClass, message: cut.reason.message } });
       throw cut.reason;
     }
-    if (!(error instanceof CallFailure)) throw error;
-    return { retryInMs: await failed(context, recorder, common, plan, error) };
+    return { retryInMs: await failed(context, recorder, common, plan, callFailure(error, "ToolFailure")) };
   } finally {
     context.showLive({});
   }
@@ -89,9 +90,9 @@ async function oneCall(context: NodeContext, recorder: Recorder, identity: CallI
 
 async function begin(context: NodeContext, recorder: Recorder, identity: CallIdentity, plan: CallPlan, startedAtMs: number): Promise<void> {
   if (plan.effect === "NonIdempotent") context.noteNonIdempotentCall();
-  const drafts = recorder.intent(identity, plan.call, plan.effect);
+  const intent = recorder.intent(identity, plan.call, { effect: plan.effect, timeoutMs: timeoutMs(plan.tool) });
   for (;;) {
-    const reply = await context.session.begin(drafts, plan.bodies, { settled: spentAtBegin, reserved: held });
+    const reply = await recorder.begin(intent, plan.bodies, { settled: spentAtBegin, reserved: held });
     if (reply.code === "OK") return;
     if (reply.code === "WAIT") {
       await context.settled();
@@ -126,6 +127,10 @@ function recordedValues(context: NodeContext, inside: StepScope) {
     random: async () => (await inside.value("random", () => context.clock.random())) as number,
     uuid: async () => (await inside.value("uuid", () => context.clock.uuid())) as string,
   };
+}
+
+function timeoutMs(tool: Tool): number {
+  return (tool.spec.timeoutSeconds ?? executionDefaults.toolTimeoutSeconds) * 1_000;
 }
 
 function toolCheck({ spec, endpoint }: Tool): ToolCheck {

@@ -40,10 +40,15 @@ export interface Charge {
  * counted = min(max(estimate, reported), reserved). A missing, zero or low report never lowers a charge; what only the
  * provider knew beyond the reservation is overshoot: counted by later admissions, not part of B1.
  */
-export function chargeModelCall(estimated: { input: number; output: number }, reported: Reported | undefined, reserved: Amounts): Charge {
+export function chargeModelCall(
+  estimated: { input: number; output: number },
+  reported: Reported | undefined,
+  reserved: Amounts,
+): Charge {
   const input = Math.max(estimated.input, whole(reported?.input));
   const output = Math.max(estimated.output, whole(reported?.output));
   const total = Math.max(input + output, whole(reported?.total));
+  const shown = { input: usable(reported?.input) ?? estimated.input, output: usable(reported?.output) ?? estimated.output };
   const asked: Amounts = { ...zeroAmounts, TotalTokens: total, InputTokens: input, OutputTokens: output };
   const settled = mapUnits((unit) => Math.min(asked[unit], reserved[unit]));
   const overshoot = mapUnits((unit) => asked[unit] - settled[unit]);
@@ -51,9 +56,8 @@ export function chargeModelCall(estimated: { input: number; output: number }, re
     settled,
     overshoot,
     usage: {
-      input: reported?.input === undefined ? estimated.input : whole(reported.input),
-      output: reported?.output === undefined ? estimated.output : whole(reported.output),
-      total: reported?.total ?? (reported?.input ?? estimated.input) + (reported?.output ?? estimated.output),
+      ...shown,
+      total: usable(reported?.total) ?? shown.input + shown.output,
       reported: reported === undefined ? null : definedOnly(reported),
       estimated,
       counted: { input: settled.InputTokens, output: settled.OutputTokens, total: settled.TotalTokens },
@@ -62,9 +66,16 @@ export function chargeModelCall(estimated: { input: number; output: number }, re
   };
 }
 
+/** As large as a budget may be: no figure of a provider can push a sum of them out of the whole numbers. */
+const reportedMax = 1_000_000_000;
+
 /** Providers' figures are input: only finite, non-negative numbers count, rounded up. */
 function whole(value: number | undefined): number {
-  return value === undefined || !Number.isFinite(value) || value < 0 ? 0 : Math.min(Math.ceil(value), Number.MAX_SAFE_INTEGER);
+  return usable(value) ?? 0;
+}
+
+function usable(value: number | undefined): number | undefined {
+  return value === undefined || !Number.isFinite(value) || value < 0 ? undefined : Math.min(Math.ceil(value), reportedMax);
 }
 
 function definedOnly(reported: Reported): { input?: number; output?: number; total?: number } {
