@@ -3,14 +3,17 @@
  * aborts at a chunk. The server writes one token each 2 ms and notes on the monotonic clock when its client went away.
  * Run: npm run bench -- token-loop
  */
+import { fork } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
 import { systemClock } from "../../src/adapters/clock/system-clock.ts";
 import { FileStore } from "../../src/adapters/store/file/file-store.ts";
-import { type MockModel, startMockModel } from "../../src/cli/mock-model/server.ts";
 import { openPolicy } from "../support/policies.ts";
 import { attemptNode, openTestRun, orderFor } from "../support/run-worker.ts";
+import type { EndedCall } from "./runaway-server.ts";
 import { percentile, printTable, summary } from "./table.ts";
 
 const rounds = Number(process.env["OAO_BENCH_ROUNDS"] ?? 31);
@@ -19,39 +22,38 @@ const msPerToken = 2;
 
 const directory = mkdtempSync(join(tmpdir(), "oao-bench-"));
 const store = new FileStore(directory, systemClock);
-const mock = await startMockModel({ script: { rules: [{ reply: { tokens: 1_000_000, ignoreMaxTokens: true, delayMsPerToken: msPerToken } }] } });
-
-/** Milliseconds from the last token written (the crossing one, unless more slipped out) to the close, and tokens beyond the budget. */
-async function closed(server: MockModel, index: number): Promise<{ ms: number; tokens: number }> {
-  const call = await server.waitForCall((candidate) => candidate.index === index && candidate.closedAt !== undefined);
-  return { ms: (call.closedAt ?? 0) - (call.lastTokenAt ?? 0), tokens: call.tokensAtClose ?? 0 };
-}
+const server = fork(new URL("./runaway-server.ts", import.meta.url), [String(budget), String(msPerToken)], { stdio: ["ignore", "pipe", "inherit", "ipc"] });
+const lines = createInterface({ input: server.stdout as Readable })[Symbol.asyncIterator]();
+const nextLine = async () => String((await lines.next()).value);
+const baseURL = await nextLine();
+const now = () => performance.timeOrigin + performance.now();
 
 async function governed(): Promise<{ ms: number; failedMs: number; overspend: number; beyond: number }> {
-  const index = mock.calls().length;
   const policy = openPolicy({ limits: { execution: { OutputTokens: budget }, node: {}, call: {} } });
-  const run = await openTestRun(store, { task: "t", models: [{ name: "m", provider: "openai", model: "mock", baseURL: mock.baseURL }], agents: [{ name: "a", model: "m" }], nodes: [{ name: "n", agent: { ref: "a", prompt: "go" } }] }, policy);
+  const run = await openTestRun(store, { task: "t", models: [{ name: "m", provider: "openai", model: "mock", baseURL }], agents: [{ name: "a", model: "m" }], nodes: [{ name: "n", agent: { ref: "a", prompt: "go" } }] }, policy);
   const exit = await attemptNode(store, orderFor(run, "n", 1));
-  const recordedAt = performance.timeOrigin + performance.now();
+  const recordedAt = now();
   if (exit !== "failed") throw new Error(`the runaway ended ${exit}`);
-  const { ms, tokens } = await closed(mock, index);
-  const call = mock.calls()[index];
+  const { crossedAt, closedAt, tokens } = JSON.parse(await nextLine()) as EndedCall;
   const account = (await store.view(run.uid, [])).execution?.account;
   const counted = (account?.settled.OutputTokens ?? 0) + (account?.lost.OutputTokens ?? 0);
-  return { ms, failedMs: recordedAt - (call?.lastTokenAt ?? 0), overspend: Math.max(0, counted - budget), beyond: tokens - budget };
+  return { ms: closedAt - crossedAt, failedMs: recordedAt - crossedAt, overspend: Math.max(0, counted - budget), beyond: tokens - budget };
 }
 
 async function bare(): Promise<number> {
-  const index = mock.calls().length;
   const abort = new AbortController();
-  const response = await fetch(`${mock.baseURL}/chat/completions`, { method: "POST", signal: abort.signal, headers: { "content-type": "application/json" }, body: JSON.stringify({ model: "mock", stream: true, messages: [{ role: "user", content: "go" }] }) });
-  let chunks = 0;
+  const response = await fetch(`${baseURL}/chat/completions`, { method: "POST", signal: abort.signal, headers: { "content-type": "application/json" }, body: JSON.stringify({ model: "mock", stream: true, messages: [{ role: "user", content: "go" }] }) });
+  let tokens = 0;
   try {
-    for await (const _chunk of response.body as unknown as AsyncIterable<Uint8Array>) if (++chunks === budget) abort.abort();
+    for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+      tokens += Buffer.from(chunk).toString().split('"content":"').length - 1;
+      if (tokens > budget + 1) abort.abort(); // the first chunk carries the role and an empty content
+    }
   } catch {
     // aborted
   }
-  return (await closed(mock, index)).ms;
+  const { crossedAt, closedAt } = JSON.parse(await nextLine()) as EndedCall;
+  return closedAt - crossedAt;
 }
 
 const ours: Awaited<ReturnType<typeof governed>>[] = [];
@@ -76,5 +78,5 @@ printTable("c. Tokens", ["figure", "worst of all rounds"], [
   ["written by the server beyond the budget", String(Math.max(...ours.map(({ beyond }) => beyond)))],
 ]);
 await store.close();
-await mock.close();
+server.disconnect();
 rmSync(directory, { recursive: true, force: true });
