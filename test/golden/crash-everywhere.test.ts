@@ -10,7 +10,7 @@ import { type MockModel, startMockModel } from "../../src/cli/mock-model/server.
 import { type Finished, type JournalEntry } from "../../src/core/steps/format.ts";
 import type { JournalStore } from "../../src/ports/store.ts";
 import { attemptNode, journalOf, openTestRun, orderFor, stepsOf, type TestRun } from "../support/run-worker.ts";
-import { crashingStore, type Crash } from "./crashing-store.ts";
+import { atCommand, crashingStore, type Crash } from "./crashing-store.ts";
 import { type Shape, shapes } from "./shapes.ts";
 
 let toolServer: Server;
@@ -84,6 +84,9 @@ async function crashAndResume(shape: Shape, mock: MockModel, crash: Crash) {
   return { crashed: true as const, first, second, recorded, before, inner, run };
 }
 
+/** Calls in flight end by themselves, and only commands tell of the control state. */
+const quiet = { suspendGraceMs: 600_000, heartbeatIntervalMs: 600_000, leaseTtlMs: 6_000_000 };
+
 describe.each(shapes)("$name", (shape) => {
   let mock: MockModel;
   beforeAll(async () => {
@@ -125,8 +128,35 @@ describe.each(shapes)("$name", (shape) => {
       expect(end.stepTokens, place).toBe(undisturbed.stepTokens);
       expect(end.settledTokens, place).toBe(end.callTokens);
       expect(end.settledSteps, place).toBe(undisturbed.settledSteps);
+      expect(end.entries[0]?.type, place).toBe("start");
       // The same idempotency key for the call that was made again.
       expect(new Set(toolCalls.map((call) => call.key)).size, place).toBe(new Set(stepsOf(end.entries).filter((step) => step.name === "search").map((step) => `${step.requestDigest}/${step.occurrence}`)).size);
+    }
+  });
+
+  it("a suspension at any command loses no token, asks the model for nothing twice, and ends as the undisturbed run", async () => {
+    mock.reset();
+    const store = new MemoryStore({ nowMs: () => Date.now() });
+    const run = await openTestRun(store, shape.spec({ model: mock.baseURL, tool: toolUrl }));
+    const counted = atCommand(store, Number.POSITIVE_INFINITY, async () => undefined);
+    expect(await attemptNode(counted.store, orderFor(run, "n", 1), { clock, ...quiet })).toBe("done");
+    const undisturbed = await readEnd(store, run);
+    const calls = mock.calls().length;
+
+    for (let at = 1; at < counted.commands(); at += 1) {
+      const place = `suspended at command ${at}`;
+      mock.reset();
+      const inner = new MemoryStore({ nowMs: () => Date.now() });
+      const other = await openTestRun(inner, shape.spec({ model: mock.baseURL, tool: toolUrl }));
+      const suspended = atCommand(inner, at, () => inner.execute(other.uid, { op: "control", to: "Suspended", message: "suspended" }));
+      const first = await attemptNode(suspended.store, orderFor(other, "n", 1), { clock, ...quiet });
+      await inner.execute(other.uid, { op: "control", to: "Running", message: "" });
+      if (first !== "done") expect([first, await attemptNode(inner, orderFor(other, "n", 2), { clock, ...quiet })], place).toEqual(["stopped", "done"]);
+      const end = await readEnd(inner, other);
+      expect(outline(end.entries), place).toEqual(outline(undisturbed.entries));
+      expect(end.stepTokens, place).toBe(undisturbed.stepTokens);
+      expect(end.lostTokens, place).toBe(0);
+      expect(mock.calls().length, place).toBe(calls);
     }
   });
 });

@@ -29,12 +29,28 @@ export function crashingStore(inner: JournalStore, crash: Crash, onCrash: () => 
     const reply = await inner.execute(uid, command);
     return index === crash.at ? die() : reply;
   };
-  const store = new Proxy(inner, {
+  return { store: withExecute(inner, execute), commands: () => commands, crashed: () => crashed };
+}
+
+/** Does something else right before the k-th command (heartbeats not counted, from 0). */
+export function atCommand(inner: JournalStore, at: number, act: () => Promise<unknown>): { store: JournalStore; commands(): number } {
+  let commands = 0;
+  const execute = async (uid: string, command: Command): Promise<Reply> => {
+    if (command.op !== "heartbeat") {
+      commands += 1;
+      if (commands - 1 === at) await act();
+    }
+    return inner.execute(uid, command);
+  };
+  return { store: withExecute(inner, execute), commands: () => commands };
+}
+
+function withExecute(inner: JournalStore, execute: JournalStore["execute"]): JournalStore {
+  return new Proxy(inner, {
     get: (target, name) => {
       if (name === "execute") return execute;
       const member: unknown = Reflect.get(target, name);
       return typeof member === "function" ? member.bind(target) : member;
     },
   });
-  return { store, commands: () => commands, crashed: () => crashed };
 }

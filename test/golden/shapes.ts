@@ -18,7 +18,7 @@ const search = (url: string) => ({
   http: { method: "GET" as const, url: `${url}/search`, query: ["q"], inputSchema: { type: "object", properties: { q: { type: "string" } }, required: ["q"] } },
 });
 const dice = { name: "dice", effect: "Idempotent" as const, module: { path: "test/golden/tools/dice.mjs", export: "dice" } };
-const models = (baseURL: string) => [{ name: "m", provider: "openai", model: "mock", baseURL }];
+const models = (baseURL: string, provider = "openai") => [{ name: "m", provider, model: "mock", baseURL }];
 
 export const shapes: readonly Shape[] = [
   {
@@ -78,6 +78,39 @@ export const shapes: readonly Shape[] = [
         { match: { turn: 0 }, reply: { toolCalls: [{ name: "search", arguments: { q: "broken" } }] } },
         { match: { turn: 1, times: 2 }, reply: { status: 500 } },
         { reply: { text: "I could not search." } },
+      ],
+    },
+  },
+  {
+    name: "parallel tool calls of which one answers, one fails, one does not fit and one does not exist",
+    spec: ({ model, tool }) => ({ task: "t", input, models: models(model), tools: [search(tool), dice], agents: [agentSpec(["search", "dice"])], nodes: [node] }),
+    script: {
+      rules: [
+        {
+          match: { turn: 0 },
+          reply: {
+            toolCalls: [
+              { name: "search", arguments: { q: "broken" } },
+              { name: "search", arguments: { query: 7 } },
+              { name: "forge", arguments: {} },
+              { name: "search", arguments: { q: "x" } },
+              { name: "search", arguments: { q: "broken" } },
+            ],
+          },
+        },
+        { match: { turn: 1 }, reply: { toolCalls: [{ name: "dice", arguments: { sides: 6 } }], malformedToolArguments: true } },
+        { reply: { text: "Enough." } },
+      ],
+    },
+  },
+  {
+    name: "an agent on the Anthropic protocol with a tool",
+    spec: ({ model, tool }) => ({ task: "t", input, models: models(model.replace(/\/v1$/, ""), "anthropic"), tools: [search(tool)], agents: [agentSpec(["search"])], nodes: [node] }),
+    script: {
+      rules: [
+        { match: { turn: 0 }, reply: { toolCalls: [{ name: "search", arguments: { q: "first" } }], text: "Let me look." } },
+        { match: { turn: 1, times: 1 }, reply: { tokens: 40, cutAfterTokens: 20 } },
+        { reply: { text: "Here it is." } },
       ],
     },
   },
