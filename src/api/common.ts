@@ -1,22 +1,10 @@
 /** Names, sizes and small schemas shared by both kinds. Sizes are in characters unless the name says otherwise. */
 import { z } from "zod";
+import { failureClasses, sizes } from "./defaults.ts";
 
 export const group = "oao.dev";
 export const version = "v1alpha1";
 export const apiVersion = `${group}/${version}`;
-
-/** Upper bounds that a CEL rule of the API server may rely on (it prices rules by them). */
-export const sizes = {
-  nodes: 1000,
-  dependencies: 50,
-  listItems: 100,
-  name: 63,
-  expression: 16_384,
-  prompt: 65_536,
-  url: 2_048,
-  glob: 256,
-  manifestBytesMax: 700_000,
-} as const;
 
 /** DNS label: node, model, tool and agent names appear in pod names and labels. */
 export const dnsLabel = z
@@ -50,7 +38,6 @@ export const secretKeyRef = z
   })
   .describe("A key of a Secret. On a laptop it is read from OAO_SECRET_<NAME>_<KEY>.");
 
-export const failureClasses = ["ToolFailure", "NetworkFailure", "Timeout", "RateLimit"] as const;
 /** Classes of failure a retry list may name. PolicyViolation is absent on purpose (G1). */
 export const failureClass = z.enum(failureClasses);
 export type FailureClass = z.infer<typeof failureClass>;

@@ -1,5 +1,6 @@
 import { stringify } from "yaml";
-import { apiVersion, group, sizes, version } from "./common.ts";
+import { sizes } from "./defaults.ts";
+import { apiVersion, group, version } from "./common.ts";
 import { isFreeForm, type JsonSchema, jsonSchemaOf, type Kind, kinds } from "./json-schema.ts";
 import { rules, updateRules } from "./rules.ts";
 

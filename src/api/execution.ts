@@ -1,5 +1,7 @@
 /** The Execution kind: one run of one DAG. The zod schema is the only source of crds/, of the types and of the field docs. */
 import { z } from "zod";
+import { effects } from "./defaults.ts";
+import { sizes } from "./defaults.ts";
 import {
   apiVersion,
   budgetUnit,
@@ -10,7 +12,6 @@ import {
   metadata,
   positiveSeconds,
   secretKeyRef,
-  sizes,
   toolName,
   wholeSeconds,
 } from "./common.ts";
@@ -77,7 +78,6 @@ export const moduleTool = z.strictObject({
 });
 
 /** From the most to the least repeatable. */
-export const effects = ["ReadOnly", "Idempotent", "NonIdempotent"] as const;
 export const effect = z.enum(effects);
 
 export const toolSpec = z.strictObject({
@@ -230,12 +230,3 @@ export type NodeSpec = z.infer<typeof nodeSpec> & { runOnCancel?: boolean | unde
 export type DesiredState = z.infer<typeof desiredState>;
 export type ExecutionSpec = z.infer<typeof executionSpec>;
 export type Execution = z.infer<typeof execution>;
-
-/** Defaults are applied when a field is read, never stored: the hash of a manifest equals the hash on a cluster. */
-export const executionDefaults = {
-  parallelism: 10,
-  maxIterations: 25,
-  toolTimeoutSeconds: 30,
-  effect: "NonIdempotent",
-  journalRetentionSeconds: 604_800,
-} as const;

@@ -1,5 +1,6 @@
 /** The GovernancePolicy kind: what runs of a namespace may spend and touch. */
 import { z } from "zod";
+import { sizes } from "./defaults.ts";
 import {
   apiVersion,
   budgetUnit,
@@ -8,7 +9,6 @@ import {
   failureClass,
   glob,
   metadata,
-  sizes,
   toolName,
   wholeSeconds,
   positiveSeconds,
@@ -173,17 +173,3 @@ export const governancePolicy = z.strictObject({
 export type PolicyBudget = z.infer<typeof budget>;
 export type PolicySpec = z.infer<typeof policySpec>;
 export type GovernancePolicy = z.infer<typeof governancePolicy>;
-
-export const policyDefaults = {
-  retry: {
-    maxRetries: 3,
-    retryDelaySeconds: 1,
-    exponentialBackoff: 2,
-    maxDelaySeconds: 60,
-    jitter: "Seeded",
-    retryOn: ["NetworkFailure", "Timeout", "RateLimit"],
-  },
-  maxRestarts: 5,
-  onInDoubt: "Fail",
-  recording: { content: "Full", maxBodyBytes: 8_388_608 },
-} as const;

@@ -38,7 +38,10 @@ export interface Condition {
  */
 interface RowStatus {
   readonly state: NodeState;
-  /** Counts processes (the fence, J2). In Starting and Running the current one, in all other states the last one. */
+  /**
+   * Counts processes (the fence, J2). In Starting and Running the current one, in all other states the last one. In runs
+   * of more than 200 nodes and items, absent means 1 for a row that is Starting, Running, Succeeded or Failed.
+   */
   readonly attempt?: number;
   /** Own-fault tries, from 1. */
   readonly try?: number;

@@ -2,7 +2,7 @@
 import type { LocalCluster } from "../adapters/local/local-cluster.ts";
 import type { LocalIndex, LocalRun } from "../adapters/local/local-index.ts";
 import { systemClock } from "../adapters/clock/system-clock.ts";
-import { executionDefaults } from "../api/execution.ts";
+import { executionDefaults } from "../api/defaults.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import { SnapshotCache } from "../host/io.ts";
 import { runLoop } from "../host/run-loop.ts";

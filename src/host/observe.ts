@@ -1,5 +1,5 @@
 /** Reads what the planner needs of one run, and no more. */
-import { executionDefaults } from "../api/execution.ts";
+import { executionDefaults } from "../api/defaults.ts";
 import type { ExecutionStatus } from "../api/status.ts";
 import { sha256Hex } from "../core/digest/digest.ts";
 import type { Json } from "../core/digest/json.ts";

@@ -53,7 +53,9 @@ const messageUnitsMax = 4_096;
 /** J2. Claim, read and check the journal, start the lease. `exit` = there is nothing left to do. */
 export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<Attempt | { exit: WorkerExit }> {
   const snapshot = await readSnapshot(order, io);
-  const node = [...snapshot.spec.nodes, ...(snapshot.spec.finally ?? [])].find((candidate) => candidate.name === order.node);
+  const node = [...snapshot.spec.nodes, ...(snapshot.spec.finally ?? [])].find(
+    (candidate) => candidate.name === order.node,
+  );
   if (node === undefined) throw new OaoError("OAO_SNAPSHOT_MISMATCH", `the snapshot has no node ${order.node}`);
   const execution = executionLimits(snapshot.policy);
   const own = nodeLimits(snapshot.policy, node);
@@ -61,7 +63,14 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
   const waiting: EntryDraft[] = [];
   const auditPassed = (limit: string): void => {
     const name = snapshot.policy.limitNames[`Audit/${limit}`];
-    waiting.push(auditDraft(order, io.clock, `PolicyViolation: audit limit ${name === undefined ? limit : `${name} (${limit})`} passed`, limit));
+    waiting.push(
+      auditDraft(
+        order,
+        io.clock,
+        `PolicyViolation: audit limit ${name === undefined ? limit : `${name} (${limit})`} passed`,
+        limit,
+      ),
+    );
   };
   let lifeline: Lifeline | undefined;
   const session = new Session({
@@ -82,11 +91,18 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
     },
   });
   const claimed = await session.claim();
-  if ("finished" in claimed) return { exit: (JSON.parse(claimed.finished) as Finished).outcome === "Succeeded" ? "done" : "failed" };
+  if ("finished" in claimed)
+    return { exit: (JSON.parse(claimed.finished) as Finished).outcome === "Succeeded" ? "done" : "failed" };
   const { history, outputs } = await readHistory(order, io, session.length);
   session.resumeAt(history.stepCount);
   const live: { tool?: string; tokens?: number } = {};
-  lifeline = new Lifeline({ ...io, uid: order.uid, identity: session.identity, phase: order.phase, live: () => JSON.stringify(live) });
+  lifeline = new Lifeline({
+    ...io,
+    uid: order.uid,
+    identity: session.identity,
+    phase: order.phase,
+    live: () => JSON.stringify(live),
+  });
   lifeline.observe(claimed.control);
   const line = lifeline;
   const onTerminate = (): void => line.terminate(String(io.terminate.reason ?? "the process was asked to end"));
@@ -115,7 +131,11 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
     callBudgetMessage: (unit, limit, used) => callBudgetMessage(unit, limit, used, own.limitNames),
     tool: (name) => {
       const tool = tools.get(name);
-      if (tool === undefined) throw new OaoError("OAO_INVALID_SPEC", `node ${order.node} may not call tool ${name}: it is not in its agent's tools`);
+      if (tool === undefined)
+        throw new OaoError(
+          "OAO_INVALID_SPEC",
+          `node ${order.node} may not call tool ${name}: it is not in its agent's tools`,
+        );
       return tool;
     },
     showLive: (shown) => {
@@ -155,8 +175,13 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
 /** G2: the snapshot is named by digest; any other is refused. */
 async function readSnapshot(order: WorkerOrder, io: AttemptIo): Promise<Snapshot> {
   const bytes = (await io.store.bodies(order.uid, [order.snapshot])).get(order.snapshot);
-  if (bytes === undefined) throw new OaoError("OAO_DURABILITY_LOST", `the journal store does not have snapshot ${order.snapshot}`);
-  if (sha256Hex(bytes) !== order.snapshot) throw new OaoError("OAO_SNAPSHOT_MISMATCH", "the stored snapshot does not have the digest this worker was ordered with");
+  if (bytes === undefined)
+    throw new OaoError("OAO_DURABILITY_LOST", `the journal store does not have snapshot ${order.snapshot}`);
+  if (sha256Hex(bytes) !== order.snapshot)
+    throw new OaoError(
+      "OAO_SNAPSHOT_MISMATCH",
+      "the stored snapshot does not have the digest this worker was ordered with",
+    );
   return JSON.parse(bytes) as Snapshot;
 }
 
@@ -168,9 +193,15 @@ async function readHistory(order: WorkerOrder, io: AttemptIo, length: number) {
     stored.push(...page);
   }
   const broken = stored.length < length ? stored.length : firstBroken(stored, genesis(order.uid, order));
-  if (broken !== undefined) throw new OaoError("OAO_DURABILITY_LOST", `journal of ${itemName(order)} does not hold together at entry ${broken} of ${length}`);
+  if (broken !== undefined)
+    throw new OaoError(
+      "OAO_DURABILITY_LOST",
+      `journal of ${itemName(order)} does not hold together at entry ${broken} of ${length}`,
+    );
   const entries = stored.map(readEntry);
-  const outputs = entries.flatMap((entry) => (entry.type === "step" && entry.try === order.try && entry.output !== null ? [entry.output.body] : []));
+  const outputs = entries.flatMap((entry) =>
+    entry.type === "step" && entry.try === order.try && entry.output !== null ? [entry.output.body] : [],
+  );
   return { history: foldHistory(entries, order.try), outputs };
 }
 
@@ -196,10 +227,22 @@ function startDraft(order: WorkerOrder, io: AttemptIo, tools: ReadonlyMap<string
 function checkSameTools(first: Readonly<Record<string, string>> | undefined, tools: ReadonlyMap<string, Tool>): void {
   for (const [name, digest] of Object.entries(first ?? {})) {
     const now = tools.get(name)?.digest;
-    if (now !== digest) throw new OaoError("OAO_SNAPSHOT_MISMATCH", `tool ${name} changed since this node started (${digest} then, ${now ?? "missing"} now); a resume would mix two programs. Start a new run, and leave a run's tools as they are until it has ended`);
+    if (now !== digest)
+      throw new OaoError(
+        "OAO_SNAPSHOT_MISMATCH",
+        `tool ${name} changed since this node started (${digest} then, ${now ?? "missing"} now); a resume would mix two programs. Start a new run, and leave a run's tools as they are until it has ended`,
+      );
   }
 }
 
 function auditDraft(order: WorkerOrder, clock: Clock, message: string, path: string): EntryDraft {
-  return { type: "violation", attempt: order.attempt, try: order.try, enforcement: "Audit", message, path, at: iso(clock.nowMs()) };
+  return {
+    type: "violation",
+    attempt: order.attempt,
+    try: order.try,
+    enforcement: "Audit",
+    message,
+    path,
+    at: iso(clock.nowMs()),
+  };
 }

@@ -47,6 +47,10 @@ export class BodyReader {
 
 function need(window: ReadonlyMap<string, string>, digest: string): string {
   const bytes = window.get(digest);
-  if (bytes === undefined) throw new OaoError("OAO_DURABILITY_LOST", `the journal names body ${digest}, which the store does not have (dropped after a DigestOnly run, or lost)`);
+  if (bytes === undefined)
+    throw new OaoError(
+      "OAO_DURABILITY_LOST",
+      `the journal names body ${digest}, which the store does not have (dropped after a DigestOnly run, or lost)`,
+    );
   return bytes;
 }

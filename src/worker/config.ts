@@ -36,7 +36,8 @@ function readOrder(text: string): WorkerOrder {
 
 function need(env: NodeJS.ProcessEnv, name: string): string {
   const value = env[name];
-  if (value === undefined || value === "") throw new Error(`${name} is not set: a worker is started by OAO, not by hand`);
+  if (value === undefined || value === "")
+    throw new Error(`${name} is not set: a worker is started by OAO, not by hand`);
   return value;
 }
 
@@ -44,6 +45,7 @@ function wholeNumber(env: NodeJS.ProcessEnv, name: string, absent: number): numb
   const text = env[name];
   if (text === undefined) return absent;
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new Error(`${name} must be a whole number of milliseconds, not ${JSON.stringify(text)}`);
+  if (!Number.isInteger(value) || value < 1)
+    throw new Error(`${name} must be a whole number of milliseconds, not ${JSON.stringify(text)}`);
   return value;
 }

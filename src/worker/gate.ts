@@ -10,35 +10,94 @@ import { type CallIdentity, type CallResult, iso, type Recorder } from "./record
 
 type Input = CallResult["input"];
 
-export async function checkModelCall(context: NodeContext, recorder: Recorder, identity: CallIdentity, request: ModelRequest, input: Input, bodies: readonly StoredBody[]): Promise<void> {
-  const found = checkModel(context.policy, { policyName: request.policyName, endpoint: request.endpoint, secret: request.secret });
+export async function checkModelCall(
+  context: NodeContext,
+  recorder: Recorder,
+  identity: CallIdentity,
+  request: ModelRequest,
+  input: Input,
+  bodies: readonly StoredBody[],
+): Promise<void> {
+  const found = checkModel(context.policy, {
+    policyName: request.policyName,
+    endpoint: request.endpoint,
+    secret: request.secret,
+  });
   await act(context, recorder, identity, input, bodies, found);
 }
 
-export async function checkToolCall(context: NodeContext, recorder: Recorder, identity: CallIdentity, check: ToolCheck, input: Input, bodies: readonly StoredBody[]): Promise<void> {
+export async function checkToolCall(
+  context: NodeContext,
+  recorder: Recorder,
+  identity: CallIdentity,
+  check: ToolCheck,
+  input: Input,
+  bodies: readonly StoredBody[],
+): Promise<void> {
   await act(context, recorder, identity, input, bodies, checkTool(context.policy, check));
 }
 
 /** The same call again and again is a loop: limits.loopDetection.sameCall. */
-export async function checkRepeatedCall(context: NodeContext, recorder: Recorder, identity: CallIdentity, input: Input, bodies: readonly StoredBody[]): Promise<void> {
+export async function checkRepeatedCall(
+  context: NodeContext,
+  recorder: Recorder,
+  identity: CallIdentity,
+  input: Input,
+  bodies: readonly StoredBody[],
+): Promise<void> {
   const rule = context.policy.sameCall;
   const made = context.callCounts.get(identity.requestDigest) ?? 0;
   if (rule === undefined || made <= rule.limit) return;
   const message = `PolicyViolation: Loop Detected: node ${context.item} made the same ${identity.kind} call (${identity.name}) ${made} times, limit ${rule.limit}`;
-  await act(context, recorder, identity, input, bodies, [{ policy: "", enforcement: rule.enforcement, reason: "PolicyViolation", message, path: "spec.limits.loopDetection.sameCall" }]);
+  await act(context, recorder, identity, input, bodies, [
+    {
+      policy: "",
+      enforcement: rule.enforcement,
+      reason: "PolicyViolation",
+      message,
+      path: "spec.limits.loopDetection.sameCall",
+    },
+  ]);
 }
 
-async function act(context: NodeContext, recorder: Recorder, identity: CallIdentity, input: Input, bodies: readonly StoredBody[], violations: readonly Violation[]): Promise<void> {
+async function act(
+  context: NodeContext,
+  recorder: Recorder,
+  identity: CallIdentity,
+  input: Input,
+  bodies: readonly StoredBody[],
+  violations: readonly Violation[],
+): Promise<void> {
   const startedAtMs = context.clock.nowMs();
   for (const { message, path } of violations.filter((violation) => violation.enforcement === "Audit")) {
-    context.waiting.push({ type: "violation", attempt: context.attempt, try: context.try, enforcement: "Audit", message, path, at: iso(startedAtMs) });
+    context.waiting.push({
+      type: "violation",
+      attempt: context.attempt,
+      try: context.try,
+      enforcement: "Audit",
+      message,
+      path,
+      at: iso(startedAtMs),
+    });
     context.log("warn", "policy violation (audit)", { message, path });
   }
   const enforced = violations.filter((violation) => violation.enforcement === "Enforce");
   const first = enforced[0];
   if (first === undefined) return;
-  const message = [first.message, ...enforced.slice(1).map((violation) => violation.message.replace(/^PolicyViolation: /, ""))].join("; ");
+  const message = [
+    first.message,
+    ...enforced.slice(1).map((violation) => violation.message.replace(/^PolicyViolation: /, "")),
+  ].join("; ");
   const nothing = { free: zeroAmounts, settled: zeroAmounts, overshoot: zeroAmounts };
-  await recorder.step({ identity, input, outcome: "Refused", error: { class: "PolicyViolation", message }, startedAtMs, bodies, violation: message, ...nothing });
+  await recorder.step({
+    identity,
+    input,
+    outcome: "Refused",
+    error: { class: "PolicyViolation", message },
+    startedAtMs,
+    bodies,
+    violation: message,
+    ...nothing,
+  });
   throw new PolicyViolationError(message);
 }

@@ -72,7 +72,8 @@ export class Lifeline {
   /** Also called with the control of every command's reply: whoever learns first acts. */
   observe(control: Control): void {
     const { phase, clock } = this.#options;
-    if (control.state === "Cancelled" || control.state === "Violated") this.#abort(new StoppedError(control.state, control.message));
+    if (control.state === "Cancelled" || control.state === "Violated")
+      this.#abort(new StoppedError(control.state, control.message));
     if (control.state === "Finalizing" && phase === "Main") this.#abort(new StoppedError("Cancelled", control.message));
     if (control.state === "Suspended") this.#suspendedAtMs ??= clock.monotonicMs();
     else this.#suspendedAtMs = undefined;
@@ -134,9 +135,15 @@ export class Lifeline {
     const { clock, leaseTtlMs, heartbeatIntervalMs, suspendGraceMs } = this.#options;
     const now = clock.monotonicMs();
     if (now - this.#renewedAtMs > leaseTtlMs - 2 * heartbeatIntervalMs) {
-      this.#abort(new OaoError("OAO_LEASE_LOST", `the journal store could not be reached for ${Math.round(now - this.#renewedAtMs)} ms; calls ended before the lease of ${leaseTtlMs} ms ran out`));
+      this.#abort(
+        new OaoError(
+          "OAO_LEASE_LOST",
+          `the journal store could not be reached for ${Math.round(now - this.#renewedAtMs)} ms; calls ended before the lease of ${leaseTtlMs} ms ran out`,
+        ),
+      );
     }
-    if (this.#suspendedAtMs !== undefined && now - this.#suspendedAtMs > suspendGraceMs) this.#abort(new StoppedError("Suspended", "suspended"));
+    if (this.#suspendedAtMs !== undefined && now - this.#suspendedAtMs > suspendGraceMs)
+      this.#abort(new StoppedError("Suspended", "suspended"));
   }
 
   #abort(reason: Error): void {

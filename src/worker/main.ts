@@ -16,13 +16,20 @@ async function main(): Promise<void> {
   const mask = secretMask(process.env);
   const logger = pino({
     level: config.logLevel,
-    base: { execution: `${order.key.namespace}/${order.key.name}`, uid: order.uid, node: itemName(order), attempt: order.attempt, try: order.try },
+    base: {
+      execution: `${order.key.namespace}/${order.key.name}`,
+      uid: order.uid,
+      node: itemName(order),
+      attempt: order.attempt,
+      try: order.try,
+    },
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
     hooks: { streamWrite: mask },
   });
   const terminate = new AbortController();
-  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => terminate.abort(`received ${signal}`));
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const)
+    process.on(signal, () => terminate.abort(`received ${signal}`));
   // The parent holds the other end: when it is killed, nobody would count this worker's calls against a host's decisions.
   process.on("disconnect", () => terminate.abort("the parent process is gone"));
   const store = await openStore(config.storeUrl, systemClock);
@@ -45,6 +52,8 @@ async function main(): Promise<void> {
 try {
   await main();
 } catch (error) {
-  process.stderr.write(`${JSON.stringify({ level: "error", msg: "worker could not start", error: error instanceof Error ? error.message : String(error) })}\n`);
+  process.stderr.write(
+    `${JSON.stringify({ level: "error", msg: "worker could not start", error: secretMask(process.env)(error instanceof Error ? error.message : String(error)) })}\n`,
+  );
   process.exit(workerExitCodes.infrastructure);
 }

@@ -51,7 +51,10 @@ export class ModelMeter {
     this.#checkCallLimits(0);
     let block = this.#block;
     for (;;) {
-      const reply = await ask({ settled: { ...zeroAmounts, ModelCalls: 1 }, reserved: modelReservation(this.#inputBound, block) });
+      const reply = await ask({
+        settled: { ...zeroAmounts, ModelCalls: 1 },
+        reserved: modelReservation(this.#inputBound, block),
+      });
       if (reply.code === "OK") {
         this.#bought = block;
         return this.#outputCap(reply.left);
@@ -72,7 +75,11 @@ export class ModelMeter {
 
   #outputCap(left: number): number | undefined {
     const { OutputTokens, TotalTokens } = this.#context.policy.limits.call;
-    const caps = [left < 0 ? undefined : left + this.#bought, OutputTokens, TotalTokens === undefined ? undefined : TotalTokens - this.#inputBound];
+    const caps = [
+      left < 0 ? undefined : left + this.#bought,
+      OutputTokens,
+      TotalTokens === undefined ? undefined : TotalTokens - this.#inputBound,
+    ];
     const defined = caps.filter((cap) => cap !== undefined);
     return defined.length === 0 ? undefined : Math.max(1, Math.min(...defined));
   }
@@ -91,10 +98,13 @@ export class ModelMeter {
   async capReached(cap: number, reported: number | undefined): Promise<PolicyViolationError> {
     const { OutputTokens, TotalTokens } = this.#context.policy.limits.call;
     if (OutputTokens === cap) return this.#callViolation("OutputTokens", OutputTokens, cap);
-    if (TotalTokens !== undefined && TotalTokens - this.#inputBound <= cap) return this.#callViolation("TotalTokens", TotalTokens, this.#inputBound + cap);
+    if (TotalTokens !== undefined && TotalTokens - this.#inputBound <= cap)
+      return this.#callViolation("TotalTokens", TotalTokens, this.#inputBound + cap);
     const refused = await this.#grow(Math.max(1, Math.min(reported ?? 0, cap) - this.#bought));
     if (refused !== undefined) return new PolicyViolationError(this.#context.budgetMessage(refused));
-    return new PolicyViolationError(`PolicyViolation: Max Token Limit Exceeded: the answer ended at ${cap} tokens, all that the budgets had left when its call began`);
+    return new PolicyViolationError(
+      `PolicyViolation: Max Token Limit Exceeded: the answer ended at ${cap} tokens, all that the budgets had left when its call began`,
+    );
   }
 
   /** An answer that could not be recorded is not worth its tokens. All but the last token stand for four bytes each. */
@@ -127,8 +137,16 @@ export class ModelMeter {
   }
 
   #checkCallLimits(output: number): void {
-    const used: Amounts = { ...zeroAmounts, InputTokens: this.#inputBound, OutputTokens: output, TotalTokens: this.#inputBound + output };
-    const exceeded = (limits: Limits) => (["TotalTokens", "InputTokens", "OutputTokens"] as const).find((unit) => used[unit] > (limits[unit] ?? Number.POSITIVE_INFINITY));
+    const used: Amounts = {
+      ...zeroAmounts,
+      InputTokens: this.#inputBound,
+      OutputTokens: output,
+      TotalTokens: this.#inputBound + output,
+    };
+    const exceeded = (limits: Limits) =>
+      (["TotalTokens", "InputTokens", "OutputTokens"] as const).find(
+        (unit) => used[unit] > (limits[unit] ?? Number.POSITIVE_INFINITY),
+      );
     const unit = exceeded(this.#context.policy.limits.call);
     if (unit === undefined) return;
     this.#violate(this.#callViolation(unit, this.#context.policy.limits.call[unit] ?? 0, used[unit]));
@@ -146,5 +164,8 @@ export class ModelMeter {
 }
 
 export function answerTooLarge(bytesMax: number): CallFailure {
-  return new CallFailure("InvalidAnswer", `the model's answer is larger than ${bytesMax} bytes (recording.maxBodyBytes of the policy)`);
+  return new CallFailure(
+    "InvalidAnswer",
+    `the model's answer is larger than ${bytesMax} bytes (recording.maxBodyBytes of the policy)`,
+  );
 }

@@ -8,7 +8,13 @@ import { packBody } from "../core/steps/bodies.ts";
 import type { RequestRef } from "../core/steps/format.ts";
 import { idempotencyKey, modelRequestDigest, type RequestDigest } from "../core/steps/identity.ts";
 import { type Charge, chargeModelCall } from "../core/steps/usage.ts";
-import { type CallFailure, type LiveCall, type ModelAnswer, type ModelRequest, RecordedFailure } from "../ports/step.ts";
+import {
+  type CallFailure,
+  type LiveCall,
+  type ModelAnswer,
+  type ModelRequest,
+  RecordedFailure,
+} from "../ports/step.ts";
 import { checkModelCall, checkRepeatedCall } from "./gate.ts";
 import { answerTooLarge, ModelMeter } from "./meter.ts";
 import type { NodeContext } from "./node-context.ts";
@@ -71,7 +77,14 @@ async function oneCall(
   } catch (error) {
     if (!(error instanceof PolicyViolationError)) throw error;
     const unheld = { free: zeroAmounts, settled: zeroAmounts, overshoot: zeroAmounts };
-    await recorder.step({ ...common, ...unheld, bodies: plan.bodies, outcome: "Refused", error: { class: "PolicyViolation", message: error.message }, violation: error.message });
+    await recorder.step({
+      ...common,
+      ...unheld,
+      bodies: plan.bodies,
+      outcome: "Refused",
+      error: { class: "PolicyViolation", message: error.message },
+      violation: error.message,
+    });
     throw error;
   }
   let reported: ModelAnswer["usage"];
@@ -86,7 +99,14 @@ async function oneCall(
     if (answer.truncatedByCap === true) throw await meter.capReached(outputCap ?? 0, reported?.output);
     const message = recordable(context, answer.message);
     const charge = chargeOf(context, meter, plan.inputTokens, reported);
-    const index = await recorder.step({ ...common, ...settle(meter, charge), outcome: "Ok", output: message, toolCalls: toolCallsOf(message), usage: charge.usage });
+    const index = await recorder.step({
+      ...common,
+      ...settle(meter, charge),
+      outcome: "Ok",
+      output: message,
+      toolCalls: toolCallsOf(message),
+      usage: charge.usage,
+    });
     return { message, index };
   } catch (error) {
     return { retryInMs: await failed(context, recorder, meter, common, { ...plan, reported }, error) };
@@ -106,8 +126,18 @@ async function failed(
   if (cut !== undefined) {
     if (cut.record) {
       const charge = chargeOf(context, meter, plan.inputTokens, plan.reported);
-      const error = { class: cut.violation === undefined ? stoppedClass : "PolicyViolation", message: cut.reason.message };
-      await recorder.step({ ...common, ...settle(meter, charge), outcome: "Cut", error, usage: charge.usage, ...(cut.violation === undefined ? {} : { violation: cut.violation }) });
+      const error = {
+        class: cut.violation === undefined ? stoppedClass : "PolicyViolation",
+        message: cut.reason.message,
+      };
+      await recorder.step({
+        ...common,
+        ...settle(meter, charge),
+        outcome: "Cut",
+        error,
+        usage: charge.usage,
+        ...(cut.violation === undefined ? {} : { violation: cut.violation }),
+      });
     }
     throw cut.reason;
   }
@@ -116,12 +146,32 @@ async function failed(
   const recorded = { class: failure.failureClass, message: context.maskText(failure.message) };
   const delay = retryAfter(context, common.identity, plan.call, failure);
   if (delay === undefined) {
-    await recorder.step({ ...common, ...settle(meter, charge), outcome: "Error", error: recorded, usage: charge.usage });
+    await recorder.step({
+      ...common,
+      ...settle(meter, charge),
+      outcome: "Error",
+      error: recorded,
+      usage: charge.usage,
+    });
     throw new RecordedFailure(recorded.class, recorded.message);
   }
   // Only the call that stands is a step.
-  await recorder.repeat({ ...common, ...settle(meter, charge), settled: charge.settled, outcome: "Error", error: recorded, usage: charge.usage }, plan.call);
-  context.log("warn", "model call failed, trying again", { call: plan.call + 1, class: recorded.class, delayMs: delay });
+  await recorder.repeat(
+    {
+      ...common,
+      ...settle(meter, charge),
+      settled: charge.settled,
+      outcome: "Error",
+      error: recorded,
+      usage: charge.usage,
+    },
+    plan.call,
+  );
+  context.log("warn", "model call failed, trying again", {
+    call: plan.call + 1,
+    class: recorded.class,
+    delayMs: delay,
+  });
   return delay;
 }
 
@@ -133,7 +183,9 @@ function settle(meter: ModelMeter, charge: Charge): Pick<CallResult, "free" | "s
 function chargeOf(context: NodeContext, meter: ModelMeter, input: number, reported: ModelAnswer["usage"]): Charge {
   const charge = chargeModelCall({ input, output: meter.outputTokens }, reported, meter.reserved);
   const used = add(charge.settled, charge.overshoot);
-  for (const unit of tokenUnits) if (used[unit] > (context.policy.auditLimits.call[unit] ?? Number.POSITIVE_INFINITY)) context.auditPassed(`Call/${unit}`);
+  for (const unit of tokenUnits)
+    if (used[unit] > (context.policy.auditLimits.call[unit] ?? Number.POSITIVE_INFINITY))
+      context.auditPassed(`Call/${unit}`);
   return charge;
 }
 
@@ -146,24 +198,49 @@ function recordable(context: NodeContext, answer: JsonObject): JsonObject {
 }
 
 /** An answer that never began costs nothing when the provider refused it; otherwise the prompt was read and is charged. */
-function chargeFailure(context: NodeContext, meter: ModelMeter, plan: CallPlan & { readonly reported: ModelAnswer["usage"] }, failure: CallFailure): Charge {
+function chargeFailure(
+  context: NodeContext,
+  meter: ModelMeter,
+  plan: CallPlan & { readonly reported: ModelAnswer["usage"] },
+  failure: CallFailure,
+): Charge {
   const refused = !failure.sent || ["RateLimit", "InvalidRequest", "QuotaExhausted"].includes(failure.failureClass);
-  return chargeOf(context, meter, refused && meter.outputTokens === 0 ? 0 : plan.inputTokens, failure.usage ?? plan.reported);
+  return chargeOf(
+    context,
+    meter,
+    refused && meter.outputTokens === 0 ? 0 : plan.inputTokens,
+    failure.usage ?? plan.reported,
+  );
 }
 
 /** J5: only what this request adds to the previous one of its scope is stored. */
-function storedRequest(request: ModelRequest, digest: RequestDigest, previous: PreviousRequest | undefined): { ref: RequestRef; bodies: StoredBody[] } {
+function storedRequest(
+  request: ModelRequest,
+  digest: RequestDigest,
+  previous: PreviousRequest | undefined,
+): { ref: RequestRef; bodies: StoredBody[] } {
   let keep = 0;
-  if (previous !== undefined) while (keep < previous.messages.length && previous.messages[keep] === digest.messages[keep]) keep += 1;
+  if (previous !== undefined)
+    while (keep < previous.messages.length && previous.messages[keep] === digest.messages[keep]) keep += 1;
   const added = request.messages.slice(keep).map((message) => packBody(message));
   const header = packBody(request.header);
   return {
-    ref: { base: previous === undefined || keep === 0 ? null : previous.index, keep, append: added.map((body) => body.digest), header: header.digest },
+    ref: {
+      base: previous === undefined || keep === 0 ? null : previous.index,
+      keep,
+      append: added.map((body) => body.digest),
+      header: header.digest,
+    },
     bodies: [...added.flatMap((body) => body.bodies), ...header.bodies],
   };
 }
 
-export function modelIdentity(path: readonly number[], request: ModelRequest, digest: RequestDigest, occurrence: number): CallIdentity {
+export function modelIdentity(
+  path: readonly number[],
+  request: ModelRequest,
+  digest: RequestDigest,
+  occurrence: number,
+): CallIdentity {
   return { path, kind: "model", name: request.model, requestDigest: digest.digest, occurrence };
 }
 

@@ -50,14 +50,27 @@ export class Recorder {
     const found = this.#context.history.steps.get(keyOf(identity));
     if (found === undefined) return undefined;
     const { entry, index } = found;
-    if (entry.outcome === "Ok") return { output: entry.output === null ? null : await this.#context.bodies.read(entry.output.body), index };
+    if (entry.outcome === "Ok")
+      return { output: entry.output === null ? null : await this.#context.bodies.read(entry.output.body), index };
     throw recordedError(entry.outcome, entry.error ?? { class: "Unknown", message: "the recorded call has no error" });
   }
 
-  intent(identity: CallIdentity, call: number, tool?: { readonly effect: ToolEffect; readonly timeoutMs: number }): EntryDraft {
+  intent(
+    identity: CallIdentity,
+    call: number,
+    tool?: { readonly effect: ToolEffect; readonly timeoutMs: number },
+  ): EntryDraft {
     const { attempt, try: tryNumber, clock } = this.#context;
     const atMs = clock.nowMs();
-    return { type: "intent", attempt, try: tryNumber, ...identity, call, ...(tool === undefined ? {} : { effect: tool.effect, deadlineMs: atMs + tool.timeoutMs }), at: iso(atMs) };
+    return {
+      type: "intent",
+      attempt,
+      try: tryNumber,
+      ...identity,
+      call,
+      ...(tool === undefined ? {} : { effect: tool.effect, deadlineMs: atMs + tool.timeoutMs }),
+      at: iso(atMs),
+    };
   }
 
   /** J3. Appends `draft`, after what waits for the next append, if the call is admitted; a refusal leaves all of it waiting. */
@@ -97,7 +110,16 @@ export class Recorder {
     const packed = packBody(output);
     const request = packBody({ value: identity.name });
     const now = clock.nowMs();
-    const result: CallResult = { identity, input: { body: request.digest }, outcome: "Ok", output, startedAtMs: now, free: zeroAmounts, settled: zeroAmounts, overshoot: zeroAmounts };
+    const result: CallResult = {
+      identity,
+      input: { body: request.digest },
+      outcome: "Ok",
+      output,
+      startedAtMs: now,
+      free: zeroAmounts,
+      settled: zeroAmounts,
+      overshoot: zeroAmounts,
+    };
     const hold: Hold = { settled: { ...zeroAmounts, Steps: 1 }, reserved: zeroAmounts };
     const draft: EntryDraft = { type: "step", ...this.#record(result, packed.digest), outcome: "Ok", toolCalls: [] };
     for (;;) {
@@ -112,7 +134,19 @@ export class Recorder {
   #append(result: CallResult, draft: EntryDraft, outputBodies: readonly StoredBody[]): Promise<number> {
     const { attempt, try: tryNumber, clock, session, waiting } = this.#context;
     const violation: EntryDraft[] =
-      result.violation === undefined ? [] : [{ type: "violation", attempt, try: tryNumber, enforcement: "Enforce", message: result.violation, path: "", at: iso(clock.nowMs()) }];
+      result.violation === undefined
+        ? []
+        : [
+            {
+              type: "violation",
+              attempt,
+              try: tryNumber,
+              enforcement: "Enforce",
+              message: result.violation,
+              path: "",
+              at: iso(clock.nowMs()),
+            },
+          ];
     return session.commit({
       drafts: [...waiting.splice(0), ...violation, draft],
       bodies: [...(result.bodies ?? []), ...outputBodies],

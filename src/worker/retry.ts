@@ -7,7 +7,12 @@ import type { NodeContext } from "./node-context.ts";
 import { type CallIdentity, keyOf } from "./recorder.ts";
 
 /** Milliseconds until this call is made again, or undefined when its failure stands. `call` counts tries from 0. */
-export function retryAfter(context: NodeContext, identity: CallIdentity, call: number, failure: CallFailure): number | undefined {
+export function retryAfter(
+  context: NodeContext,
+  identity: CallIdentity,
+  call: number,
+  failure: CallFailure,
+): number | undefined {
   const { retry } = context.policy;
   if (call >= retry.maxRetries) return undefined;
   if (!(retry.retryOn as readonly string[]).includes(failure.failureClass)) return undefined;
@@ -17,7 +22,8 @@ export function retryAfter(context: NodeContext, identity: CallIdentity, call: n
 /** The failure of a call that was not cut. An answer that cannot be stored is its author's fault; anything else is a bug and is thrown on. */
 export function callFailure(error: unknown, unstorable: CallFailure["failureClass"]): CallFailure {
   if (error instanceof CallFailure) return error;
-  if (error instanceof NotJsonError) return new CallFailure(unstorable, `the answer cannot be recorded: ${error.message}`);
+  if (error instanceof NotJsonError)
+    return new CallFailure(unstorable, `the answer cannot be recorded: ${error.message}`);
   throw error;
 }
 
@@ -30,11 +36,20 @@ export interface CutReason {
 }
 
 /** Undefined = the call failed by itself. */
-export function cutReason(context: NodeContext, budget: AbortSignal | undefined, error: unknown): CutReason | undefined {
-  const violation = error instanceof PolicyViolationError ? error : budget?.aborted === true ? (budget.reason as Error) : undefined;
-  if (violation instanceof PolicyViolationError) return { reason: violation, record: true, violation: violation.message };
+export function cutReason(
+  context: NodeContext,
+  budget: AbortSignal | undefined,
+  error: unknown,
+): CutReason | undefined {
+  const violation =
+    error instanceof PolicyViolationError ? error : budget?.aborted === true ? (budget.reason as Error) : undefined;
+  if (violation instanceof PolicyViolationError)
+    return { reason: violation, record: true, violation: violation.message };
   if (!context.stop.aborted) return undefined;
-  const reason = context.stop.reason instanceof Error ? context.stop.reason : new StoppedError("Stopped", String(context.stop.reason));
+  const reason =
+    context.stop.reason instanceof Error
+      ? context.stop.reason
+      : new StoppedError("Stopped", String(context.stop.reason));
   const final = reason instanceof StoppedError && (reason.state === "Cancelled" || reason.state === "Violated");
   return { reason, record: final, violation: undefined };
 }

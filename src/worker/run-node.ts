@@ -34,7 +34,11 @@ export async function runNode(order: WorkerOrder, io: AttemptIo): Promise<Worker
   }
 }
 
-async function runAndFinish({ context, snapshot, node, prepare }: Attempt, order: WorkerOrder, io: AttemptIo): Promise<WorkerExit> {
+async function runAndFinish(
+  { context, snapshot, node, prepare }: Attempt,
+  order: WorkerOrder,
+  io: AttemptIo,
+): Promise<WorkerExit> {
   let output: Json;
   try {
     await prepare();
@@ -47,7 +51,12 @@ async function runAndFinish({ context, snapshot, node, prepare }: Attempt, order
       throw error;
     }
     context.log("warn", "node failed", { class: failure.class, reason: failure.message });
-    await finish(context, { outcome: "Failed", output: null, error: failure }, null, error instanceof PolicyViolationError ? error.message : undefined);
+    await finish(
+      context,
+      { outcome: "Failed", output: null, error: failure },
+      null,
+      error instanceof PolicyViolationError ? error.message : undefined,
+    );
     return "failed";
   }
   await finish(context, { outcome: "Succeeded", output: null, error: null }, output);
@@ -56,7 +65,10 @@ async function runAndFinish({ context, snapshot, node, prepare }: Attempt, order
 
 async function perform(work: NodeWork, scope: StepScope, context: NodeContext, io: AttemptIo): Promise<Json> {
   if (work.kind === "tool") return scope.tool(0, 0, { tool: work.tool, arguments: work.arguments });
-  const [{ runAgent }, { assertNoHiddenRetries, createModel }] = await Promise.all([import("../adapters/langchain/agent.ts"), import("../adapters/langchain/models.ts")]);
+  const [{ runAgent }, { assertNoHiddenRetries, createModel }] = await Promise.all([
+    import("../adapters/langchain/agent.ts"),
+    import("../adapters/langchain/models.ts"),
+  ]);
   // A client that retries by itself would make calls that nobody recorded or charged.
   await assertNoHiddenRetries(work.model);
   const model = await createModel(work.model, { apiKey: io.apiKey(work.model) });
@@ -66,7 +78,13 @@ async function perform(work: NodeWork, scope: StepScope, context: NodeContext, i
 /** The store reports a passed audit limit once: what came with the last replies must outlive this attempt. */
 async function keepFindings({ waiting, session }: NodeContext): Promise<void> {
   if (!waiting.some((draft) => draft.type === "violation")) return;
-  await session.commit({ drafts: waiting.splice(0), bodies: [], free: zeroAmounts, settled: zeroAmounts, overshoot: zeroAmounts });
+  await session.commit({
+    drafts: waiting.splice(0),
+    bodies: [],
+    free: zeroAmounts,
+    settled: zeroAmounts,
+    overshoot: zeroAmounts,
+  });
 }
 
 async function finish(context: NodeContext, result: Finished, output: Json, violation?: string): Promise<void> {
@@ -80,29 +98,51 @@ async function finish(context: NodeContext, result: Finished, output: Json, viol
     error: result.error,
     at: iso(context.clock.nowMs()),
   };
-  const finished: Finished = { ...result, output: packed?.digest ?? null, ...(context.madeNonIdempotentCall() && context.policy.onInDoubt === "Fail" ? { final: true } : {}) };
-  await context.session.finish([...context.waiting.splice(0), draft], packed?.bodies ?? [], canonicalJson(finished), violation);
+  const finished: Finished = {
+    ...result,
+    output: packed?.digest ?? null,
+    ...(context.madeNonIdempotentCall() && context.policy.onInDoubt === "Fail" ? { final: true } : {}),
+  };
+  await context.session.finish(
+    [...context.waiting.splice(0), draft],
+    packed?.bodies ?? [],
+    canonicalJson(finished),
+    violation,
+  );
 }
 
 /** What ends the node for good; undefined = not the node's own end (stopped, fenced, infrastructure). */
 function failureOf(error: unknown, context: NodeContext): { class: string; message: string } | undefined {
   // RecordedFailure, and the agent's own end (a function of its recorded calls).
-  if (error instanceof RecordedFailure || isAgentFailure(error)) return { class: error.failureClass, message: context.maskText(error.message) };
-  if (error instanceof PolicyViolationError) return { class: "PolicyViolation", message: context.maskText(error.message) };
+  if (error instanceof RecordedFailure || isAgentFailure(error))
+    return { class: error.failureClass, message: context.maskText(error.message) };
+  if (error instanceof PolicyViolationError)
+    return { class: "PolicyViolation", message: context.maskText(error.message) };
   if (error instanceof ExpressionError) return { class: error.code, message: context.maskText(error.message) };
   if (error instanceof OaoError) {
-    const classes: Partial<Record<OaoError["code"], string>> = { OAO_IN_DOUBT: "InDoubt", OAO_INVALID_SPEC: "InvalidSpec", OAO_MISSING_SECRET: "MissingSecret", OAO_SNAPSHOT_MISMATCH: "SnapshotMismatch" };
+    const classes: Partial<Record<OaoError["code"], string>> = {
+      OAO_IN_DOUBT: "InDoubt",
+      OAO_INVALID_SPEC: "InvalidSpec",
+      OAO_MISSING_SECRET: "MissingSecret",
+      OAO_SNAPSHOT_MISMATCH: "SnapshotMismatch",
+    };
     const known = classes[error.code];
     return known === undefined ? undefined : { class: known, message: context.maskText(error.message) };
   }
   if (context.stop.aborted) return undefined;
-  context.log("error", "unexpected error", { error: error instanceof Error ? context.maskText(error.stack ?? error.message) : String(error) });
+  context.log("error", "unexpected error", {
+    error: error instanceof Error ? context.maskText(error.stack ?? error.message) : String(error),
+  });
   return { class: "WorkerError", message: context.maskText(error instanceof Error ? error.message : String(error)) };
 }
 
 /** By its shape: naming the class would load LangChain into workers that run no agent. */
 function isAgentFailure(error: unknown): error is Error & { readonly failureClass: string } {
-  return error instanceof Error && error.name === "AgentFailure" && typeof (error as { failureClass?: unknown }).failureClass === "string";
+  return (
+    error instanceof Error &&
+    error.name === "AgentFailure" &&
+    typeof (error as { failureClass?: unknown }).failureClass === "string"
+  );
 }
 
 function exitOf(error: unknown, io: AttemptIo): WorkerExit {

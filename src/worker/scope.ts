@@ -33,21 +33,34 @@ class Scope implements StepScope {
     this.#count(digest.digest);
     const { message, index } = await modelStep(this.#context, identity, request, digest, this.#previous, live);
     this.#previous = { index, messages: digest.messages };
-    for (const [i, call] of toolCallsOf(message).entries()) this.#ask(toolRequestDigest(call.name, call.arguments), `${o}.${i}`);
+    for (const [i, call] of toolCallsOf(message).entries())
+      this.#ask(toolRequestDigest(call.name, call.arguments), `${o}.${i}`);
     return message;
   }
 
   async tool(o: number, i: number, request: ToolRequest): Promise<Json> {
     const digest = toolRequestDigest(request.tool, request.arguments);
     const path = [...this.path, o, 1 + i];
-    const identity: CallIdentity = { path, kind: "tool", name: request.tool, requestDigest: digest, occurrence: this.#toolOccurrence(digest, `${o}.${i}`) };
+    const identity: CallIdentity = {
+      path,
+      kind: "tool",
+      name: request.tool,
+      requestDigest: digest,
+      occurrence: this.#toolOccurrence(digest, `${o}.${i}`),
+    };
     this.#count(digest);
     return toolStep(this.#context, identity, request, () => stepScope(this.#context, path));
   }
 
   async value(name: string, make: () => Json): Promise<Json> {
     const digest = valueDigest(name);
-    const identity: CallIdentity = { path: [...this.path, this.#values, 0], kind: "value", name, requestDigest: digest, occurrence: this.#occurrence(digest) };
+    const identity: CallIdentity = {
+      path: [...this.path, this.#values, 0],
+      kind: "value",
+      name,
+      requestDigest: digest,
+      occurrence: this.#occurrence(digest),
+    };
     this.#values += 1;
     const known = this.#context.values.get(keyOf(identity));
     if (known !== undefined) return known;

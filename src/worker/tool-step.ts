@@ -7,7 +7,8 @@ import { zeroAmounts } from "../core/protocol/amounts.ts";
 import type { Amounts, StoredBody } from "../core/protocol/types.ts";
 import { packBody } from "../core/steps/bodies.ts";
 import { idempotencyKey } from "../core/steps/identity.ts";
-import { executionDefaults, type ToolEffect } from "../api/execution.ts";
+import { executionDefaults } from "../api/defaults.ts";
+import type { ToolEffect } from "../api/execution.ts";
 import { CallFailure, RecordedFailure, type StepScope, type ToolRequest } from "../ports/step.ts";
 import type { Tool } from "../ports/tool.ts";
 import { checkRepeatedCall, checkToolCall } from "./gate.ts";
@@ -20,7 +21,12 @@ const held: Amounts = { ...zeroAmounts, Steps: 1 };
 const spentAtBegin: Amounts = { ...zeroAmounts, ToolCalls: 1 };
 
 /** J3–J5, J7. `inside` makes the scope of the tool's own recorded calls, afresh for each try. Throws RecordedFailure, PolicyViolationError, StoppedError, OAO_IN_DOUBT. */
-export async function toolStep(context: NodeContext, identity: CallIdentity, request: ToolRequest, inside: () => StepScope): Promise<Json> {
+export async function toolStep(
+  context: NodeContext,
+  identity: CallIdentity,
+  request: ToolRequest,
+  inside: () => StepScope,
+): Promise<Json> {
   const recorder = new Recorder(context);
   const found = await recorder.lookup(identity);
   if (found !== undefined) return found.output;
@@ -32,18 +38,44 @@ export async function toolStep(context: NodeContext, identity: CallIdentity, req
   await checkToolCall(context, recorder, identity, toolCheck(tool), input, body.bodies);
   await refuseInDoubt(context, recorder, identity, effect, input);
   for (let call = context.history.repeats.get(keyOf(identity)) ?? 0; ; call += 1) {
-    const outcome = await oneCall(context, recorder, identity, { tool, effect, request, input, bodies: body.bodies, call, inside });
+    const outcome = await oneCall(context, recorder, identity, {
+      tool,
+      effect,
+      request,
+      input,
+      bodies: body.bodies,
+      call,
+      inside,
+    });
     if ("output" in outcome) return outcome.output;
     await context.clock.sleep(outcome.retryInMs, context.stop);
   }
 }
 
 /** A NonIdempotent call whose result a crash lost: the policy says whether it may be made again. */
-async function refuseInDoubt(context: NodeContext, recorder: Recorder, identity: CallIdentity, effect: ToolEffect, input: CallResult["input"]): Promise<void> {
-  if (effect !== "NonIdempotent" || !context.history.inDoubt.has(keyOf(identity)) || context.policy.onInDoubt === "Retry") return;
+async function refuseInDoubt(
+  context: NodeContext,
+  recorder: Recorder,
+  identity: CallIdentity,
+  effect: ToolEffect,
+  input: CallResult["input"],
+): Promise<void> {
+  if (
+    effect !== "NonIdempotent" ||
+    !context.history.inDoubt.has(keyOf(identity)) ||
+    context.policy.onInDoubt === "Retry"
+  )
+    return;
   const message = `tool ${identity.name} is NonIdempotent and was called before a crash; whether it took effect is unknown, and the policy's onInDoubt is Fail. Check the outside, then run again; declare the tool Idempotent if its server honours Idempotency-Key, or set onInDoubt: Retry`;
   const nothing = { free: zeroAmounts, settled: zeroAmounts, overshoot: zeroAmounts };
-  await recorder.step({ identity, input, outcome: "Error", error: { class: "InDoubt", message }, startedAtMs: context.clock.nowMs(), ...nothing });
+  await recorder.step({
+    identity,
+    input,
+    outcome: "Error",
+    error: { class: "InDoubt", message },
+    startedAtMs: context.clock.nowMs(),
+    ...nothing,
+  });
   throw new OaoError("OAO_IN_DOUBT", message);
 }
 
@@ -57,7 +89,12 @@ interface CallPlan {
   readonly inside: () => StepScope;
 }
 
-async function oneCall(context: NodeContext, recorder: Recorder, identity: CallIdentity, plan: CallPlan): Promise<{ output: Json } | { retryInMs: number }> {
+async function oneCall(
+  context: NodeContext,
+  recorder: Recorder,
+  identity: CallIdentity,
+  plan: CallPlan,
+): Promise<{ output: Json } | { retryInMs: number }> {
   const startedAtMs = context.clock.nowMs();
   const common = { identity, input: plan.input, startedAtMs, free: held, settled: held, overshoot: zeroAmounts };
   await begin(context, recorder, identity, plan, startedAtMs);
@@ -78,8 +115,15 @@ async function oneCall(context: NodeContext, recorder: Recorder, identity: CallI
     const cut = cutReason(context, undefined, error);
     if (cut !== undefined) {
       // A NonIdempotent call that the run's end cut stays in doubt.
-      if (cut.violation !== undefined) await recorder.step({ ...common, outcome: "Cut", error: { class: "PolicyViolation", message: cut.violation }, violation: cut.violation });
-      else if (cut.record && plan.effect !== "NonIdempotent") await recorder.step({ ...common, outcome: "Cut", error: { class: stoppedClass, message: cut.reason.message } });
+      if (cut.violation !== undefined)
+        await recorder.step({
+          ...common,
+          outcome: "Cut",
+          error: { class: "PolicyViolation", message: cut.violation },
+          violation: cut.violation,
+        });
+      else if (cut.record && plan.effect !== "NonIdempotent")
+        await recorder.step({ ...common, outcome: "Cut", error: { class: stoppedClass, message: cut.reason.message } });
       throw cut.reason;
     }
     return { retryInMs: await failed(context, recorder, common, plan, callFailure(error, "ToolFailure")) };
@@ -88,7 +132,13 @@ async function oneCall(context: NodeContext, recorder: Recorder, identity: CallI
   }
 }
 
-async function begin(context: NodeContext, recorder: Recorder, identity: CallIdentity, plan: CallPlan, startedAtMs: number): Promise<void> {
+async function begin(
+  context: NodeContext,
+  recorder: Recorder,
+  identity: CallIdentity,
+  plan: CallPlan,
+  startedAtMs: number,
+): Promise<void> {
   if (plan.effect === "NonIdempotent") context.noteNonIdempotentCall();
   const intent = recorder.intent(identity, plan.call, { effect: plan.effect, timeoutMs: timeoutMs(plan.tool) });
   for (;;) {
@@ -100,13 +150,28 @@ async function begin(context: NodeContext, recorder: Recorder, identity: CallIde
     }
     const message = context.budgetMessage(reply.refusal);
     const nothing = { free: zeroAmounts, settled: zeroAmounts, overshoot: zeroAmounts };
-    await recorder.step({ identity, input: plan.input, bodies: plan.bodies, startedAtMs, ...nothing, outcome: "Refused", error: { class: "PolicyViolation", message }, violation: message });
+    await recorder.step({
+      identity,
+      input: plan.input,
+      bodies: plan.bodies,
+      startedAtMs,
+      ...nothing,
+      outcome: "Refused",
+      error: { class: "PolicyViolation", message },
+      violation: message,
+    });
     throw new PolicyViolationError(message);
   }
 }
 
 /** Records the failure; returns the delay before the next try, or throws what the caller gets. */
-async function failed(context: NodeContext, recorder: Recorder, common: Omit<CallResult, "outcome">, plan: CallPlan, failure: CallFailure): Promise<number> {
+async function failed(
+  context: NodeContext,
+  recorder: Recorder,
+  common: Omit<CallResult, "outcome">,
+  plan: CallPlan,
+  failure: CallFailure,
+): Promise<number> {
   const message = context.maskText(failure.message);
   // It may have taken effect: making it again would be a guess, so it is in doubt like a call that a crash lost.
   const doubtful = plan.effect === "NonIdempotent" && failure.sent && context.policy.onInDoubt === "Fail";
@@ -115,8 +180,16 @@ async function failed(context: NodeContext, recorder: Recorder, common: Omit<Cal
     await recorder.step({ ...common, outcome: "Error", error: { class: failure.failureClass, message } });
     throw new RecordedFailure(failure.failureClass, message);
   }
-  await recorder.repeat({ ...common, settled: zeroAmounts, outcome: "Error", error: { class: failure.failureClass, message } }, plan.call);
-  context.log("warn", "tool call failed, trying again", { tool: common.identity.name, call: plan.call + 1, class: failure.failureClass, delayMs: delay });
+  await recorder.repeat(
+    { ...common, settled: zeroAmounts, outcome: "Error", error: { class: failure.failureClass, message } },
+    plan.call,
+  );
+  context.log("warn", "tool call failed, trying again", {
+    tool: common.identity.name,
+    call: plan.call + 1,
+    class: failure.failureClass,
+    delayMs: delay,
+  });
   return delay;
 }
 
@@ -134,5 +207,7 @@ function timeoutMs(tool: Tool): number {
 }
 
 function toolCheck({ spec, endpoint }: Tool): ToolCheck {
-  return endpoint === undefined ? { tool: spec.name, modulePath: spec.module?.path } : { tool: spec.name, host: endpoint };
+  return endpoint === undefined
+    ? { tool: spec.name, modulePath: spec.module?.path }
+    : { tool: spec.name, host: endpoint };
 }

@@ -1,4 +1,5 @@
 /** The tools one node may call, built from the snapshot with the secrets and addresses that its policies allow. */
+import { unescape } from "node:querystring";
 import type { ModelSpec, ToolSpec } from "../api/execution.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import { addressRules } from "../core/policy/addresses.ts";
@@ -9,14 +10,24 @@ import { environmentSecrets, maskSecrets, providerKeyVariable } from "../adapter
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Loads only the adapters that `specs` need. Throws OAO_INVALID_SPEC, OAO_MISSING_SECRET. */
-export async function createTools(specs: readonly ToolSpec[], snapshot: Snapshot, baseDir: string, env: Environment): Promise<ReadonlyMap<string, Tool>> {
+export async function createTools(
+  specs: readonly ToolSpec[],
+  snapshot: Snapshot,
+  baseDir: string,
+  env: Environment,
+): Promise<ReadonlyMap<string, Tool>> {
   const tools = new Map<string, Tool>();
   const rules = addressRules(snapshot.policy, { allowLoopback: true, denyCidrs: [] });
   for (const spec of specs) tools.set(spec.name, await createTool(spec, rules, baseDir, env));
   return tools;
 }
 
-async function createTool(spec: ToolSpec, rules: ReturnType<typeof addressRules>, baseDir: string, env: Environment): Promise<Tool> {
+async function createTool(
+  spec: ToolSpec,
+  rules: ReturnType<typeof addressRules>,
+  baseDir: string,
+  env: Environment,
+): Promise<Tool> {
   if (spec.http !== undefined) {
     const { createHttpTool } = await import("../adapters/tool/http-tool.ts");
     return createHttpTool(spec, { rules, readSecret: environmentSecrets(env) });
@@ -40,10 +51,17 @@ export function apiKey(model: ModelSpec, env: Environment): string | undefined {
 
 /** Every secret value this process was given, out of every text it writes. */
 export function secretMask(env: Environment): (text: string) => string {
-  const values = Object.entries(env).flatMap(([name, value]) => (value !== undefined && isSecretVariable(name) ? [value] : []));
-  return maskSecrets(values);
+  const values = Object.entries(env).flatMap(([name, value]) =>
+    value !== undefined && isSecretVariable(name) ? [value] : [],
+  );
+  return maskSecrets([...values, ...storePassword(env["OAO_STORE"])]);
+}
+
+function storePassword(url: string | undefined): string[] {
+  const password = url === undefined ? undefined : URL.parse(url)?.password;
+  return password === undefined || password === "" ? [] : [unescape(password)];
 }
 
 function isSecretVariable(name: string): boolean {
-  return name.startsWith("OAO_SECRET_") || /_(API_KEY|TOKEN|SECRET)$/.test(name);
+  return name.startsWith("OAO_SECRET_") || /_(API_KEY|ACCESS_KEY|TOKEN|SECRET|PASSWORD)$/.test(name);
 }

@@ -1,8 +1,9 @@
 /** What a node is to do, with every expression evaluated: pure but for reading the outputs it names. */
-import { type AgentSpec, executionDefaults, type ModelSpec, type NodeSpec } from "../api/execution.ts";
+import { executionDefaults } from "../api/defaults.ts";
+import type { AgentSpec, ModelSpec, NodeSpec } from "../api/execution.ts";
 import type { Json, JsonObject } from "../core/digest/json.ts";
 import { OaoError } from "../core/errors/errors.ts";
-import { evaluateItems, interpolate, type ExpressionScope } from "../core/expressions/evaluate.ts";
+import type { ExpressionScope } from "../core/expressions/evaluate.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { textsOf, unpackBody } from "../core/steps/bodies.ts";
 import type { WorkerOrder } from "../ports/cluster.ts";
@@ -17,7 +18,11 @@ export type NodeWork =
       readonly model: ModelSpec;
       readonly prompt: string;
       readonly systemPrompt: string | undefined;
-      readonly tools: readonly { readonly name: string; readonly description: string; readonly inputSchema: JsonObject }[];
+      readonly tools: readonly {
+        readonly name: string;
+        readonly description: string;
+        readonly inputSchema: JsonObject;
+      }[];
       readonly outputSchema: JsonObject | undefined;
       readonly maxIterations: number;
     };
@@ -25,32 +30,62 @@ export type NodeWork =
 const anyObject: JsonObject = { type: "object", properties: {}, additionalProperties: true };
 
 /** Throws ExpressionError, OAO_INVALID_SPEC, OAO_DURABILITY_LOST. */
-export async function evaluateNode(context: NodeContext, snapshot: Snapshot, node: NodeSpec, order: WorkerOrder, io: AttemptIo): Promise<NodeWork> {
+export async function evaluateNode(
+  context: NodeContext,
+  snapshot: Snapshot,
+  node: NodeSpec,
+  order: WorkerOrder,
+  io: AttemptIo,
+): Promise<NodeWork> {
   const scope = await expressionScope(snapshot, node, order, io);
-  if (node.tool !== undefined) return { kind: "tool", tool: node.tool.ref, arguments: interpolate((node.tool.arguments ?? {}) as Json, scope) };
+  if (node.tool !== undefined)
+    return {
+      kind: "tool",
+      tool: node.tool.ref,
+      arguments: await interpolated((node.tool.arguments ?? {}) as Json, scope),
+    };
   const agent = snapshot.spec.agents?.find((candidate) => candidate.name === node.agent?.ref);
   const model = snapshot.spec.models?.find((candidate) => candidate.name === agent?.model);
-  if (node.agent === undefined || agent === undefined || model === undefined) throw new OaoError("OAO_INVALID_SPEC", `node ${node.name} names an agent or model that the snapshot does not have`);
+  if (node.agent === undefined || agent === undefined || model === undefined)
+    throw new OaoError("OAO_INVALID_SPEC", `node ${node.name} names an agent or model that the snapshot does not have`);
   return {
     kind: "agent",
     agent,
     model,
-    prompt: asText(interpolate(node.agent.prompt, scope)),
-    systemPrompt: agent.systemPrompt === undefined ? undefined : asText(interpolate(agent.systemPrompt, scope)),
+    prompt: asText(await interpolated(node.agent.prompt, scope)),
+    systemPrompt: agent.systemPrompt === undefined ? undefined : asText(await interpolated(agent.systemPrompt, scope)),
     tools: (agent.tools ?? []).map((name) => {
       const { spec } = context.tool(name);
-      return { name, description: spec.description ?? "", inputSchema: (spec.http?.inputSchema ?? spec.module?.inputSchema ?? anyObject) as JsonObject };
+      return {
+        name,
+        description: spec.description ?? "",
+        inputSchema: (spec.http?.inputSchema ?? spec.module?.inputSchema ?? anyObject) as JsonObject,
+      };
     }),
     outputSchema: agent.outputSchema as JsonObject | undefined,
     maxIterations: agent.maxIterations ?? executionDefaults.maxIterations,
   };
 }
 
-async function expressionScope(snapshot: Snapshot, node: NodeSpec, order: WorkerOrder, io: AttemptIo): Promise<ExpressionScope> {
+/** The CEL library is loaded only for a node that holds an expression: a plain tool call starts without it. */
+async function interpolated(value: Json, scope: ExpressionScope): Promise<Json> {
+  if (!JSON.stringify(value).includes("$(")) return value;
+  const { interpolate } = await import("../core/expressions/evaluate.ts");
+  return interpolate(value, scope);
+}
+
+async function expressionScope(
+  snapshot: Snapshot,
+  node: NodeSpec,
+  order: WorkerOrder,
+  io: AttemptIo,
+): Promise<ExpressionScope> {
   const nodes = new Map<string, { output: Json }>();
-  for (const [name, digest] of Object.entries(order.outputs)) nodes.set(name, { output: await readOutput(order.uid, digest, io) });
+  for (const [name, digest] of Object.entries(order.outputs))
+    nodes.set(name, { output: await readOutput(order.uid, digest, io) });
   const scope: ExpressionScope = { input: (snapshot.spec.input ?? {}) as JsonObject, nodes };
   if (node.forEach === undefined || order.item === undefined) return scope;
+  const { evaluateItems } = await import("../core/expressions/evaluate.ts");
   const item = evaluateItems(node.forEach.items, scope)[order.item];
   if (item === undefined) throw new OaoError("OAO_INVALID_SPEC", `node ${node.name} has no item ${order.item}`);
   return { ...scope, item };

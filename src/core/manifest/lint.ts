@@ -1,4 +1,5 @@
-import { apiVersion, group, sizes } from "../../api/common.ts";
+import { sizes } from "../../api/defaults.ts";
+import { apiVersion, group } from "../../api/common.ts";
 import { has, isFields } from "../../api/fields.ts";
 import { type Kind, kinds } from "../../api/json-schema.ts";
 import { checkRules } from "../../api/rules.ts";

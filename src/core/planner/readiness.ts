@@ -2,7 +2,7 @@
 import { ExpressionError } from "../expressions/errors.ts";
 import { evaluateCondition, evaluateItems, type ExpressionScope } from "../expressions/evaluate.ts";
 import type { Json } from "../digest/json.ts";
-import { sizes } from "../../api/common.ts";
+import { sizes } from "../../api/defaults.ts";
 import { type Draft, isMainEnded, outputDigest, wakeNow } from "./draft.ts";
 import { isEnded } from "./node-machine.ts";
 import { apply, type NodeRow, queued } from "./rows.ts";

@@ -1,5 +1,6 @@
 /** Which attempts are ordered: in canonical order, items by index, never more at work than parallelism and maxParallel allow. */
-import { executionDefaults } from "../../api/execution.ts";
+import { executionDefaults } from "../../api/defaults.ts";
+import { itemName } from "../protocol/names.ts";
 import type { KnownPosition } from "../protocol/types.ts";
 import { type Draft, liveWorkers, outputDigest, recordOf, stopOf, wakeAt, wakeNow } from "./draft.ts";
 import { isAtWork, isEnded } from "./node-machine.ts";
@@ -66,7 +67,9 @@ function startRow(draft: Draft, row: Row, free: number): 0 | 1 {
     wakeNow(draft);
     return 0;
   }
-  row.attempt = Math.max(row.attempt, record?.attempt ?? 0) + 1;
+  // Above every number ever seen, also one that a status which was lost had given out.
+  const views = draft.workers.get(itemName(row.key)) ?? [];
+  row.attempt = Math.max(row.attempt, record?.attempt ?? 0, ...views.map((view) => view.attempt)) + 1;
   apply(row, "start", draft.nowMs);
   order(draft, row);
   return 1;

@@ -17,7 +17,7 @@
  * and reported, its redaction holds (it only hides), the rest of it is passed over.
  */
 import type { GovernancePolicy, PolicySpec } from "../../api/types.ts";
-import { policyDefaults } from "../../api/policy.ts";
+import { policyDefaults } from "../../api/defaults.ts";
 import { canonicalJson } from "../digest/digest.ts";
 import type { Unit } from "../protocol/types.ts";
 import type { EffectivePolicy, PolicyRules, RetryRule, ScopedLimits } from "./types.ts";
