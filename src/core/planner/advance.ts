@@ -1,5 +1,5 @@
 /** One row on from what became of its attempt: end, next try (own fault), restart (loss), or wait. Two separate counters. */
-import { failureClasses } from "../../api/common.ts";
+import { failureClasses } from "../../api/defaults.ts";
 import { retryDelayMs } from "../policy/retry.ts";
 import { itemName } from "../protocol/names.ts";
 import { type Draft, isReleased, recordOf, stopOf, stopWorkers, wakeAt } from "./draft.ts";
@@ -19,9 +19,8 @@ export function restartDelayMs(restart: number): number {
   return restart <= 1 ? 0 : Math.min(firstRestartDelayMs * 2 ** Math.min(restart - 2, 30), maxRestartDelayMs);
 }
 
-/** A row in Starting or Running. */
+/** A row in Starting or Running, or one whose given-up attempt turns out to have finished. */
 export function advance(draft: Draft, row: Row, verdict: Verdict): void {
-  notePosition(draft, row);
   switch (verdict.is) {
     case "Finished":
       row.steps = verdict.steps;
@@ -128,7 +127,8 @@ function ownFault(draft: Draft, row: Row, error: { class: string; message: strin
   row.retryAtMs = draft.nowMs + delayMs;
 }
 
-function notePosition(draft: Draft, row: Row): void {
+/** The highest position seen goes into the status of every row that has not ended, so that a later rollback shows. */
+export function notePosition(draft: Draft, row: Row): void {
   const record = recordOf(draft, row.key);
   // A store that fell behind must stay visible as such until its worker has healed it.
   if (record === undefined || record.length === 0 || isBehind(row, record)) return;

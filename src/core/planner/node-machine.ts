@@ -33,6 +33,7 @@ const table: Readonly<Record<NodeState, Readonly<Partial<Record<NodeEvent, NodeS
   Pending: {
     start: "Starting",
     expand: "Running",
+    wait: "Retrying",
     succeed: "Succeeded",
     fail: "Failed",
     skip: "Skipped",
@@ -41,7 +42,14 @@ const table: Readonly<Record<NodeState, Readonly<Partial<Record<NodeEvent, NodeS
   },
   Starting: atWork,
   Running: atWork,
-  Retrying: { start: "Starting", succeed: "Succeeded", fail: "Failed", cancel: "Cancelled", lose: "Failed" },
+  Retrying: {
+    start: "Starting",
+    wait: "Retrying",
+    succeed: "Succeeded",
+    fail: "Failed",
+    cancel: "Cancelled",
+    lose: "Failed",
+  },
   Succeeded: { lose: "Failed" },
   Failed: { lose: "Failed" },
   Skipped: {},

@@ -6,10 +6,10 @@ import type { ExecutionStatus } from "../../api/status.ts";
 import { byCodeUnit } from "../dag/spec-graph.ts";
 import { itemName } from "../protocol/names.ts";
 import type { NodeKey } from "../protocol/types.ts";
-import { advance, cancelRow } from "./advance.ts";
+import { advance, cancelRow, notePosition } from "./advance.ts";
 import { withTimes } from "./conditions.ts";
 import { exceededDeadline } from "./deadline.ts";
-import { type Draft, draftOf, isAllEnded, isMainEnded, stopOf, wakeNow } from "./draft.ts";
+import { type Draft, draftOf, isAllEnded, isMainEnded, recordOf, stopOf, wakeNow } from "./draft.ts";
 import { settleForEach } from "./for-each.ts";
 import { judge } from "./judge.ts";
 import { keysOf, outputsNeeded } from "./needs.ts";
@@ -17,7 +17,7 @@ import { isAtWork, isEnded } from "./node-machine.ts";
 import { loseVanished, outcomeOf, resultOf } from "./outcome.ts";
 import { settlePending } from "./readiness.ts";
 import { renderStatus } from "./render.ts";
-import { thawRows, workRows } from "./rows.ts";
+import { finishedOf, type Row, thawRows, workRows } from "./rows.ts";
 import { startReady } from "./start.ts";
 import { decideControl, detectStop } from "./stop.ts";
 import { isoTime, parseTime } from "./time.ts";
@@ -43,8 +43,12 @@ export function plan(seen: Seen, nowMs: number): Plan {
 
 function advanceRun(draft: Draft): void {
   loseVanished(draft);
-  const atWork = draft.rows.flatMap(workRows).filter((row) => isAtWork(row.state));
+  const open = draft.rows.flatMap(workRows).filter((row) => !isEnded(row.state));
+  // An attempt given up too early may have finished before it was fenced: its finish counts all the same.
+  const hasFinished = (row: Row) => row.attempt > 0 && finishedOf(row, recordOf(draft, row.key)) !== undefined;
+  const atWork = open.filter((row) => isAtWork(row.state) || hasFinished(row));
   const verdicts = new Map(atWork.map((row) => [row, judge(draft, row)]));
+  for (const row of open) notePosition(draft, row);
   detectStop(draft, verdicts, exceededDeadline(draft));
   for (const [row, verdict] of verdicts) advance(draft, row, verdict);
   const stopSeen = draft.stop;

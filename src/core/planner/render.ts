@@ -15,7 +15,7 @@ import { runClock } from "./deadline.ts";
 import type { Draft } from "./draft.ts";
 import { isAtWork, isEnded } from "./node-machine.ts";
 import { journalHead, type Outcome, resultOf } from "./outcome.ts";
-import type { NodeRow, Row } from "./rows.ts";
+import { impliedAttempt, isLarge, type NodeRow, type Row } from "./rows.ts";
 import { isoTime } from "./time.ts";
 
 /** Of a run that was just accepted: nothing has been done yet. */
@@ -80,8 +80,7 @@ function countStates(rows: readonly NodeRow[]): ExecutionStatus["nodeCounts"] {
 }
 
 function renderRows(draft: Draft): readonly NodeStatus[] {
-  const size = draft.rows.reduce((sum, row) => sum + 1 + (row.itemCount ?? 0), 0);
-  const style: Style = { isTimed: size <= statusLimits.timedRows, messagesLeft: statusLimits.messageRows };
+  const style: Style = { isTimed: !isLarge(draft.rows), messagesLeft: statusLimits.messageRows };
   return draft.rows.map((row): NodeStatus => {
     const isOpen = row.itemCount !== undefined && !isEnded(row.state);
     return {
@@ -108,7 +107,7 @@ function renderRow(row: Row, style: Style): Omit<ItemStatus, "index"> {
   if (message !== undefined) style.messagesLeft -= 1;
   return {
     state: row.state,
-    ...(row.attempt === 0 ? {} : { attempt: row.attempt }),
+    ...(row.attempt === (style.isTimed ? 0 : impliedAttempt(row)) ? {} : { attempt: row.attempt }),
     ...(row.try === 1 ? {} : { try: row.try }),
     ...(row.restarts === 0 ? {} : { restarts: row.restarts }),
     ...(ended && row.steps !== undefined ? { steps: row.steps } : {}),

@@ -1,9 +1,15 @@
 /** Status rows as the planner works on them: times as numbers, absent figures as their defaults. */
-import type { ExecutionStatus, ItemStatus, NodeState, NodeStatus } from "../../api/status.ts";
+import {
+  type ExecutionStatus,
+  type ItemStatus,
+  type NodeState,
+  type NodeStatus,
+  statusLimits,
+} from "../../api/status.ts";
 import type { GraphNode, SpecGraph } from "../dag/spec-graph.ts";
 import type { ItemRecord, NodeKey } from "../protocol/types.ts";
 import type { Finished } from "../steps/format.ts";
-import { isEnded, move, type NodeEvent } from "./node-machine.ts";
+import { isAtWork, isEnded, move, type NodeEvent } from "./node-machine.ts";
 import { parseTime } from "./time.ts";
 
 /** Mutable, but it never leaves one call of plan(). */
@@ -37,22 +43,34 @@ export const marks = { timeout: "Timeout", lost: "InfrastructureLost", suspendin
 /** Of a Pending row whose condition holds and which waits for a free slot. */
 export const queued = "Queued";
 
+/** P4: beyond this many nodes and items rows leave out times, and an attempt that their state implies. */
+export function isLarge(rows: readonly { readonly itemCount?: number | undefined }[]): boolean {
+  return rows.reduce((sum, row) => sum + 1 + (row.itemCount ?? 0), 0) > statusLimits.timedRows;
+}
+
+/** What an absent `attempt` stands for in a large run. */
+export function impliedAttempt(row: Pick<Row, "key" | "node" | "state">): number {
+  if (row.node.spec.forEach !== undefined && row.key.item === undefined) return 0;
+  return isAtWork(row.state) || row.state === "Succeeded" || row.state === "Failed" ? 1 : 0;
+}
+
 export function thawRows(graph: SpecGraph, status: ExecutionStatus): NodeRow[] {
   const byName = new Map(status.nodes.map((row) => [row.name, row]));
+  const large = isLarge(status.nodes);
   return graph.nodes.map((node) => {
     const stored: NodeStatus = byName.get(node.name) ?? { name: node.name, state: "Pending" };
     const items = [...(stored.items ?? [])].sort((a, b) => a.index - b.index);
     return {
-      ...thaw({ node: node.name }, node, stored),
+      ...thaw({ node: node.name }, node, stored, large),
       itemCount: stored.itemCount,
-      items: items.map((item) => thaw({ node: node.name, item: item.index }, node, item)),
+      items: items.map((item) => thaw({ node: node.name, item: item.index }, node, item, large)),
       output: stored.output?.replace(/^sha256:/, ""),
     };
   });
 }
 
 export function newItem(parent: NodeRow, index: number): Row {
-  return thaw({ node: parent.node.name, item: index }, parent.node, { index, state: "Pending" });
+  return thaw({ node: parent.node.name, item: index }, parent.node, { index, state: "Pending" }, false);
 }
 
 /** The rows that stand for workers: the node itself, or the items of a forEach node. */
@@ -100,13 +118,13 @@ export function isBehind(row: Row, record: ItemRecord | undefined): boolean {
   return record.length === length && !record.head.startsWith(head);
 }
 
-function thaw(key: NodeKey, node: GraphNode, stored: NodeStatus | ItemStatus): Row {
+function thaw(key: NodeKey, node: GraphNode, stored: NodeStatus | ItemStatus, large: boolean): Row {
   const position = /^(\d+):([0-9a-f]*)$/.exec(stored.journal ?? "");
   return {
     key,
     node,
     state: stored.state,
-    attempt: stored.attempt ?? 0,
+    attempt: stored.attempt ?? (large ? impliedAttempt({ key, node, state: stored.state }) : 0),
     try: stored.try ?? 1,
     restarts: stored.restarts ?? 0,
     steps: stored.steps,

@@ -224,8 +224,7 @@ describe("own faults", () => {
 
   test.each(["PolicyViolation", "InvalidSpec", "Divergence", "Broken"])("of class %s never", (errorClass) => {
     expect(
-      row(failing(broke(errorClass), { retry: { maxRetries: 5, retryOn: [errorClass] as never } }), "a")
-        .state,
+      row(failing(broke(errorClass), { retry: { maxRetries: 5, retryOn: [errorClass] as never } }), "a").state,
     ).toBe("Failed");
   });
 

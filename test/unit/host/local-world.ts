@@ -1,0 +1,177 @@
+/** A cluster in memory for host tests: objects with versions, and workers that do as they are told. */
+import { MemoryStore } from "../../../src/adapters/store/memory/memory-store.ts";
+import type { GovernancePolicy } from "../../../src/api/policy.ts";
+import type { ExecutionStatus } from "../../../src/api/status.ts";
+import type { ExecutionSpec } from "../../../src/api/types.ts";
+import type { Json } from "../../../src/core/digest/json.ts";
+import { canonicalJson, sha256Hex } from "../../../src/core/digest/digest.ts";
+import { emptyLedger } from "../../../src/core/protocol/amounts.ts";
+import { genesis } from "../../../src/core/protocol/names.ts";
+import type { Command } from "../../../src/core/protocol/types.ts";
+import { packBody } from "../../../src/core/steps/bodies.ts";
+import { type HostEvent, type HostIo, SnapshotCache } from "../../../src/host/io.ts";
+import type { Clock } from "../../../src/ports/clock.ts";
+import type { Cluster, ObjectKey, StoredExecution, WorkerOrder, WorkerView } from "../../../src/ports/cluster.ts";
+import { Conflict } from "../../../src/ports/cluster-errors.ts";
+
+export const uid = "00000000-0000-4000-8000-0000000000aa";
+
+/** Time that only moves when a test says so. */
+export class ManualClock implements Clock {
+  #nowMs = 1_767_225_600_000;
+  #sleepers: { readonly atMs: number; readonly wake: () => void }[] = [];
+  nowMs = (): number => this.#nowMs;
+  monotonicMs = (): number => this.#nowMs;
+  uuid = (): string => uid;
+  random = (): number => 0.5;
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#sleepers.push({ atMs: this.#nowMs + ms, wake: resolve });
+      signal?.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+    });
+  }
+  get sleeping(): number {
+    return this.#sleepers.length;
+  }
+  pass(ms: number): void {
+    this.#nowMs += ms;
+    const due = this.#sleepers.filter((each) => each.atMs <= this.#nowMs);
+    this.#sleepers = this.#sleepers.filter((each) => each.atMs > this.#nowMs);
+    for (const each of due) each.wake();
+  }
+}
+
+export class World implements Cluster {
+  readonly listsAll = true;
+  readonly clock = new ManualClock();
+  readonly store = new MemoryStore(this.clock);
+  readonly runs = new Map<string, StoredExecution>();
+  readonly orders: WorkerOrder[] = [];
+  readonly stopped: WorkerView[] = [];
+  readonly events: HostEvent[] = [];
+  readonly views: WorkerView[] = [];
+  policyList: GovernancePolicy[] = [];
+  writes = 0;
+  /** Called before an effect; a throw is the host losing it. */
+  before: (effect: string) => void = () => undefined;
+  /** What a worker's node gives; absent = the worker stays at work. */
+  outputs: Readonly<Record<string, Json>> = {};
+  #listeners = new Set<(key: ObjectKey) => void>();
+
+  readonly io: HostIo = {
+    cluster: this,
+    clock: this.clock,
+    journal: () => this.store,
+    floorPolicies: [],
+    requireSecretPairing: false,
+    stopGraceMs: 1_000,
+    snapshots: new SnapshotCache(),
+    report: (event) => this.events.push(event),
+  };
+
+  apply(name: string, spec: ExecutionSpec): ObjectKey {
+    const key = { namespace: "team-a", name };
+    const old = this.runs.get(name);
+    const object = { apiVersion: "oao.dev/v1alpha1", kind: "Execution", metadata: key, spec } as const;
+    const generation = (old?.generation ?? 0) + 1;
+    this.runs.set(name, {
+      key,
+      uid: old?.uid ?? uid,
+      resourceVersion: `${generation}/${this.writes}`,
+      generation,
+      createdAtMs: this.clock.nowMs(),
+      object,
+      status: old?.status,
+    });
+    this.tell(key);
+    return key;
+  }
+
+  status(name: string): ExecutionStatus {
+    const status = this.runs.get(name)?.status;
+    if (status === undefined) throw new Error(`${name} has no status`);
+    return status;
+  }
+
+  async get(key: ObjectKey): Promise<StoredExecution | undefined> {
+    this.before(`get ${key.name}`);
+    return this.runs.get(key.name);
+  }
+  async policies(): Promise<readonly GovernancePolicy[]> {
+    return this.policyList;
+  }
+  async writeStatus(seen: Pick<StoredExecution, "key" | "resourceVersion">, status: ExecutionStatus): Promise<string> {
+    this.before("writeStatus");
+    const run = this.runs.get(seen.key.name);
+    if (run?.resourceVersion !== seen.resourceVersion) throw new Conflict(`${seen.key.name} changed`);
+    this.writes += 1;
+    const resourceVersion = `${run.generation}/${this.writes}`;
+    this.runs.set(seen.key.name, { ...run, resourceVersion, status: structuredClone(status) });
+    this.tell(run.key);
+    return resourceVersion;
+  }
+  async workers(): Promise<readonly WorkerView[]> {
+    return this.views;
+  }
+  async startWorker(order: WorkerOrder): Promise<void> {
+    this.before(`start ${order.node}#${order.attempt}`);
+    if (
+      this.orders.some((each) => each.node === order.node && each.item === order.item && each.attempt === order.attempt)
+    )
+      return;
+    this.orders.push(order);
+    const key = order.item === undefined ? { node: order.node } : { node: order.node, item: order.item };
+    const output = this.outputs[order.node];
+    const claimed = this.store.executeNow(uid, {
+      op: "claim",
+      ...key,
+      attempt: order.attempt,
+      claimId: "c",
+      try: order.try,
+      limits: {},
+      auditLimits: {},
+      known: order.known,
+      leaseTtlMs: 5_000,
+    });
+    if (output === undefined || claimed.code !== "OK") {
+      this.views.push({ ...key, attempt: order.attempt, state: "Running" });
+      return;
+    }
+    const packed = packBody(output);
+    const bytes = canonicalJson({ index: 0 });
+    const content = {
+      op: "finish",
+      ...key,
+      attempt: order.attempt,
+      claimId: "c",
+      seq: 1,
+      ledger: emptyLedger,
+      leaseTtlMs: 5_000,
+      steps: 1,
+      finished: JSON.stringify({ outcome: "Succeeded", output: packed.digest, error: null }),
+    };
+    const entries = [{ index: 0, prevHash: genesis(uid, key), hash: sha256Hex(bytes), bytes }];
+    const reply = this.store.executeNow(uid, {
+      ...content,
+      digest: sha256Hex(canonicalJson(content)),
+      entries,
+      bodies: packed.bodies,
+    } as unknown as Command);
+    if (reply.code !== "OK") throw new Error(JSON.stringify(reply));
+  }
+  async stopWorker(worker: WorkerView): Promise<void> {
+    this.stopped.push(worker);
+    const place = this.views.findIndex(
+      (view) => view.node === worker.node && view.attempt === worker.attempt && view.state !== "Exited",
+    );
+    const view = this.views[place];
+    if (view !== undefined) this.views[place] = { ...view, state: "Exited", exit: "stopped" };
+  }
+  watch(listener: (key: ObjectKey) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+  tell(key: ObjectKey): void {
+    for (const listener of this.#listeners) listener(key);
+  }
+}

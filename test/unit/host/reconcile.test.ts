@@ -1,0 +1,227 @@
+import { describe, expect, test } from "vitest";
+import type { GovernancePolicy, PolicySpec } from "../../../src/api/policy.ts";
+import type { ExecutionSpec } from "../../../src/api/types.ts";
+import { SnapshotCache } from "../../../src/host/io.ts";
+import { governingPolicies } from "../../../src/host/open-run.ts";
+import { reconcile } from "../../../src/host/reconcile.ts";
+import type { ObjectKey } from "../../../src/ports/cluster.ts";
+import { uid, World } from "./local-world.ts";
+
+const tool = (x: string) => ({ tool: { ref: "t", arguments: { x } } });
+const diamond: ExecutionSpec = {
+  task: "t",
+  input: { list: [1, 2] },
+  nodes: [
+    { name: "a", ...tool("1") },
+    { name: "each", forEach: { items: "input.list" }, ...tool("$(item)") },
+    { name: "sum", when: "nodes.a.output.v > 0", ...tool("$(nodes.each.output) $(nodes.a.output)") },
+  ],
+};
+const outputs = { a: { v: 1, text: "x".repeat(500) }, each: "y", sum: { total: 2 } };
+
+/** Passes until one changes nothing and asks for none at once. */
+async function settle(world: World, key: ObjectKey): Promise<void> {
+  for (let pass = 0; pass < 50; pass += 1) {
+    const { writes } = world;
+    const wakeAfterMs = await reconcile(key, world.io);
+    if (wakeAfterMs !== 0 && world.writes === writes) return;
+  }
+  throw new Error("does not settle");
+}
+const reasonOf = (world: World, name: string) => {
+  const found = world.status(name).conditions.find((condition) => condition.type === "Succeeded");
+  return [found?.status, found?.reason];
+};
+const policyNamed = (name: string, spec: PolicySpec, labels = {}): GovernancePolicy => ({
+  apiVersion: "oao.dev/v1alpha1",
+  kind: "GovernancePolicy",
+  metadata: { name, namespace: "team-a", labels },
+  spec,
+});
+
+describe("a run", () => {
+  test("goes from manifest to result, with outputs handed on by digest", async () => {
+    const world = new World();
+    world.outputs = outputs;
+    const key = world.apply("r", diamond);
+    await settle(world, key);
+    expect(world.status("r")).toMatchObject({
+      phase: "Succeeded",
+      progress: "3/3",
+      sealed: true,
+      result: { preview: '{"total":2}' },
+    });
+    expect(world.orders.map((order) => `${order.node}[${order.item ?? ""}]#${order.attempt}`)).toEqual([
+      "a[]#1",
+      "each[0]#1",
+      "each[1]#1",
+      "sum[]#1",
+    ]);
+    const handed = world.orders.at(-1)?.outputs ?? {};
+    expect(Object.keys(handed)).toEqual(["each", "a"]);
+    expect((await world.store.bodies(uid, [handed["each"] ?? ""])).get(handed["each"] ?? "")).toBe('["y","y"]');
+    const { writes } = world;
+    expect(await reconcile(key, world.io)).toBeUndefined();
+    expect(world.writes).toBe(writes);
+  });
+
+  test("survives the loss of its host before every single effect, and starts no attempt twice", async () => {
+    const whole = new World();
+    let effects = 0;
+    whole.outputs = outputs;
+    whole.before = () => (effects += 1);
+    await settle(whole, whole.apply("r", diamond));
+    for (let lost = 1; lost <= effects; lost += 1) {
+      const world = new World();
+      world.outputs = outputs;
+      let count = 0;
+      world.before = () => {
+        count += 1;
+        if (count === lost) throw new Error("the host died");
+      };
+      const key = world.apply("r", diamond);
+      await expect(settle(world, key)).rejects.toThrow("the host died");
+      const revived = { ...world.io, snapshots: new SnapshotCache() };
+      for (let pass = 0; pass < 30; pass += 1) await reconcile(key, revived);
+      expect(world.status("r"), `effect ${lost}`).toMatchObject({
+        phase: "Succeeded",
+        sealed: true,
+        result: { preview: '{"total":2}' },
+      });
+      expect(world.orders.map((order) => order.attempt)).toEqual([1, 1, 1, 1]);
+    }
+    expect(effects).toBeGreaterThan(15);
+  });
+
+  test("does not write a status that did not change", async () => {
+    const world = new World();
+    const key = world.apply("r", diamond);
+    await settle(world, key);
+    const { writes } = world;
+    world.clock.pass(1_000);
+    await reconcile(key, world.io);
+    expect(world.writes).toBe(writes);
+  });
+
+  test("that somebody else wrote to meanwhile is planned anew, not overwritten", async () => {
+    const world = new World();
+    const key = world.apply("r", diamond);
+    await settle(world, key);
+    world.outputs = outputs;
+    world.views.length = 0;
+    world.before = (effect) => {
+      if (effect !== "writeStatus") return;
+      world.before = () => undefined;
+      world.apply("r", { ...diamond, desiredState: "Cancelled" });
+    };
+    await expect(reconcile(key, world.io)).rejects.toThrow("r changed");
+    await settle(world, key);
+    expect(world.status("r")).toMatchObject({ phase: "Cancelled", cancelRequested: true });
+  });
+
+  test("is cancelled with its workers stopped and their attempts fenced before it ends", async () => {
+    const world = new World();
+    const key = world.apply("r", diamond);
+    await settle(world, key);
+    world.apply("r", { ...diamond, desiredState: "Cancelled" });
+    await settle(world, key);
+    await settle(world, key);
+    expect(reasonOf(world, "r")).toEqual(["False", "Cancelled"]);
+    expect(world.status("r").phase).toBe("Cancelled");
+    const view = await world.store.view(uid, [{ node: "a" }, { node: "each", item: 0 }]);
+    expect(view.items.map((record) => record?.claimId)).toEqual(["", ""]);
+    expect(view.execution?.control.state).toBe("Cancelled");
+  });
+
+  test("suspends and resumes as the next attempt", async () => {
+    const world = new World();
+    const one: ExecutionSpec = { task: "t", nodes: [{ name: "a" }] };
+    const key = world.apply("r", one);
+    await settle(world, key);
+    world.apply("r", { ...one, desiredState: "Suspended" });
+    await settle(world, key);
+    await settle(world, key);
+    expect(world.status("r").phase).toBe("Suspended");
+    world.outputs = { a: 1 };
+    world.apply("r", one);
+    await settle(world, key);
+    expect(world.status("r")).toMatchObject({ phase: "Succeeded", nodes: [{ attempt: 2 }] });
+  });
+
+  test("whose snapshot is gone from the store ends in DurabilityLost with its workers stopped", async () => {
+    const world = new World();
+    const key = world.apply("r", diamond);
+    await settle(world, key);
+    await world.store.dropBodies(uid, []);
+    await reconcile(key, { ...world.io, snapshots: new SnapshotCache() });
+    expect(reasonOf(world, "r")).toEqual(["False", "DurabilityLost"]);
+    expect(world.stopped.length).toBe(3);
+  });
+
+  test("that was deleted is left alone", async () => {
+    expect(await reconcile({ namespace: "team-a", name: "ghost" }, new World().io)).toBeUndefined();
+  });
+});
+
+describe("the start of a run", () => {
+  test("with nodes in a circle is refused with the circle named", async () => {
+    const world = new World();
+    await settle(
+      world,
+      world.apply("r", {
+        task: "t",
+        nodes: [
+          { name: "a", dependsOn: ["b"] },
+          { name: "b", dependsOn: ["a"] },
+        ],
+      }),
+    );
+    expect(reasonOf(world, "r")).toEqual(["False", "InvalidSpec"]);
+    expect(world.status("r").conditions.find((each) => each.type === "Stalled")?.message).toContain("a -> b -> a");
+    expect(world.orders).toEqual([]);
+  });
+
+  test("without the policy it names waits, says so, and goes on when the policy appears", async () => {
+    const world = new World();
+    world.outputs = { a: 1 };
+    const key = world.apply("r", { task: "t", policyRef: { name: "standard" }, nodes: [{ name: "a" }] });
+    expect(await reconcile(key, world.io)).toBe(10_000);
+    expect(reasonOf(world, "r")).toEqual(["Unknown", "PolicyNotFound"]);
+    expect(world.orders).toEqual([]);
+    world.policyList = [policyNamed("standard", { maxTokens: 5 })];
+    await settle(world, key);
+    expect(world.status("r")).toMatchObject({
+      phase: "Succeeded",
+      policies: [{ namespace: "team-a", name: "standard" }],
+    });
+    expect((await world.store.view(uid, [])).execution?.account.limits).toEqual({ TotalTokens: 5 });
+  });
+
+  test("is governed by the floor, the namespace's defaults and policyRef, and by nothing else", () => {
+    const world = new World();
+    world.apply("r", { task: "t", policyRef: { name: "mine" }, nodes: [{ name: "a" }] });
+    const inNamespace = [
+      policyNamed("mine", {}),
+      policyNamed("other", {}),
+      policyNamed("base", {}, { "oao.dev/default": "true" }),
+    ];
+    const found = governingPolicies(world.runs.get("r")!, [policyNamed("floor", {})], inNamespace);
+    expect(
+      typeof found === "string" ? found : found.map(({ policy, role }) => `${role} ${policy.metadata.name}`),
+    ).toEqual(["Floor floor", "Default base", "Ref mine"]);
+  });
+
+  test("keeps the first snapshot that reached the journal, whatever the policies became meanwhile (G2)", async () => {
+    const world = new World();
+    const key = world.apply("r", { task: "t", nodes: [{ name: "a" }] });
+    world.before = (effect) => {
+      if (effect === "writeStatus") throw new Error("the host died");
+    };
+    await expect(reconcile(key, world.io)).rejects.toThrow("the host died");
+    const first = (await world.store.view(uid, [])).execution?.snapshot;
+    world.before = () => undefined;
+    world.policyList = [policyNamed("late", { maxTokens: 1 }, { "oao.dev/default": "true" })];
+    await settle(world, key);
+    expect(world.status("r").snapshot).toBe(first);
+  });
+});
