@@ -16,7 +16,7 @@ import type {
 import type { Clock } from "../../../ports/clock.ts";
 import type { JournalStore, JournalView } from "../../../ports/store.ts";
 
-interface Run {
+export interface Run {
   execution: ExecutionRecord | undefined;
   nodes: Map<string, Account>;
   items: Map<string, ItemRecord>;
@@ -28,11 +28,14 @@ export class MemoryStore implements JournalStore {
   readonly #clock: Pick<Clock, "nowMs">;
   readonly #runs = new Map<string, Run>();
   readonly #listeners = new Map<string, Set<(wake: Wake) => void>>();
-  readonly #runId: string;
+  readonly #rules: typeof decide;
+  #runId: string;
 
-  constructor(clock: Pick<Clock, "nowMs">, runId = "memory") {
+  /** `rules` is for tests of the tests: a broken protocol must be caught. */
+  constructor(clock: Pick<Clock, "nowMs">, runId = "memory", rules: typeof decide = decide) {
     this.#clock = clock;
     this.#runId = runId;
+    this.#rules = rules;
   }
 
   async execute(uid: string, command: Command): Promise<Reply> {
@@ -48,7 +51,7 @@ export class MemoryStore implements JournalStore {
       node: key === undefined ? undefined : run.nodes.get(key.node),
       item: key === undefined ? undefined : run.items.get(itemKey(key)),
     };
-    const outcome = decide(records, command, this.#clock.nowMs());
+    const outcome = this.#rules(records, command, this.#clock.nowMs());
     if (outcome.records !== undefined) {
       run.execution = outcome.records.execution;
       if (key !== undefined) {
@@ -127,8 +130,15 @@ export class MemoryStore implements JournalStore {
     return structuredClone(this.#run(uid));
   }
 
-  restore(uid: string, snapshot: unknown): void {
+  /** A restart that forgot what came after the snapshot. */
+  restore(uid: string, snapshot: unknown, runId: string): void {
     this.#runs.set(uid, structuredClone(snapshot) as Run);
+    this.#runId = runId;
+  }
+
+  /** What a run holds now, for simulations; not a copy. */
+  recordsOf(uid: string): Readonly<Run> {
+    return this.#run(uid);
   }
 
   #run(uid: string): Run {
