@@ -66,9 +66,9 @@ export class ModelMeter {
         continue;
       }
       // Spent alone leaves room for at least one token: siblings hold the rest and will settle.
-      const mayWait = reply.code === "WAIT" || this.#outputRoom(refusal, refusal.limit - refusal.spent) >= 1;
-      if (!mayWait) throw new PolicyViolationError(this.#context.budgetMessage(refusal));
-      block = Math.max(1, Math.min(this.#block, this.#outputRoom(refusal, refusal.limit - refusal.spent)));
+      const room = this.#outputRoom(refusal, refusal.limit - refusal.spent);
+      if (reply.code !== "WAIT" && room < 1) throw new PolicyViolationError(this.#context.budgetMessage(refusal));
+      block = room < 1 ? this.#block : Math.min(this.#block, room);
       await this.#context.settled();
     }
   }

@@ -189,12 +189,12 @@ function chargeOf(context: NodeContext, meter: ModelMeter, input: number, report
   return charge;
 }
 
-/** J7: what is recorded is what the agent sees. Throws CallFailure InvalidAnswer, NotJsonError. */
+/** J7: the agent sees what a resume would read, down to the order of members. Throws CallFailure InvalidAnswer, NotJsonError. */
 function recordable(context: NodeContext, answer: JsonObject): JsonObject {
-  const message = context.redact(answer) as JsonObject;
+  const bytes = canonicalJson(context.redact(answer));
   const { maxBodyBytes } = context.policy.recording;
-  if (Buffer.byteLength(canonicalJson(message)) > maxBodyBytes) throw answerTooLarge(maxBodyBytes);
-  return message;
+  if (Buffer.byteLength(bytes) > maxBodyBytes) throw answerTooLarge(maxBodyBytes);
+  return JSON.parse(bytes) as JsonObject;
 }
 
 /** An answer that never began costs nothing when the provider refused it; otherwise the prompt was read and is charged. */

@@ -9,6 +9,7 @@ import { MemoryStore } from "../../src/adapters/store/memory/memory-store.ts";
 import { type MockModel, startMockModel } from "../../src/cli/mock-model/server.ts";
 import { type Finished, type JournalEntry } from "../../src/core/steps/format.ts";
 import type { JournalStore } from "../../src/ports/store.ts";
+import { openPolicy } from "../support/policies.ts";
 import { attemptNode, journalOf, openTestRun, orderFor, stepsOf, type TestRun } from "../support/run-worker.ts";
 import { atCommand, crashingStore, type Crash } from "./crashing-store.ts";
 import { type Shape, shapes } from "./shapes.ts";
@@ -157,6 +158,37 @@ describe.each(shapes)("$name", (shape) => {
       expect(end.stepTokens, place).toBe(undisturbed.stepTokens);
       expect(end.lostTokens, place).toBe(0);
       expect(mock.calls().length, place).toBe(calls);
+    }
+  });
+});
+
+describe("an agent that a Call budget cuts in its second answer", () => {
+  let mock: MockModel;
+  beforeAll(async () => {
+    mock = await startMockModel({ script: { rules: [{ match: { turn: 0 }, reply: { toolCalls: [{ name: "search", arguments: { q: "x" } }] } }, { reply: { tokens: 5_000, ignoreMaxTokens: true } }] } });
+  });
+  afterAll(() => mock.close());
+
+  it.each(["Before", "After"] as const)("is Violated with the same words and one Cut step after a crash %s any command", async (when) => {
+    const policy = openPolicy({ limits: { execution: {}, node: {}, call: { OutputTokens: 300 } } });
+    const spec = shapes[1]?.spec({ model: mock.baseURL, tool: toolUrl });
+    if (spec === undefined) throw new Error("there is no such shape");
+    for (let at = 0, crashed = true; crashed; at += 1) {
+      const place = `crash ${when} command ${at}`;
+      const inner = new MemoryStore({ nowMs: () => Date.now() });
+      const run = await openTestRun(inner, spec, policy);
+      const terminate = new AbortController();
+      const crash = crashingStore(inner, { at, when }, () => terminate.abort("crashed"));
+      const first = await attemptNode(crash.store, orderFor(run, "n", 1), { terminate: terminate.signal, clock });
+      crashed = crash.crashed();
+      // Once the violation is durable there is nothing to resume.
+      const second = crashed ? await attemptNode(inner, orderFor(run, "n", 2), { clock }) : first;
+      expect(["failed", "stopped"], place).toContain(second);
+      const { execution } = await inner.view(run.uid, []);
+      expect(execution?.control, place).toMatchObject({ state: "Violated", message: "PolicyViolation: Max Token Limit Exceeded: budget of scope Call, unit OutputTokens, limit 300, one call used 301" });
+      const end = await readEnd(inner, run);
+      expect(stepsOf(end.entries).map((step) => `${step.kind} ${step.outcome}`), place).toEqual(["model Ok", "tool Ok", "model Cut"]);
+      expect(end.settledTokens, place).toBe(end.callTokens);
     }
   });
 });

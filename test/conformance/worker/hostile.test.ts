@@ -205,6 +205,28 @@ describe("a resume", () => {
     expect(server.calls().length).toBe(3);
   });
 
+  it("hands a tool its arguments in the order in which the first attempt did (J7)", async () => {
+    const told: string[] = [];
+    for (const crashes of [false, true]) {
+      const server = await model({ rules: [{ match: { turn: 0 }, reply: { toolCalls: [{ name: "order", arguments: { b: 1, a: { d: 2, c: 3 } } }] } }, { reply: { text: "$LAST_TOOL_RESULT" } }] });
+      const inner = newStore();
+      const opened = await openTestRun(inner, agentNode(server.baseURL, [probe("order")]));
+      const terminate = new AbortController();
+      let begun = 0;
+      const store = intercepted(inner, async (command, pass) => {
+        if (command.op === "begin") begun += 1;
+        if (crashes && begun > 1) terminate.abort("killed");
+        return pass();
+      });
+      if (crashes) expect(await attemptNode(store, orderFor(opened, "n", 1), { terminate: terminate.signal })).toBe("stopped");
+      expect(await attemptNode(inner, orderFor(opened, "n", 2))).toBe("done");
+      const output = (await endOf(inner, opened)).finished?.output ?? "";
+      told.push((await inner.bodies(opened.uid, [output])).get(output) ?? "");
+    }
+    expect(told[0]).toContain("c");
+    expect(told[1]).toBe(told[0]);
+  });
+
   it("of a cancelled run is stopped, not taken for a violation", async () => {
     const spec = toolNode(probe("echo"), { n: 1 });
     const store = newStore();
@@ -245,5 +267,20 @@ describe("an end that is asked for while the store is away", () => {
       return Promise.reject(new StoreUnavailable("away"));
     });
     expect(await attemptNode(store, orderFor(opened, "n", 1), { terminate: terminate.signal })).toBe("stopped");
+  });
+});
+
+describe("an expression that gives what UTF-8 cannot carry", () => {
+  it.each(["tool", "agent"] as const)("ends a node with %s at once, as the author's mistake", async (kind) => {
+    const server = await model({ rules: [{ reply: { text: "never" } }] });
+    const half = "$(input.face.substring(0, 1))";
+    const base = kind === "tool" ? toolNode(probe("echo"), { n: half }) : agentNode(server.baseURL);
+    const [node] = base.nodes;
+    if (node === undefined) throw new Error("there is no node");
+    const spec: ExecutionSpec = { ...base, input: { face: "\u{1f600}" }, nodes: [kind === "tool" ? node : { ...node, agent: { ref: "a", prompt: `Draw ${half}` } }] };
+    const { exit, finished } = await run(spec);
+    expect(exit).toBe("failed");
+    expect(finished?.error?.class).not.toBe("WorkerError");
+    expect(server.calls().length).toBe(0);
   });
 });

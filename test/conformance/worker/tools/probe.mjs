@@ -26,3 +26,8 @@ export function deep({ levels }) {
   for (let level = 0; level < levels; level += 1) value = [value];
   return value;
 }
+
+/** What an author sees who walks over the arguments. */
+export function order(args) {
+  return JSON.stringify(args);
+}
