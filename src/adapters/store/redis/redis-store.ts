@@ -55,21 +55,14 @@ export class RedisStore implements JournalStore {
 
   async execute(uid: string, command: Command): Promise<Reply> {
     const { keys, args } = encode(runKeys(uid), command);
-    return this.#ask(async () => decodeReply(await this.#run(command.op, keys, args)));
+    return this.#ask(async () => decodeReply((await this.#run(command.op, keys, args)) as string));
   }
 
   async view(uid: string, items: readonly NodeKey[]): Promise<JournalView> {
     const keys = runKeys(uid);
-    const read = await this.#ask(async () => {
-      const transaction = this.#redis.multi().hgetall(keys.execution);
-      for (const key of items) transaction.hgetall(keys.item(key));
-      return await transaction.exec();
-    });
-    const [execution, ...records] = (read ?? []).map(([error, fields]) => {
-      if (error !== null) throw translate(error);
-      return fields as Record<string, string>;
-    });
-    return { execution: execution === undefined ? undefined : readExecution(execution), items: records.map(readItem) };
+    const found = await this.#ask(() => this.#run("view", [keys.execution, ...items.map(keys.item)], []));
+    const [execution = {}, ...records] = (found as string[][]).map(fieldsOf);
+    return { execution: readExecution(execution), items: records.map(readItem) };
   }
 
   async nodeAccount(uid: string, node: string): Promise<Account | undefined> {
@@ -120,12 +113,7 @@ export class RedisStore implements JournalStore {
       ...[...nodes].map(run.node),
       ...items.flatMap((key) => [run.item(key), run.entries(key)]),
     ];
-    await this.#ask(async () => {
-      const transaction = this.#redis.multi();
-      if (seconds <= 0) transaction.unlink(...keys);
-      else for (const key of keys) transaction.expire(key, Math.ceil(seconds));
-      for (const [error] of (await transaction.exec()) ?? []) if (error !== null) throw error;
-    });
+    await this.#ask(() => this.#run("expire", keys, [String(Math.max(0, Math.ceil(seconds)))]));
   }
 
   /** Redis draws a new run id at each start. */
@@ -144,16 +132,16 @@ export class RedisStore implements JournalStore {
     this.#redis.disconnect();
   }
 
-  async #run(name: ScriptName, keys: readonly string[], args: readonly string[]): Promise<string> {
+  async #run(name: ScriptName, keys: readonly string[], args: readonly string[]): Promise<unknown> {
     const { sha, text } = script(name);
     try {
-      return (await this.#redis.evalsha(sha, keys.length, ...keys, ...args)) as string;
+      return await this.#redis.evalsha(sha, keys.length, ...keys, ...args);
     } catch (error) {
       // Nothing ran. Redis has forgotten its scripts (restart, SCRIPT FLUSH).
       if (replyCode(error) !== "NOSCRIPT") throw error;
     }
     await this.#redis.script("LOAD", text);
-    return (await this.#redis.evalsha(sha, keys.length, ...keys, ...args)) as string;
+    return this.#redis.evalsha(sha, keys.length, ...keys, ...args);
   }
 
   async #ask<T>(work: () => Promise<T>): Promise<T> {
@@ -185,6 +173,11 @@ function client(url: string, timeoutMs: number): Redis {
   return url.startsWith("redis+unix://")
     ? new Redis({ ...options, path: decodeURIComponent(new URL(url).pathname) })
     : new Redis(url, options);
+}
+
+/** HGETALL as a script returns it: field, value, field, value. */
+function fieldsOf(flat: readonly string[]): Record<string, string> {
+  return Object.fromEntries(flat.flatMap((field, place) => (place % 2 === 0 ? [[field, flat[place + 1] ?? ""] as const] : [])));
 }
 
 function withoutSecrets(url: string): string {

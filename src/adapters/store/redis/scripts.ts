@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Command } from "../../../core/protocol/types.ts";
 
-export type ScriptName = Command["op"] | "drop";
+export type ScriptName = Command["op"] | "drop" | "expire" | "view";
 
 export interface Script {
   readonly sha: string;
@@ -16,6 +16,7 @@ export interface Script {
  */
 const strict = "#!lua\n";
 const admittedWhenFull = "#!lua flags=allow-oom\n";
+const readsOnly = "#!lua flags=no-writes,allow-oom\n";
 
 const scripts: Readonly<Record<ScriptName, { readonly shebang: string; readonly parts: readonly string[] }>> = {
   open: { shebang: strict, parts: ["prelude", "open"] },
@@ -29,6 +30,8 @@ const scripts: Readonly<Record<ScriptName, { readonly shebang: string; readonly 
   finish: { shebang: strict, parts: ["prelude", "sequenced", "finish"] },
   heal: { shebang: strict, parts: ["prelude", "sequenced", "heal"] },
   drop: { shebang: admittedWhenFull, parts: ["drop"] },
+  expire: { shebang: admittedWhenFull, parts: ["expire"] },
+  view: { shebang: readsOnly, parts: ["view"] },
 };
 
 export const scriptNames = Object.keys(scripts) as readonly ScriptName[];
