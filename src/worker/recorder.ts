@@ -38,6 +38,8 @@ export interface CallResult {
   readonly violation?: string;
 }
 
+const oneStep: Amounts = { ...zeroAmounts, Steps: 1 };
+
 export class Recorder {
   readonly #context: NodeContext;
 
@@ -106,7 +108,7 @@ export class Recorder {
 
   /** A value made here: no outside call, so intent and step are one command (J3 holds: durable before use). */
   async value(identity: CallIdentity, output: Json): Promise<void> {
-    const { clock, values, settled } = this.#context;
+    const { clock, values, budgetMessage } = this.#context;
     const packed = packBody(output);
     const request = packBody({ value: identity.name });
     const now = clock.nowMs();
@@ -120,15 +122,30 @@ export class Recorder {
       settled: zeroAmounts,
       overshoot: zeroAmounts,
     };
-    const hold: Hold = { settled: { ...zeroAmounts, Steps: 1 }, reserved: zeroAmounts };
     const draft: EntryDraft = { type: "step", ...this.#record(result, packed.digest), outcome: "Ok", toolCalls: [] };
-    for (;;) {
-      const reply = await this.begin(draft, [...packed.bodies, ...request.bodies], hold);
-      if (reply.code === "OK") break;
-      if (reply.code !== "WAIT") throw new PolicyViolationError(this.#context.budgetMessage(reply.refusal));
-      await settled();
-    }
+    const bodies = [...packed.bodies, ...request.bodies];
+    const reply = await this.begin(draft, bodies, { settled: oneStep, reserved: zeroAmounts }).catch((error: unknown) => {
+      if (error instanceof StoppedError && error.state === "Suspended") return this.#valueWhileSuspended(draft, bodies);
+      throw error;
+    });
+    // A step never waits for others, so whatever is not OK is final.
+    if (reply.code !== "OK") throw new PolicyViolationError(budgetMessage(reply.refusal));
     values.set(keyOf(identity), output);
+  }
+
+  /** A suspension refuses new calls; a call in flight may end by itself, and without its values it could not. */
+  async #valueWhileSuspended(draft: EntryDraft, bodies: readonly StoredBody[]): Promise<BeginReply> {
+    const { session, waiting } = this.#context;
+    const reply = await session.grow(oneStep);
+    if (reply.code === "OK")
+      await session.commit({
+        drafts: [...waiting.splice(0), draft],
+        bodies,
+        free: oneStep,
+        settled: oneStep,
+        overshoot: zeroAmounts,
+      });
+    return reply;
   }
 
   #append(result: CallResult, draft: EntryDraft, outputBodies: readonly StoredBody[]): Promise<number> {

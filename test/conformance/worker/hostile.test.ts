@@ -113,6 +113,20 @@ describe("an answer of a tool", () => {
 });
 
 describe("recorded values of a tool", () => {
+  it("are still given while a suspension lets its call end, so that no NonIdempotent call is left in doubt", async () => {
+    const inner = newStore();
+    const opened = await openTestRun(inner, toolNode(probe("flaky", { effect: "NonIdempotent" }), { run: crypto.randomUUID(), failures: 0 }));
+    let begun = 0;
+    const store = intercepted(inner, async (command, pass) => {
+      const isValue = command.op === "begin" && (begun += 1) === 2;
+      if (isValue) await inner.execute(opened.uid, { op: "control", to: "Suspended", message: "suspended" });
+      return pass();
+    });
+    const first = await attemptNode(store, orderFor(opened, "n", 1), { suspendGraceMs: 600_000 });
+    await inner.execute(opened.uid, { op: "control", to: "Running", message: "" });
+    expect([first, await attemptNode(inner, orderFor(opened, "n", 2))]).toEqual(["done", "done"]);
+  });
+
   it("are the same in every try of its call, as they are on a resume", async () => {
     const policy = openPolicy({ retry: { ...openPolicy().retry, retryOn: ["ToolFailure"] } });
     const { exit, entries, finished } = await run(toolNode(probe("flaky"), { run: crypto.randomUUID(), failures: 2 }), policy);
@@ -134,6 +148,21 @@ describe("recorded values of a tool", () => {
 });
 
 describe("the journal", () => {
+  it("ends with finish, though siblings of the call that broke the policy were in flight and do not listen", async () => {
+    const toolCalls = ["stubborn", "greedy", "echo"].map((name) => ({ name, arguments: name === "echo" ? { n: 1 } : {} }));
+    const server = await model({ rules: [{ reply: { toolCalls } }] });
+    const store = newStore();
+    const opened = await openTestRun(store, agentNode(server.baseURL, [probe("stubborn"), probe("greedy"), probe("echo")]), openPolicy({ limits: { execution: { Steps: 12 }, node: {}, call: {} } }));
+    expect(await attemptNode(store, orderFor(opened, "n", 1))).toBe("failed");
+    const { entries, execution, finished } = await endOf(store, opened);
+    expect(finished?.error?.message).toMatch(/^PolicyViolation: Max Steps Exceeded/);
+    expect(entries.at(-1)?.type).toBe("finish");
+    expect(execution?.account.reserved.Steps).toBe(0);
+    expect(stepsOf(entries).filter((step) => step.name === "stubborn").map((step) => step.outcome)).toEqual(["Cut"]);
+    await (globalThis as { stubborn?: Promise<unknown> }).stubborn;
+    expect((await journalOf(store, opened.uid, "n")).length).toBe(entries.length);
+  });
+
   it("begins with the start entry also when the first call is refused", async () => {
     const server = await model({ rules: [{ reply: { text: "never" } }] });
     const { exit, entries } = await run(agentNode(server.baseURL), openPolicy({ limits: { execution: { TotalTokens: 1 }, node: {}, call: {} } }));

@@ -31,3 +31,10 @@ export function deep({ levels }) {
 export function order(args) {
   return JSON.stringify(args);
 }
+
+/** Ignores that it is cut, and asks for values behind its own end. `globalThis.stubborn` settles when it has truly ended. */
+export function stubborn(_args, ctx) {
+  const work = new Promise((resolve) => ctx.signal.addEventListener("abort", resolve)).then(() => ctx.now());
+  globalThis.stubborn = Promise.allSettled([work]);
+  return work;
+}
