@@ -2,7 +2,7 @@
  * A host as a model: the reference store, workers as table rows, effects that get lost. It applies plans the way
  * reconcile() does and checks on the way what must never happen.
  */
-import { expect } from "vitest";
+import assert from "node:assert/strict";
 import { MemoryStore } from "../../../src/adapters/store/memory/memory-store.ts";
 import type { WorkerExitName } from "../../../src/api/exit-codes.ts";
 import type { ExecutionStatus } from "../../../src/api/status.ts";
@@ -123,10 +123,10 @@ export class ModelHost {
   async perform(decision: Decision): Promise<void> {
     switch (decision.kind) {
       case "SetControl":
-        expect(this.send({ op: "control", to: decision.to, message: decision.message }).code).toMatch(/OK|REFUSED/);
+        assert.match(this.send({ op: "control", to: decision.to, message: decision.message }).code, /OK|REFUSED/);
         return;
       case "ReleaseAttempt":
-        expect(this.send({ op: "release", ...decision.key, attempt: decision.attempt }).code).toMatch(/OK|FENCED/);
+        assert.match(this.send({ op: "release", ...decision.key, attempt: decision.attempt }).code, /OK|FENCED/);
         return;
       case "StopWorker":
         for (const worker of this.workers) if (isSame(worker.order, decision.worker)) worker.asked = true;
@@ -162,10 +162,10 @@ export class ModelHost {
   #start(order: Start): void {
     if (this.workers.some((worker) => isSame(worker.order, { ...order.key, attempt: order.attempt }))) return; // P2
     const seenBefore = this.started.filter((each) => itemName(each.key) === itemName(order.key));
-    expect(
+    assert.ok(
       seenBefore.every((each) => each.attempt < order.attempt),
       "attempt numbers only grow",
-    ).toBe(true);
+    );
     this.started.push(order);
     const { random, lagTicks } = this.#options;
     this.workers.push({
@@ -195,7 +195,7 @@ export class ModelHost {
     });
     if (reply.code === "FINISHED") return this.#exit(worker, "done");
     if (reply.code !== "OK") {
-      expect(reply.code).toMatch(/FENCED|CLAIMED/);
+      assert.match(reply.code, /FENCED|CLAIMED/);
       return this.#exit(worker, "fenced");
     }
     worker.state = "Running";
@@ -264,7 +264,7 @@ export class ModelHost {
       bodies,
     } as unknown as Command);
     if (reply.code === "FENCED") return this.#exit(worker, "fenced");
-    expect(reply.code).toBe("OK");
+    assert.equal(reply.code, "OK");
     if (exit !== undefined) this.#exit(worker, exit);
   }
 
