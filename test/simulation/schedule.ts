@@ -69,7 +69,8 @@ class Simulation {
   #nonce = 0;
   #faults = true;
   #failure: unknown;
-  #cancelled = false;
+  /** Seen by the host, so in its status. */
+  #final: "Cancelled" | "Violated" | undefined;
 
   constructor(seed: number, rules: typeof decide | undefined) {
     const random = new Random(seed);
@@ -127,10 +128,11 @@ class Simulation {
     const state = this.#store.recordsOf(uid).execution?.control.state;
     if (state === "Suspended" && (!this.#faults || this.#random.chance(0.05)))
       this.#execute({ op: "control", to: "Running", message: "" });
-    // A host is level-triggered: a cancel that the store forgot is given again.
-    if (this.#cancelled && state !== "Cancelled" && state !== "Violated")
-      this.#execute({ op: "control", to: "Cancelled", message: "by hand" });
-    if (this.#cancelled || state === "Violated") return;
+    // A host is level-triggered: an end that the store forgot is given again.
+    if (state === "Cancelled" || state === "Violated") this.#final ??= state;
+    if (this.#final !== undefined && state !== this.#final)
+      this.#execute({ op: "control", to: this.#final, message: "given again" });
+    if (this.#final !== undefined) return;
     for (const node of nodes) {
       const own = this.#workers.filter((worker) => worker.node === node);
       if (this.#hasEnded(node) || own.some((worker) => worker.alive && worker.exit === undefined)) continue;
@@ -150,7 +152,7 @@ class Simulation {
     if (this.#workers.some((worker) => worker.exit === "lost")) return "lost";
     const busy = this.#workers.some((worker) => worker.alive && worker.exit === undefined && !worker.paused);
     const state = this.#store.recordsOf(uid).execution?.control.state;
-    if (!busy && this.#cancelled && state === "Cancelled") return "cancelled";
+    if (!busy && state === "Cancelled") return "cancelled";
     if (!busy && state === "Violated") return "violated";
     if (busy) return undefined;
     if (!nodes.every((node) => this.#hasEnded(node))) return undefined;
@@ -181,7 +183,7 @@ class Simulation {
       this.#execute({ op: "control", to: "Suspended", message: "by hand" });
     } else if (roll < 0.74) {
       this.#note("cancel", "");
-      this.#cancelled = this.#execute({ op: "control", to: "Cancelled", message: "by hand" }).code === "OK";
+      this.#execute({ op: "control", to: "Cancelled", message: "by hand" });
     } else if (this.#mayRollBack && roll < 0.9 && this.#saved.length > 0) this.#rollBack();
     else if (worker !== undefined) this.#observe(worker.node);
   }

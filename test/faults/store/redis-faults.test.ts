@@ -62,10 +62,24 @@ describe("a Redis that works", () => {
   test("says whether it is durable, and why not", async () => {
     const good = await connect((await server()).url);
     expect(await good.checkDurability()).toEqual({ durable: true, reasons: [] });
-    const bad = await connect((await server({ appendonly: "yes", appendfsync: "everysec", "no-appendfsync-on-rewrite": "yes", "maxmemory-policy": "allkeys-lru" })).url);
+    const bad = await connect(
+      (
+        await server({
+          appendonly: "yes",
+          appendfsync: "everysec",
+          "no-appendfsync-on-rewrite": "yes",
+          "maxmemory-policy": "allkeys-lru",
+        })
+      ).url,
+    );
     const { durable: isDurable, reasons } = await bad.checkDurability();
     expect(isDurable).toBe(false);
-    expect(reasons.map((reason) => reason.split(" ")[0])).toEqual(["appendfsync", "no-appendfsync-on-rewrite", "aof-load-truncated", "maxmemory-policy"]);
+    expect(reasons.map((reason) => reason.split(" ")[0])).toEqual([
+      "appendfsync",
+      "no-appendfsync-on-rewrite",
+      "aof-load-truncated",
+      "maxmemory-policy",
+    ]);
     const closed = await server();
     await closed.command("ACL", "SETUSER", "default", "-config");
     const unknown = await (await connect(closed.url)).checkDurability();
@@ -93,10 +107,17 @@ describe("a connection", () => {
     const other = await opened(direct);
     const warm = new Hand(other, key);
     await warm.claim(direct);
-    for (const make of [() => warm.begin(), () => warm.grow({}), () => warm.commit(), () => warm.finish()]) await warm.run(direct, make());
+    for (const make of [() => warm.begin(), () => warm.grow({}), () => warm.commit(), () => warm.finish()])
+      await warm.run(direct, make());
     const uid = await opened(direct);
     const hand = new Hand(uid, key);
-    const commands = [() => hand.claimCommand, () => hand.begin({ reserved: { TotalTokens: 10 } }), () => hand.grow({ TotalTokens: 5 }), () => hand.commit({ TotalTokens: 15 }), () => hand.finish()] as const;
+    const commands = [
+      () => hand.claimCommand,
+      () => hand.begin({ reserved: { TotalTokens: 10 } }),
+      () => hand.grow({ TotalTokens: 5 }),
+      () => hand.commit({ TotalTokens: 15 }),
+      () => hand.finish(),
+    ] as const;
     for (const make of commands) {
       const command = make();
       proxy.swallowReplyTo(/evalsha/i);
@@ -125,7 +146,10 @@ describe("a connection", () => {
     }
     expect(proxy.swallowed).toBe(10);
     expect(await journal(store, uid)).toBe(60);
-    expect((await store.view(uid, [])).execution?.account.settled).toMatchObject({ ModelCalls: 30, TotalTokens: 30 * 356 });
+    expect((await store.view(uid, [])).execution?.account.settled).toMatchObject({
+      ModelCalls: 30,
+      TotalTokens: 30 * 356,
+    });
   });
 
   test("to a Redis that is stopped gives up in time and goes on when it wakes", async () => {
@@ -147,7 +171,9 @@ describe("a connection", () => {
   test("that is missing at the start is said with its address and without its password", async () => {
     const redis = await server(durable, true);
     await redis.stop();
-    const failure = await RedisStore.connect(`redis://user:secret@127.0.0.1:${redis.port}`).catch((error: unknown) => error);
+    const failure = await RedisStore.connect(`redis://user:secret@127.0.0.1:${redis.port}`).catch(
+      (error: unknown) => error,
+    );
     expect(failure).toBeInstanceOf(StoreUnavailable);
     expect(String(failure)).toContain(`127.0.0.1:${redis.port}`);
     expect(String(failure)).not.toContain("secret");
@@ -182,15 +208,29 @@ describe("a full Redis", () => {
     await hand.run(store, hand.begin({ reserved: { TotalTokens: 10 } }));
     const before = await state(store, uid);
     await redis.command("CONFIG", "SET", "maxmemory", "1");
-    const refused = [openCommand(), { ...hand.claimCommand, attempt: 2, claimId: "n" }, hand.begin(), hand.grow({}), hand.commit({}, { bodies: [body("x".repeat(10_000))], entries: 5 }), hand.finish(), hand.heal([], { length: 1, head: hand.head })] as const;
-    for (const command of refused) await expect(store.execute(uid, command), command.op).rejects.toBeInstanceOf(StoreFull);
+    const refused = [
+      openCommand(),
+      { ...hand.claimCommand, attempt: 2, claimId: "n" },
+      hand.begin(),
+      hand.grow({}),
+      hand.commit({}, { bodies: [body("x".repeat(10_000))], entries: 5 }),
+      hand.finish(),
+      hand.heal([], { length: 1, head: hand.head }),
+    ] as const;
+    for (const command of refused)
+      await expect(store.execute(uid, command), command.op).rejects.toBeInstanceOf(StoreFull);
     expect(await state(store, uid)).toEqual(before);
-    expect(await store.execute(uid, { op: "heartbeat", ...key, attempt: 1, claimId: "claim-1", live: "{}", leaseTtlMs: 5 })).toMatchObject({ code: "OK" });
+    expect(
+      await store.execute(uid, { op: "heartbeat", ...key, attempt: 1, claimId: "claim-1", live: "{}", leaseTtlMs: 5 }),
+    ).toMatchObject({ code: "OK" });
     expect(await store.execute(uid, { op: "control", to: "Cancelled", message: "full" })).toMatchObject({ code: "OK" });
     expect(await store.execute(uid, { op: "release", ...key, attempt: 1 })).toMatchObject({ code: "OK" });
     await store.dropBodies(uid, []);
     await redis.command("CONFIG", "SET", "maxmemory", "0");
-    expect((await store.view(uid, [])).execution).toMatchObject({ control: { state: "Cancelled" }, account: { lost: { TotalTokens: 10 } } });
+    expect((await store.view(uid, [])).execution).toMatchObject({
+      control: { state: "Cancelled" },
+      account: { lost: { TotalTokens: 10 } },
+    });
   });
 
   test("that fills up at every possible command leaves each journal whole, and the run goes on when there is room", async () => {
@@ -223,7 +263,8 @@ describe("a Redis that dies", () => {
     for (let kill = 0; kill < 6; kill += 1) {
       runIds.add(await answered(store, () => store.runId()));
       const work = (async () => {
-        for (let n = 0; n < 25; n += 1, acknowledged += 1) await modelStep(session, acknowledged, `answer ${acknowledged}`);
+        for (let n = 0; n < 25; n += 1, acknowledged += 1)
+          await modelStep(session, acknowledged, `answer ${acknowledged}`);
       })();
       for (let turn = 0; turn < kill * 3; turn += 1) await store.runId().catch(() => undefined);
       await redis.stop("SIGKILL");
@@ -251,7 +292,10 @@ describe("a Redis that dies", () => {
     expect(await store.runId()).not.toBe(runId);
     await modelStep(session, 12, "answer 12");
     expect(await journal(store, uid)).toBe(26);
-    expect((await store.view(uid, [])).execution?.account.settled).toMatchObject({ ModelCalls: 13, TotalTokens: 13 * 356 });
+    expect((await store.view(uid, [])).execution?.account.settled).toMatchObject({
+      ModelCalls: 13,
+      TotalTokens: 13 * 356,
+    });
     expect(await redis.command("PING")).toBe("+PONG");
   });
 
@@ -281,7 +325,10 @@ describe("a Redis that dies", () => {
     await rollBack.restore();
     await answered(store, () => store.view(uid, [key]));
     await expect(modelStep(second, 3, "answer 3")).rejects.toMatchObject({ code: "OAO_DURABILITY_LOST" });
-    const third = sessionOn(store, uid, key, { attempt: 3, known: { length: status?.length ?? 0, head: status?.head ?? "" } });
+    const third = sessionOn(store, uid, key, {
+      attempt: 3,
+      known: { length: status?.length ?? 0, head: status?.head ?? "" },
+    });
     await expect(third.claim()).rejects.toMatchObject({ code: "OAO_DURABILITY_LOST" });
   });
 
@@ -303,7 +350,10 @@ describe("a Redis that dies", () => {
 test("every script says its keys, arguments and replies", async () => {
   const { readFileSync } = await import("node:fs");
   for (const name of scriptNames) {
-    const text = readFileSync(new URL(`../../../src/adapters/store/redis/scripts/${name}.lua`, import.meta.url), "utf8");
+    const text = readFileSync(
+      new URL(`../../../src/adapters/store/redis/scripts/${name}.lua`, import.meta.url),
+      "utf8",
+    );
     expect(text, name).toMatch(/^-- /);
     expect(text, name).toMatch(/KEYS/);
   }

@@ -177,7 +177,9 @@ function client(url: string, timeoutMs: number): Redis {
 
 /** HGETALL as a script returns it: field, value, field, value. */
 function fieldsOf(flat: readonly string[]): Record<string, string> {
-  return Object.fromEntries(flat.flatMap((field, place) => (place % 2 === 0 ? [[field, flat[place + 1] ?? ""] as const] : [])));
+  return Object.fromEntries(
+    flat.flatMap((field, place) => (place % 2 === 0 ? [[field, flat[place + 1] ?? ""] as const] : [])),
+  );
 }
 
 function withoutSecrets(url: string): string {
