@@ -1,7 +1,7 @@
 /** From an order to a claimed, resumed, watched attempt: everything a node's work needs, and how it is put away. */
 import type { FinallySpec, ModelSpec, NodeSpec, ToolSpec } from "../api/execution.ts";
 import { sha256Hex } from "../core/digest/digest.ts";
-import { OaoError } from "../core/errors/errors.ts";
+import { OaoError, PolicyViolationError } from "../core/errors/errors.ts";
 import { budgetMessage, callBudgetMessage } from "../core/policy/messages.ts";
 import { executionLimits, nodeLimits } from "../core/policy/limits.ts";
 import { redactor } from "../core/policy/redact.ts";
@@ -127,8 +127,10 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
     settled: () => line.settled(),
     redact,
     maskText: (text) => io.mask(text).slice(0, messageUnitsMax).toWellFormed(),
-    budgetMessage: (refusal) => budgetMessage(refusal, own.limitNames),
-    callBudgetMessage: (unit, limit, used) => callBudgetMessage(unit, limit, used, own.limitNames),
+    budgetViolation: (refusal) =>
+      new PolicyViolationError(budgetMessage(refusal, own.limitNames), `${refusal.scope}/${refusal.unit}`),
+    callBudgetViolation: (unit, limit, used) =>
+      new PolicyViolationError(callBudgetMessage(unit, limit, used, own.limitNames), `Call/${unit}`),
     tool: (name) => {
       const tool = tools.get(name);
       if (tool === undefined)

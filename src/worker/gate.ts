@@ -88,6 +88,7 @@ async function act(
     first.message,
     ...enforced.slice(1).map((violation) => violation.message.replace(/^PolicyViolation: /, "")),
   ].join("; ");
+  const violation = new PolicyViolationError(message, first.path);
   const nothing = { free: zeroAmounts, settled: zeroAmounts, overshoot: zeroAmounts };
   await recorder.step({
     identity,
@@ -96,8 +97,8 @@ async function act(
     error: { class: "PolicyViolation", message },
     startedAtMs,
     bodies,
-    violation: message,
+    violation,
     ...nothing,
   });
-  throw new PolicyViolationError(message);
+  throw violation;
 }

@@ -13,8 +13,6 @@ import { CallFailure } from "../ports/step.ts";
 import type { NodeContext } from "./node-context.ts";
 import type { BeginReply, Hold } from "./session.ts";
 
-type TokenUnit = "TotalTokens" | "InputTokens" | "OutputTokens";
-
 export class ModelMeter {
   readonly #context: NodeContext;
   readonly #inputBound: number;
@@ -67,7 +65,7 @@ export class ModelMeter {
       }
       // Spent alone leaves room for at least one token: siblings hold the rest and will settle.
       const room = this.#outputRoom(refusal, refusal.limit - refusal.spent);
-      if (reply.code !== "WAIT" && room < 1) throw new PolicyViolationError(this.#context.budgetMessage(refusal));
+      if (reply.code !== "WAIT" && room < 1) throw this.#context.budgetViolation(refusal);
       block = room < 1 ? this.#block : Math.min(this.#block, room);
       await this.#context.settled();
     }
@@ -97,11 +95,11 @@ export class ModelMeter {
   /** Why an answer ended at `cap`, in the exact words of the budget that had no more. `reported` = output tokens as the provider counts. */
   async capReached(cap: number, reported: number | undefined): Promise<PolicyViolationError> {
     const { OutputTokens, TotalTokens } = this.#context.policy.limits.call;
-    if (OutputTokens === cap) return this.#callViolation("OutputTokens", OutputTokens, cap);
+    if (OutputTokens === cap) return this.#context.callBudgetViolation("OutputTokens", OutputTokens, cap);
     if (TotalTokens !== undefined && TotalTokens - this.#inputBound <= cap)
-      return this.#callViolation("TotalTokens", TotalTokens, this.#inputBound + cap);
+      return this.#context.callBudgetViolation("TotalTokens", TotalTokens, this.#inputBound + cap);
     const refused = await this.#grow(Math.max(1, Math.min(reported ?? 0, cap) - this.#bought));
-    if (refused !== undefined) return new PolicyViolationError(this.#context.budgetMessage(refused));
+    if (refused !== undefined) return this.#context.budgetViolation(refused);
     return new PolicyViolationError(
       `PolicyViolation: Max Token Limit Exceeded: the answer ended at ${cap} tokens, all that the budgets had left when its call began`,
     );
@@ -120,7 +118,7 @@ export class ModelMeter {
     if (refused === undefined) return;
     const left = this.#outputRoom(refused, refused.limit - refused.spent - refused.reserved, 0);
     const last = left >= missing && left < wanted ? await this.#grow(left) : refused;
-    if (last !== undefined) this.#violate(new PolicyViolationError(this.#context.budgetMessage(last)));
+    if (last !== undefined) this.#violate(this.#context.budgetViolation(last));
   }
 
   async #grow(more: number): Promise<Refusal | undefined> {
@@ -149,11 +147,7 @@ export class ModelMeter {
       );
     const unit = exceeded(this.#context.policy.limits.call);
     if (unit === undefined) return;
-    this.#violate(this.#callViolation(unit, this.#context.policy.limits.call[unit] ?? 0, used[unit]));
-  }
-
-  #callViolation(unit: TokenUnit, limit: number, used: number): PolicyViolationError {
-    return new PolicyViolationError(this.#context.callBudgetMessage(unit, limit, used));
+    this.#violate(this.#context.callBudgetViolation(unit, this.#context.policy.limits.call[unit] ?? 0, used[unit]));
   }
 
   /** Cut: the adapter's loop ends, the socket closes. */

@@ -83,7 +83,7 @@ async function oneCall(
       bodies: plan.bodies,
       outcome: "Refused",
       error: { class: "PolicyViolation", message: error.message },
-      violation: error.message,
+      violation: error,
     });
     throw error;
   }

@@ -1,5 +1,6 @@
 /** What every recorded call of one node shares. */
 import type { Json } from "../core/digest/json.ts";
+import type { PolicyViolationError } from "../core/errors/errors.ts";
 import type { EffectivePolicy } from "../core/policy/types.ts";
 import type { Limits, NodeKey, Refusal } from "../core/protocol/types.ts";
 import type { EntryDraft } from "../core/steps/chain.ts";
@@ -32,8 +33,12 @@ export interface NodeContext {
   /** Secrets out of a message, and nothing in it that a journal could not hold. */
   maskText(text: string): string;
   /** The exact words of a budget stop. */
-  budgetMessage(refusal: Refusal): string;
-  callBudgetMessage(unit: "TotalTokens" | "InputTokens" | "OutputTokens", limit: number, used: number): string;
+  budgetViolation(refusal: Refusal): PolicyViolationError;
+  callBudgetViolation(
+    unit: "TotalTokens" | "InputTokens" | "OutputTokens",
+    limit: number,
+    used: number,
+  ): PolicyViolationError;
   tool(name: string): Tool;
   /** What a person watching sees: current tool and tokens of the running call. */
   showLive(live: { tool?: string; tokens?: number }): void;

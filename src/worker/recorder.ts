@@ -35,7 +35,7 @@ export interface CallResult {
   readonly overshoot: Amounts;
   readonly bodies?: readonly StoredBody[];
   /** Exact reason when this call broke a policy that is enforced. */
-  readonly violation?: string;
+  readonly violation?: PolicyViolationError;
 }
 
 const oneStep: Amounts = { ...zeroAmounts, Steps: 1 };
@@ -108,7 +108,7 @@ export class Recorder {
 
   /** A value made here: no outside call, so intent and step are one command (J3 holds: durable before use). */
   async value(identity: CallIdentity, output: Json): Promise<void> {
-    const { clock, values, budgetMessage } = this.#context;
+    const { clock, values, budgetViolation } = this.#context;
     const packed = packBody(output);
     const request = packBody({ value: identity.name });
     const now = clock.nowMs();
@@ -124,12 +124,15 @@ export class Recorder {
     };
     const draft: EntryDraft = { type: "step", ...this.#record(result, packed.digest), outcome: "Ok", toolCalls: [] };
     const bodies = [...packed.bodies, ...request.bodies];
-    const reply = await this.begin(draft, bodies, { settled: oneStep, reserved: zeroAmounts }).catch((error: unknown) => {
-      if (error instanceof StoppedError && error.state === "Suspended") return this.#valueWhileSuspended(draft, bodies);
-      throw error;
-    });
+    const reply = await this.begin(draft, bodies, { settled: oneStep, reserved: zeroAmounts }).catch(
+      (error: unknown) => {
+        if (error instanceof StoppedError && error.state === "Suspended")
+          return this.#valueWhileSuspended(draft, bodies);
+        throw error;
+      },
+    );
     // A step never waits for others, so whatever is not OK is final.
-    if (reply.code !== "OK") throw new PolicyViolationError(budgetMessage(reply.refusal));
+    if (reply.code !== "OK") throw budgetViolation(reply.refusal);
     values.set(keyOf(identity), output);
   }
 
@@ -159,8 +162,8 @@ export class Recorder {
               attempt,
               try: tryNumber,
               enforcement: "Enforce",
-              message: result.violation,
-              path: "",
+              message: result.violation.message,
+              path: result.violation.path,
               at: iso(clock.nowMs()),
             },
           ];
@@ -170,7 +173,7 @@ export class Recorder {
       free: result.free,
       settled: result.settled,
       overshoot: result.overshoot,
-      violation: result.violation,
+      violation: result.violation?.message,
     });
   }
 

@@ -32,7 +32,7 @@ export interface CutReason {
   /** A cut call becomes a step with outcome Cut, but for a suspension or an ending process: those make it again later. */
   readonly record: boolean;
   /** Set when this very call broke a budget. */
-  readonly violation: string | undefined;
+  readonly violation: PolicyViolationError | undefined;
 }
 
 /** Undefined = the call failed by itself. */
@@ -43,8 +43,7 @@ export function cutReason(
 ): CutReason | undefined {
   const violation =
     error instanceof PolicyViolationError ? error : budget?.aborted === true ? (budget.reason as Error) : undefined;
-  if (violation instanceof PolicyViolationError)
-    return { reason: violation, record: true, violation: violation.message };
+  if (violation instanceof PolicyViolationError) return { reason: violation, record: true, violation };
   if (!context.stop.aborted) return undefined;
   const reason =
     context.stop.reason instanceof Error

@@ -7,7 +7,7 @@
  */
 import { canonicalJson, sha256Hex } from "../core/digest/digest.ts";
 import { FencedError, OaoError, StoppedError } from "../core/errors/errors.ts";
-import { add, emptyLedger, subtract, zeroAmounts } from "../core/protocol/amounts.ts";
+import { add, emptyLedger, subtract } from "../core/protocol/amounts.ts";
 import { genesis, itemName } from "../core/protocol/names.ts";
 import type {
   Amounts,
@@ -377,5 +377,3 @@ function admission(reply: Reply): BeginReply {
     return { code: reply.code, refusal: reply.refusal };
   return { code: "OK", left: reply.code === "OK" ? reply.left : -1 };
 }
-
-export const nothingHeld: Hold = { settled: zeroAmounts, reserved: zeroAmounts };

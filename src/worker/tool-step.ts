@@ -1,6 +1,6 @@
 /** One tool call as a recorded step: lookup, in-doubt rule, begin, call, commit; with OAO's own retries around it. */
 import type { Json } from "../core/digest/json.ts";
-import { OaoError, PolicyViolationError } from "../core/errors/errors.ts";
+import { OaoError } from "../core/errors/errors.ts";
 import { effectOf } from "../core/policy/checks.ts";
 import type { ToolCheck } from "../core/policy/types.ts";
 import { zeroAmounts } from "../core/protocol/amounts.ts";
@@ -119,7 +119,7 @@ async function oneCall(
         await recorder.step({
           ...common,
           outcome: "Cut",
-          error: { class: "PolicyViolation", message: cut.violation },
+          error: { class: "PolicyViolation", message: cut.violation.message },
           violation: cut.violation,
         });
       else if (cut.record && plan.effect !== "NonIdempotent")
@@ -141,27 +141,23 @@ async function begin(
 ): Promise<void> {
   if (plan.effect === "NonIdempotent") context.noteNonIdempotentCall();
   const intent = recorder.intent(identity, plan.call, { effect: plan.effect, timeoutMs: timeoutMs(plan.tool) });
-  for (;;) {
-    const reply = await recorder.begin(intent, plan.bodies, { settled: spentAtBegin, reserved: held });
-    if (reply.code === "OK") return;
-    if (reply.code === "WAIT") {
-      await context.settled();
-      continue;
-    }
-    const message = context.budgetMessage(reply.refusal);
-    const nothing = { free: zeroAmounts, settled: zeroAmounts, overshoot: zeroAmounts };
-    await recorder.step({
-      identity,
-      input: plan.input,
-      bodies: plan.bodies,
-      startedAtMs,
-      ...nothing,
-      outcome: "Refused",
-      error: { class: "PolicyViolation", message },
-      violation: message,
-    });
-    throw new PolicyViolationError(message);
-  }
+  const reply = await recorder.begin(intent, plan.bodies, { settled: spentAtBegin, reserved: held });
+  // What a tool call asks for never waits for siblings, so whatever is not OK is final.
+  if (reply.code === "OK") return;
+  const violation = context.budgetViolation(reply.refusal);
+  await recorder.step({
+    identity,
+    input: plan.input,
+    bodies: plan.bodies,
+    startedAtMs,
+    free: zeroAmounts,
+    settled: zeroAmounts,
+    overshoot: zeroAmounts,
+    outcome: "Refused",
+    error: { class: "PolicyViolation", message: violation.message },
+    violation,
+  });
+  throw violation;
 }
 
 /** Records the failure; returns the delay before the next try, or throws what the caller gets. */

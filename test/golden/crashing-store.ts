@@ -10,7 +10,11 @@ export interface Crash {
   readonly when: "Before" | "After";
 }
 
-export function crashingStore(inner: JournalStore, crash: Crash, onCrash: () => void): { store: JournalStore; commands(): number; crashed(): boolean } {
+export function crashingStore(
+  inner: JournalStore,
+  crash: Crash,
+  onCrash: () => void,
+): { store: JournalStore; commands(): number; crashed(): boolean } {
   let commands = 0;
   let crashed = false;
   const die = (): never => {
@@ -33,7 +37,11 @@ export function crashingStore(inner: JournalStore, crash: Crash, onCrash: () => 
 }
 
 /** Does something else right before the k-th command (heartbeats not counted, from 0). */
-export function atCommand(inner: JournalStore, at: number, act: () => Promise<unknown>): { store: JournalStore; commands(): number } {
+export function atCommand(
+  inner: JournalStore,
+  at: number,
+  act: () => Promise<unknown>,
+): { store: JournalStore; commands(): number } {
   let commands = 0;
   const execute = async (uid: string, command: Command): Promise<Reply> => {
     if (command.op !== "heartbeat") {

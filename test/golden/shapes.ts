@@ -8,16 +8,31 @@ export interface Shape {
   readonly script: MockScriptInput;
 }
 
-const agentSpec = (tools: readonly string[], outputSchema?: Record<string, unknown>) => ({ name: "a", model: "m", systemPrompt: "Be brief.", tools: [...tools], ...(outputSchema === undefined ? {} : { outputSchema }) });
+const agentSpec = (tools: readonly string[], outputSchema?: Record<string, unknown>) => ({
+  name: "a",
+  model: "m",
+  systemPrompt: "Be brief.",
+  tools: [...tools],
+  ...(outputSchema === undefined ? {} : { outputSchema }),
+});
 const node = { name: "n", agent: { ref: "a", prompt: "Compare $(input.topic)" } };
 const input = { topic: "heat pumps" };
 const search = (url: string) => ({
   name: "search",
   description: "Search",
   effect: "ReadOnly" as const,
-  http: { method: "GET" as const, url: `${url}/search`, query: ["q"], inputSchema: { type: "object", properties: { q: { type: "string" } }, required: ["q"] } },
+  http: {
+    method: "GET" as const,
+    url: `${url}/search`,
+    query: ["q"],
+    inputSchema: { type: "object", properties: { q: { type: "string" } }, required: ["q"] },
+  },
 });
-const dice = { name: "dice", effect: "Idempotent" as const, module: { path: "test/golden/tools/dice.mjs", export: "dice" } };
+const dice = {
+  name: "dice",
+  effect: "Idempotent" as const,
+  module: { path: "test/golden/tools/dice.mjs", export: "dice" },
+};
 const models = (baseURL: string, provider = "openai") => [{ name: "m", provider, model: "mock", baseURL }];
 
 export const shapes: readonly Shape[] = [
@@ -28,7 +43,14 @@ export const shapes: readonly Shape[] = [
   },
   {
     name: "two tools in a row, then an answer",
-    spec: ({ model, tool }) => ({ task: "t", input, models: models(model), tools: [search(tool)], agents: [agentSpec(["search"])], nodes: [node] }),
+    spec: ({ model, tool }) => ({
+      task: "t",
+      input,
+      models: models(model),
+      tools: [search(tool)],
+      agents: [agentSpec(["search"])],
+      nodes: [node],
+    }),
     script: {
       rules: [
         { match: { turn: 0 }, reply: { toolCalls: [{ name: "search", arguments: { q: "first" } }] } },
@@ -39,7 +61,14 @@ export const shapes: readonly Shape[] = [
   },
   {
     name: "three parallel tools, two of them equal, with recorded values inside",
-    spec: ({ model, tool }) => ({ task: "t", input, models: models(model), tools: [search(tool), dice], agents: [agentSpec(["search", "dice"])], nodes: [node] }),
+    spec: ({ model, tool }) => ({
+      task: "t",
+      input,
+      models: models(model),
+      tools: [search(tool), dice],
+      agents: [agentSpec(["search", "dice"])],
+      nodes: [node],
+    }),
     script: {
       rules: [
         {
@@ -63,16 +92,28 @@ export const shapes: readonly Shape[] = [
       input,
       models: models(model),
       tools: [search(tool)],
-      agents: [agentSpec(["search"], { type: "object", properties: { verdict: { type: "string" } }, required: ["verdict"] })],
+      agents: [
+        agentSpec(["search"], { type: "object", properties: { verdict: { type: "string" } }, required: ["verdict"] }),
+      ],
       nodes: [node],
     }),
     script: {
-      rules: [{ match: { turn: 0 }, reply: { toolCalls: [{ name: "search", arguments: { q: "x" } }] } }, { reply: { structured: { verdict: "good" } } }],
+      rules: [
+        { match: { turn: 0 }, reply: { toolCalls: [{ name: "search", arguments: { q: "x" } }] } },
+        { reply: { structured: { verdict: "good" } } },
+      ],
     },
   },
   {
     name: "a call that is retried twice and a tool that answers an error",
-    spec: ({ model, tool }) => ({ task: "t", input, models: models(model), tools: [search(tool)], agents: [agentSpec(["search"])], nodes: [node] }),
+    spec: ({ model, tool }) => ({
+      task: "t",
+      input,
+      models: models(model),
+      tools: [search(tool)],
+      agents: [agentSpec(["search"])],
+      nodes: [node],
+    }),
     script: {
       rules: [
         { match: { turn: 0 }, reply: { toolCalls: [{ name: "search", arguments: { q: "broken" } }] } },
@@ -83,7 +124,14 @@ export const shapes: readonly Shape[] = [
   },
   {
     name: "parallel tool calls of which one answers, one fails, one does not fit and one does not exist",
-    spec: ({ model, tool }) => ({ task: "t", input, models: models(model), tools: [search(tool), dice], agents: [agentSpec(["search", "dice"])], nodes: [node] }),
+    spec: ({ model, tool }) => ({
+      task: "t",
+      input,
+      models: models(model),
+      tools: [search(tool), dice],
+      agents: [agentSpec(["search", "dice"])],
+      nodes: [node],
+    }),
     script: {
       rules: [
         {
@@ -98,17 +146,30 @@ export const shapes: readonly Shape[] = [
             ],
           },
         },
-        { match: { turn: 1 }, reply: { toolCalls: [{ name: "dice", arguments: { sides: 6 } }], malformedToolArguments: true } },
+        {
+          match: { turn: 1 },
+          reply: { toolCalls: [{ name: "dice", arguments: { sides: 6 } }], malformedToolArguments: true },
+        },
         { reply: { text: "Enough." } },
       ],
     },
   },
   {
     name: "an agent on the Anthropic protocol with a tool",
-    spec: ({ model, tool }) => ({ task: "t", input, models: models(model.replace(/\/v1$/, ""), "anthropic"), tools: [search(tool)], agents: [agentSpec(["search"])], nodes: [node] }),
+    spec: ({ model, tool }) => ({
+      task: "t",
+      input,
+      models: models(model.replace(/\/v1$/, ""), "anthropic"),
+      tools: [search(tool)],
+      agents: [agentSpec(["search"])],
+      nodes: [node],
+    }),
     script: {
       rules: [
-        { match: { turn: 0 }, reply: { toolCalls: [{ name: "search", arguments: { q: "first" } }], text: "Let me look." } },
+        {
+          match: { turn: 0 },
+          reply: { toolCalls: [{ name: "search", arguments: { q: "first" } }], text: "Let me look." },
+        },
         { match: { turn: 1, times: 1 }, reply: { tokens: 40, cutAfterTokens: 20 } },
         { reply: { text: "Here it is." } },
       ],

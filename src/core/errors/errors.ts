@@ -5,16 +5,38 @@
  * stop = never again as it is.
  */
 export const catalogue = {
-  OAO_STORE_UNAVAILABLE: { disposition: "retry", about: "The journal store did not answer; the command is sent again as it was (J6)." },
+  OAO_STORE_UNAVAILABLE: {
+    disposition: "retry",
+    about: "The journal store did not answer; the command is sent again as it was (J6).",
+  },
   OAO_STORE_FULL: { disposition: "wait", about: "The journal store has no room; nothing was applied." },
-  OAO_DURABILITY_LOST: { disposition: "stop", about: "The journal store lost entries that had been acknowledged and no worker could restore them." },
+  OAO_DURABILITY_LOST: {
+    disposition: "stop",
+    about: "The journal store lost entries that had been acknowledged and no worker could restore them.",
+  },
   OAO_FENCED: { disposition: "stop", about: "A later attempt of this node exists, or this one was released (J2)." },
-  OAO_STOPPED: { disposition: "wait", about: "The run is suspended, cancelled, violated a policy or is finalizing: no new call is admitted." },
+  OAO_STOPPED: {
+    disposition: "wait",
+    about: "The run is suspended, cancelled, violated a policy or is finalizing: no new call is admitted.",
+  },
   OAO_LEASE_LOST: { disposition: "retry", about: "The worker could not renew its lease in time and ended its calls." },
-  OAO_POLICY_VIOLATION: { disposition: "stop", about: "A policy forbids the call or its budget is spent (G1: never retried)." },
-  OAO_IN_DOUBT: { disposition: "stop", about: "A NonIdempotent call was made, its result is unknown, and the policy says Fail." },
-  OAO_CALL_FAILED: { disposition: "stop", about: "A model or tool call failed and its retries are used up; recorded, so a replay fails the same way." },
-  OAO_SNAPSHOT_MISMATCH: { disposition: "stop", about: "The worker was handed another snapshot than the run was opened with, or its tools changed between attempts." },
+  OAO_POLICY_VIOLATION: {
+    disposition: "stop",
+    about: "A policy forbids the call or its budget is spent (G1: never retried).",
+  },
+  OAO_IN_DOUBT: {
+    disposition: "stop",
+    about: "A NonIdempotent call was made, its result is unknown, and the policy says Fail.",
+  },
+  OAO_CALL_FAILED: {
+    disposition: "stop",
+    about: "A model or tool call failed and its retries are used up; recorded, so a replay fails the same way.",
+  },
+  OAO_SNAPSHOT_MISMATCH: {
+    disposition: "stop",
+    about:
+      "The worker was handed another snapshot than the run was opened with, or its tools changed between attempts.",
+  },
   OAO_INVALID_SPEC: { disposition: "stop", about: "The Execution cannot run as it is written." },
   OAO_MISSING_SECRET: { disposition: "stop", about: "A secret that the Execution names is not there." },
   OAO_PROTOCOL: { disposition: "stop", about: "A component broke the step protocol: a bug worth reporting." },
@@ -38,8 +60,11 @@ export class OaoError extends Error {
 /** `message` is the exact reason shown in the Execution's status. */
 export class PolicyViolationError extends OaoError {
   override readonly name = "PolicyViolationError";
-  constructor(message: string) {
+  /** Of the rule that was broken: a field of the policy, or a limit as in "Execution/TotalTokens"; "" where nothing says it any more. */
+  readonly path: string;
+  constructor(message: string, path = "") {
     super("OAO_POLICY_VIOLATION", message);
+    this.path = path;
   }
 }
 

@@ -6,8 +6,6 @@ import type { EffectivePolicy } from "../policy/types.ts";
 import type { ExecutionSpec } from "../../api/types.ts";
 import type { Json } from "../digest/json.ts";
 
-export const journalFormat = 1;
-
 /** Fixed at the start of a run (G2), stored as a body; workers get its digest and refuse any other. */
 export interface Snapshot {
   readonly v: 1;
@@ -48,7 +46,7 @@ interface EntryBase {
   readonly try: number;
 }
 
-/** What only the worker can know, once per attempt. A later attempt that differs in `build` or `tools` is refused. */
+/** What only the worker can know, once per attempt. A later attempt that differs in `tools` is refused. */
 export interface StartEntry extends EntryBase {
   readonly type: "start";
   readonly snapshot: string;
@@ -74,6 +72,7 @@ export interface IntentEntry extends EntryBase, StepIdentity {
   /** n-th try of this call, from 0. */
   readonly call: number;
   readonly effect?: "ReadOnly" | "Idempotent" | "NonIdempotent";
+  /** Of a tool call: when it has ended at the latest, milliseconds since the epoch by the worker's clock. */
   readonly deadlineMs?: number;
   readonly at: string;
 }
@@ -87,7 +86,7 @@ interface CallRecord extends EntryBase, StepIdentity {
   readonly completedAt: string;
 }
 
-/** A completed step: numbered, canonical, looked up. `order` = its number within the node item and try by commit, from 1. */
+/** A completed step: numbered, canonical, looked up. */
 export interface StepEntry extends CallRecord {
   readonly type: "step";
   readonly outcome: StepOutcome;

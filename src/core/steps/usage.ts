@@ -48,7 +48,10 @@ export function chargeModelCall(
   const input = Math.max(estimated.input, whole(reported?.input));
   const output = Math.max(estimated.output, whole(reported?.output));
   const total = Math.max(input + output, whole(reported?.total));
-  const shown = { input: usable(reported?.input) ?? estimated.input, output: usable(reported?.output) ?? estimated.output };
+  const shown = {
+    input: usable(reported?.input) ?? estimated.input,
+    output: usable(reported?.output) ?? estimated.output,
+  };
   const asked: Amounts = { ...zeroAmounts, TotalTokens: total, InputTokens: input, OutputTokens: output };
   const settled = mapUnits((unit) => Math.min(asked[unit], reserved[unit]));
   const overshoot = mapUnits((unit) => asked[unit] - settled[unit]);
@@ -75,7 +78,9 @@ function whole(value: number | undefined): number {
 }
 
 function usable(value: number | undefined): number | undefined {
-  return value === undefined || !Number.isFinite(value) || value < 0 ? undefined : Math.min(Math.ceil(value), reportedMax);
+  return value === undefined || !Number.isFinite(value) || value < 0
+    ? undefined
+    : Math.min(Math.ceil(value), reportedMax);
 }
 
 function definedOnly(reported: Reported): { input?: number; output?: number; total?: number } {

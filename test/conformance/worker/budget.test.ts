@@ -17,9 +17,14 @@ afterEach(async () => {
 function oneAgent(baseURL: string, nodes = 1, parameters?: Record<string, unknown>): ExecutionSpec {
   return {
     task: "t",
-    models: [{ name: "m", provider: "openai", model: "mock", baseURL, ...(parameters === undefined ? {} : { parameters }) }],
+    models: [
+      { name: "m", provider: "openai", model: "mock", baseURL, ...(parameters === undefined ? {} : { parameters }) },
+    ],
     agents: [{ name: "a", model: "m" }],
-    nodes: Array.from({ length: nodes }, (_, index) => ({ name: `n${index}`, agent: { ref: "a", prompt: `Write a lot about subject ${index}` } })),
+    nodes: Array.from({ length: nodes }, (_, index) => ({
+      name: `n${index}`,
+      agent: { ref: "a", prompt: `Write a lot about subject ${index}` },
+    })),
   };
 }
 
@@ -29,10 +34,15 @@ async function start(script: MockScriptInput) {
 }
 
 function limited(execution: Limits, call: Limits = {}) {
-  return openPolicy({ limits: { execution, node: {}, call }, limitNames: { "Execution/TotalTokens": "standard/maxTokens" } });
+  return openPolicy({
+    limits: { execution, node: {}, call },
+    limitNames: { "Execution/TotalTokens": "standard/maxTokens" },
+  });
 }
 
-const runaway = (more: object = {}): MockScriptInput => ({ rules: [{ reply: { tokens: 1_000_000, ignoreMaxTokens: true, ...more } }] });
+const runaway = (more: object = {}): MockScriptInput => ({
+  rules: [{ reply: { tokens: 1_000_000, ignoreMaxTokens: true, ...more } }],
+});
 
 describe("a runaway stream", () => {
   it("is cut mid-stream with the exact reason, the socket is closed, and counted spend stays within the budget", async () => {
@@ -44,12 +54,22 @@ describe("a runaway stream", () => {
     expect(call.tokensAtClose).toBeLessThan(1_000_000);
     const { execution } = await store.view(run.uid, []);
     expect(execution?.control.state).toBe("Violated");
-    expect(execution?.control.message).toMatch(/^PolicyViolation: Max Token Limit Exceeded: budget standard\/maxTokens \(Execution TotalTokens\), limit 2000, spent /);
-    const { settled, lost, reserved } = execution?.account ?? { settled: undefined, lost: undefined, reserved: undefined };
+    expect(execution?.control.message).toMatch(
+      /^PolicyViolation: Max Token Limit Exceeded: budget standard\/maxTokens \(Execution TotalTokens\), limit 2000, spent /,
+    );
+    const { settled, lost, reserved } = execution?.account ?? {
+      settled: undefined,
+      lost: undefined,
+      reserved: undefined,
+    };
     expect((settled?.TotalTokens ?? 0) + (lost?.TotalTokens ?? 0)).toBeLessThanOrEqual(2_000);
     expect(settled?.TotalTokens).toBeGreaterThan(1_900);
     expect(reserved?.TotalTokens).toBe(0);
-    const steps = stepsOf(await journalOf(store, run.uid, "n0"));
+    const entries = await journalOf(store, run.uid, "n0");
+    expect(entries.flatMap((entry) => (entry.type === "violation" ? [entry.path] : []))).toEqual([
+      "Execution/TotalTokens",
+    ]);
+    const steps = stepsOf(entries);
     expect(steps.map((step) => step.outcome)).toEqual(["Cut"]);
     expect(steps[0]?.error?.class).toBe("PolicyViolation");
   });
@@ -74,7 +94,9 @@ describe("a runaway stream", () => {
     const store = new MemoryStore({ nowMs: () => Date.now() });
     const run = await openTestRun(store, oneAgent(server.baseURL), limited({}, { OutputTokens: 300 }));
     expect(await attemptNode(store, orderFor(run, "n0", 1))).toBe("failed");
-    expect((await store.view(run.uid, [])).execution?.control.message).toMatch(/^PolicyViolation: Max Token Limit Exceeded: budget of scope Call, unit OutputTokens, limit 300, one call used 301/);
+    expect((await store.view(run.uid, [])).execution?.control.message).toMatch(
+      /^PolicyViolation: Max Token Limit Exceeded: budget of scope Call, unit OutputTokens, limit 300, one call used 301/,
+    );
   });
 });
 
@@ -89,7 +111,9 @@ describe("an honest answer", () => {
     expect(usage?.reported?.output).toBeGreaterThan(50);
     const { execution } = await store.view(run.uid, []);
     const reported = usage?.reported?.total ?? 0;
-    expect((execution?.account.settled.TotalTokens ?? 0) + (execution?.account.overshoot.TotalTokens ?? 0)).toBeGreaterThanOrEqual(reported);
+    expect(
+      (execution?.account.settled.TotalTokens ?? 0) + (execution?.account.overshoot.TotalTokens ?? 0),
+    ).toBeGreaterThanOrEqual(reported);
     expect(usage?.overshoot).toBe(execution?.account.overshoot.TotalTokens);
   });
 
@@ -99,7 +123,9 @@ describe("an honest answer", () => {
     const run = await openTestRun(store, oneAgent(server.baseURL), limited({ OutputTokens: 500 }));
     expect(await attemptNode(store, orderFor(run, "n0", 1))).toBe("failed");
     expect(server.calls()[0]?.maxTokens).toBeLessThanOrEqual(500);
-    expect((await store.view(run.uid, [])).execution?.control.message).toMatch(/^PolicyViolation: Max Token Limit Exceeded/);
+    expect((await store.view(run.uid, [])).execution?.control.message).toMatch(
+      /^PolicyViolation: Max Token Limit Exceeded/,
+    );
   });
 });
 
@@ -109,12 +135,21 @@ describe("siblings", () => {
     const store = new MemoryStore({ nowMs: () => Date.now() });
     const run = await openTestRun(store, oneAgent(server.baseURL, 4), limited({ TotalTokens: 4_000 }));
     // A heartbeat every ten minutes: only the push can be what stops them in time.
-    const exits = await Promise.all([0, 1, 2, 3].map((index) => attemptNode(store, orderFor(run, `n${index}`, 1), { heartbeatIntervalMs: 600_000, leaseTtlMs: 6_000_000 })));
+    const exits = await Promise.all(
+      [0, 1, 2, 3].map((index) =>
+        attemptNode(store, orderFor(run, `n${index}`, 1), { heartbeatIntervalMs: 600_000, leaseTtlMs: 6_000_000 }),
+      ),
+    );
     expect(exits.filter((exit) => exit === "failed").length).toBeGreaterThanOrEqual(1);
     expect(exits.every((exit) => exit === "failed" || exit === "stopped")).toBe(true);
     const { execution } = await store.view(run.uid, []);
-    expect((execution?.account.settled.TotalTokens ?? 0) + (execution?.account.lost.TotalTokens ?? 0)).toBeLessThanOrEqual(4_000);
-    for (const { index } of server.calls()) expect((await server.waitForCall((call) => call.index === index && call.outcome !== "open")).outcome).toBe("clientClosed");
+    expect(
+      (execution?.account.settled.TotalTokens ?? 0) + (execution?.account.lost.TotalTokens ?? 0),
+    ).toBeLessThanOrEqual(4_000);
+    for (const { index } of server.calls())
+      expect((await server.waitForCall((call) => call.index === index && call.outcome !== "open")).outcome).toBe(
+        "clientClosed",
+      );
   });
 
   it("that fit one after the other wait for each other instead of failing (WAIT)", async () => {
@@ -122,7 +157,9 @@ describe("siblings", () => {
     const store = new MemoryStore({ nowMs: () => Date.now() });
     // Input bounds of about 20 each: all eight fit the budget, but not with eight large blocks held at once.
     const run = await openTestRun(store, oneAgent(server.baseURL, 8), limited({ TotalTokens: 3_200 }));
-    const exits = await Promise.all(Array.from({ length: 8 }, (_, index) => attemptNode(store, orderFor(run, `n${index}`, 1))));
+    const exits = await Promise.all(
+      Array.from({ length: 8 }, (_, index) => attemptNode(store, orderFor(run, `n${index}`, 1))),
+    );
     const { execution } = await store.view(run.uid, []);
     expect(exits).toEqual(Array.from({ length: 8 }, () => "done"));
     expect(execution?.account.settled.TotalTokens).toBeLessThanOrEqual(3_200);

@@ -22,7 +22,9 @@ async function model(script: MockScriptInput): Promise<MockModel> {
   return server;
 }
 
-async function toolServer(answer: (count: number) => { status: number; body: unknown; headers?: Record<string, string>; hang?: boolean }) {
+async function toolServer(
+  answer: (count: number) => { status: number; body: unknown; headers?: Record<string, string>; hang?: boolean },
+) {
   const seen: { key: string }[] = [];
   const server: Server = createServer((request, response) => {
     seen.push({ key: String(request.headers["idempotency-key"]) });
@@ -62,17 +64,41 @@ async function run(spec: ExecutionSpec, policy: EffectivePolicy = openPolicy()) 
   const opened = await openTestRun(store, spec, policy);
   const exit = await attemptNode(store, orderFor(opened, "n", 1));
   const { execution, items } = await store.view(opened.uid, [{ node: "n" }]);
-  return { store, opened, exit, execution, finished: JSON.parse(items[0]?.finished ?? "null") as Finished | null, entries: await journalOf(store, opened.uid, "n") };
+  return {
+    store,
+    opened,
+    exit,
+    execution,
+    finished: JSON.parse(items[0]?.finished ?? "null") as Finished | null,
+    entries: await journalOf(store, opened.uid, "n"),
+  };
 }
 
-const rules = (changes: Partial<PolicyRules>): PolicyRules => ({ name: "standard", enforcement: "Enforce", models: {}, tools: {}, ...changes });
+const rules = (changes: Partial<PolicyRules>): PolicyRules => ({
+  name: "standard",
+  enforcement: "Enforce",
+  models: {},
+  tools: {},
+  ...changes,
+});
 
 describe("retries of a call", () => {
   it("are journaled and counted, honour Retry-After, and only the call that stands is a step", async () => {
-    const server = await toolServer((count) => (count < 3 ? { status: 429, body: {}, headers: { "retry-after": "0" } } : { status: 200, body: { ok: true } }));
+    const server = await toolServer((count) =>
+      count < 3 ? { status: 429, body: {}, headers: { "retry-after": "0" } } : { status: 200, body: { ok: true } },
+    );
     const { exit, entries, execution } = await run(toolNode(server.url));
     expect(exit).toBe("done");
-    expect(entries.map((entry) => entry.type)).toEqual(["start", "intent", "repeat", "intent", "repeat", "intent", "step", "finish"]);
+    expect(entries.map((entry) => entry.type)).toEqual([
+      "start",
+      "intent",
+      "repeat",
+      "intent",
+      "repeat",
+      "intent",
+      "step",
+      "finish",
+    ]);
     expect(execution?.account.settled.ToolCalls).toBe(3);
     expect(execution?.account.settled.Steps).toBe(1);
     expect(new Set(server.seen.map((call) => call.key)).size).toBe(1);
@@ -88,7 +114,9 @@ describe("retries of a call", () => {
   });
 
   it("of a model: a stream cut mid-way is charged for what came, and made again", async () => {
-    const server = await model({ rules: [{ match: { times: 1 }, reply: { tokens: 80, cutAfterTokens: 40 } }, { reply: { text: "fine" } }] });
+    const server = await model({
+      rules: [{ match: { times: 1 }, reply: { tokens: 80, cutAfterTokens: 40 } }, { reply: { text: "fine" } }],
+    });
     const { exit, entries } = await run(agentNode(server.baseURL));
     expect(exit).toBe("done");
     const repeat = entries.find((entry) => entry.type === "repeat");
@@ -97,7 +125,9 @@ describe("retries of a call", () => {
   });
 
   it("of a model: a clean end without finish reason is no answer", async () => {
-    const server = await model({ rules: [{ match: { times: 1 }, reply: { tokens: 30, endAfterTokens: 10 } }, { reply: { text: "fine" } }] });
+    const server = await model({
+      rules: [{ match: { times: 1 }, reply: { tokens: 30, endAfterTokens: 10 } }, { reply: { text: "fine" } }],
+    });
     const { exit, entries } = await run(agentNode(server.baseURL));
     expect(exit).toBe("done");
     expect(entries.filter((entry) => entry.type === "repeat").length).toBe(1);
@@ -115,16 +145,24 @@ describe("NonIdempotent tools", () => {
 
   it("are in doubt after a crash: Fail names the cause, Retry calls again with the same key", async () => {
     for (const onInDoubt of ["Fail", "Retry"] as const) {
-      const server = await toolServer((count) => (count === 1 ? { status: 200, body: {}, hang: true } : { status: 200, body: { ok: true } }));
+      const server = await toolServer((count) =>
+        count === 1 ? { status: 200, body: {}, hang: true } : { status: 200, body: { ok: true } },
+      );
       const store = new MemoryStore({ nowMs: () => Date.now() });
-      const opened = await openTestRun(store, toolNode(server.url, { effect: "NonIdempotent" }), openPolicy({ onInDoubt }));
+      const opened = await openTestRun(
+        store,
+        toolNode(server.url, { effect: "NonIdempotent" }),
+        openPolicy({ onInDoubt }),
+      );
       const terminate = new AbortController();
       const first = attemptNode(store, orderFor(opened, "n", 1), { terminate: terminate.signal });
       await expect.poll(() => server.seen.length).toBe(1);
       terminate.abort("killed");
       expect(await first).toBe("stopped");
       const second = await attemptNode(store, orderFor(opened, "n", 2));
-      const finished = JSON.parse((await store.view(opened.uid, [{ node: "n" }])).items[0]?.finished ?? "null") as Finished;
+      const finished = JSON.parse(
+        (await store.view(opened.uid, [{ node: "n" }])).items[0]?.finished ?? "null",
+      ) as Finished;
       if (onInDoubt === "Fail") {
         expect(second).toBe("failed");
         expect(finished.error?.class).toBe("InDoubt");
@@ -142,10 +180,16 @@ describe("NonIdempotent tools", () => {
 describe("policies before the call", () => {
   it("refuse a denied model: no request leaves, the step is Refused, the run is Violated", async () => {
     const server = await model({ rules: [{ reply: { text: "never" } }] });
-    const { exit, execution, entries } = await run(agentNode(server.baseURL), openPolicy({ rules: [rules({ models: { deny: ["openai/*"] } })] }));
+    const { exit, execution, entries } = await run(
+      agentNode(server.baseURL),
+      openPolicy({ rules: [rules({ models: { deny: ["openai/*"] } })] }),
+    );
     expect(exit).toBe("failed");
     expect(server.calls().length).toBe(0);
-    expect(execution?.control.message).toBe("PolicyViolation: Model Denied: openai/mock (policy standard, spec.models.deny)");
+    expect(entries.flatMap((entry) => (entry.type === "violation" ? [entry.path] : []))).toEqual(["spec.models.deny"]);
+    expect(execution?.control.message).toBe(
+      "PolicyViolation: Model Denied: openai/mock (policy standard, spec.models.deny)",
+    );
     expect(stepsOf(entries)[0]?.outcome).toBe("Refused");
   });
 
@@ -154,7 +198,10 @@ describe("policies before the call", () => {
     const denied = await run(toolNode(server.url), openPolicy({ rules: [rules({ tools: { allow: ["other"] } })] }));
     expect(denied.exit).toBe("failed");
     expect(server.seen.length).toBe(0);
-    const audited = await run(toolNode(server.url), openPolicy({ rules: [rules({ enforcement: "Audit", tools: { allow: ["other"] } })] }));
+    const audited = await run(
+      toolNode(server.url),
+      openPolicy({ rules: [rules({ enforcement: "Audit", tools: { allow: ["other"] } })] }),
+    );
     expect(audited.exit).toBe("done");
     expect(audited.entries.filter((entry) => entry.type === "violation").length).toBe(1);
     expect(audited.execution?.control.state).toBe("Running");
@@ -167,14 +214,19 @@ describe("policies before the call", () => {
     const { exit, execution } = await run(spec, openPolicy({ sameCall: { limit: 3, enforcement: "Enforce" } }));
     expect(exit).toBe("failed");
     expect(tool.seen.length).toBe(3);
-    expect(execution?.control.message).toMatch(/^PolicyViolation: Loop Detected: node n made the same tool call \(call\) 4 times, limit 3/);
+    expect(execution?.control.message).toMatch(
+      /^PolicyViolation: Loop Detected: node n made the same tool call \(call\) 4 times, limit 3/,
+    );
   });
 
   it("stop at maxSteps", async () => {
     const tool = await toolServer((count) => ({ status: 200, body: { count } }));
     const server = await model({ rules: [{ reply: { toolCalls: [{ name: "call", arguments: {} }] } }] });
     const spec = agentNode(server.baseURL, toolNode(tool.url).tools ?? []);
-    const { exit, execution } = await run(spec, openPolicy({ limits: { execution: { Steps: 5 }, node: {}, call: {} } }));
+    const { exit, execution } = await run(
+      spec,
+      openPolicy({ limits: { execution: { Steps: 5 }, node: {}, call: {} } }),
+    );
     expect(exit).toBe("failed");
     expect(execution?.account.settled.Steps).toBe(5);
     expect(execution?.control.message).toMatch(/^PolicyViolation: Max Steps Exceeded/);
@@ -183,14 +235,32 @@ describe("policies before the call", () => {
 
 describe("what is recorded", () => {
   it("holds neither redacted paths nor secret values, and neither does what the agent sees", async () => {
-    const tool = await toolServer(() => ({ status: 200, body: { user: { password: "hunter2!", name: "Ann" }, echo: "the key is s3cr3t-value" } }));
-    const server = await model({ rules: [{ match: { turn: 0 }, reply: { toolCalls: [{ name: "call", arguments: {} }] } }, { reply: { text: "$LAST_TOOL_RESULT" } }] });
+    const tool = await toolServer(() => ({
+      status: 200,
+      body: { user: { password: "hunter2!", name: "Ann" }, echo: "the key is s3cr3t-value" },
+    }));
+    const server = await model({
+      rules: [
+        { match: { turn: 0 }, reply: { toolCalls: [{ name: "call", arguments: {} }] } },
+        { reply: { text: "$LAST_TOOL_RESULT" } },
+      ],
+    });
     const store = new MemoryStore({ nowMs: () => Date.now() });
-    const opened = await openTestRun(store, agentNode(server.baseURL, toolNode(tool.url).tools ?? []), openPolicy({ recording: { content: "Full", redact: ["$.user.password"], maxBodyBytes: 1_000_000 } }));
+    const opened = await openTestRun(
+      store,
+      agentNode(server.baseURL, toolNode(tool.url).tools ?? []),
+      openPolicy({ recording: { content: "Full", redact: ["$.user.password"], maxBodyBytes: 1_000_000 } }),
+    );
     const logged: string[] = [];
-    const exit = await attemptNode(store, orderFor(opened, "n", 1), { mask: (text) => text.replaceAll("s3cr3t-value", "[secret]"), log: (_level, message, fields) => logged.push(JSON.stringify([message, fields])) });
+    const exit = await attemptNode(store, orderFor(opened, "n", 1), {
+      mask: (text) => text.replaceAll("s3cr3t-value", "[secret]"),
+      log: (_level, message, fields) => logged.push(JSON.stringify([message, fields])),
+    });
     expect(exit).toBe("done");
-    const everything = JSON.stringify(store.snapshotOf(opened.uid), (_key, value: unknown) => (value instanceof Map ? [...value] : value)) + logged.join("");
+    const everything =
+      JSON.stringify(store.snapshotOf(opened.uid), (_key, value: unknown) =>
+        value instanceof Map ? [...value] : value,
+      ) + logged.join("");
     expect(everything).not.toContain("hunter2!");
     expect(everything).not.toContain("s3cr3t-value");
     expect(everything).toContain("[REDACTED]");
@@ -214,7 +284,12 @@ describe("control", () => {
 
   it("Suspended lets a short call end, refuses the next, and Running resumes without asking again", async () => {
     const tool = await toolServer(() => ({ status: 200, body: { ok: true } }));
-    const server = await model({ rules: [{ match: { turn: 0 }, reply: { toolCalls: [{ name: "call", arguments: {} }], firstTokenDelayMs: 50 } }, { reply: { text: "end" } }] });
+    const server = await model({
+      rules: [
+        { match: { turn: 0 }, reply: { toolCalls: [{ name: "call", arguments: {} }], firstTokenDelayMs: 50 } },
+        { reply: { text: "end" } },
+      ],
+    });
     const store = new MemoryStore({ nowMs: () => Date.now() });
     const opened = await openTestRun(store, agentNode(server.baseURL, toolNode(tool.url).tools ?? []));
     const first = attemptNode(store, orderFor(opened, "n", 1));

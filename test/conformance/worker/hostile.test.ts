@@ -24,8 +24,17 @@ async function model(script: MockScriptInput): Promise<MockModel> {
   return server;
 }
 
-const probe = (name: string, changes: Partial<ToolSpec> = {}): ToolSpec => ({ name, effect: "Idempotent", module: { path: "test/conformance/worker/tools/probe.mjs", export: name }, ...changes });
-const toolNode = (tool: ToolSpec, args: Record<string, unknown> = {}): ExecutionSpec => ({ task: "t", tools: [tool], nodes: [{ name: "n", tool: { ref: tool.name, arguments: args } }] });
+const probe = (name: string, changes: Partial<ToolSpec> = {}): ToolSpec => ({
+  name,
+  effect: "Idempotent",
+  module: { path: "test/conformance/worker/tools/probe.mjs", export: name },
+  ...changes,
+});
+const toolNode = (tool: ToolSpec, args: Record<string, unknown> = {}): ExecutionSpec => ({
+  task: "t",
+  tools: [tool],
+  nodes: [{ name: "n", tool: { ref: tool.name, arguments: args } }],
+});
 const agentNode = (baseURL: string, tools: ToolSpec[] = []): ExecutionSpec => ({
   task: "t",
   models: [{ name: "m", provider: "openai", model: "mock", baseURL }],
@@ -38,7 +47,11 @@ const newStore = () => new MemoryStore({ nowMs: () => Date.now() });
 
 async function endOf(store: JournalStore, opened: TestRun) {
   const { execution, items } = await store.view(opened.uid, [{ node: "n" }]);
-  return { execution, finished: JSON.parse(items[0]?.finished ?? "null") as Finished | null, entries: await journalOf(store, opened.uid, "n") };
+  return {
+    execution,
+    finished: JSON.parse(items[0]?.finished ?? "null") as Finished | null,
+    entries: await journalOf(store, opened.uid, "n"),
+  };
 }
 
 async function run(spec: ExecutionSpec, policy: EffectivePolicy = openPolicy(), io: Partial<AttemptIo> = {}) {
@@ -49,10 +62,14 @@ async function run(spec: ExecutionSpec, policy: EffectivePolicy = openPolicy(), 
 }
 
 /** Hands every command to `intercept`, which passes it on or does not. */
-function intercepted(inner: JournalStore, intercept: (command: Command, pass: () => Promise<Reply>) => Promise<Reply>): JournalStore {
+function intercepted(
+  inner: JournalStore,
+  intercept: (command: Command, pass: () => Promise<Reply>) => Promise<Reply>,
+): JournalStore {
   return new Proxy(inner, {
     get: (target, name) => {
-      if (name === "execute") return (uid: string, command: Command) => intercept(command, () => inner.execute(uid, command));
+      if (name === "execute")
+        return (uid: string, command: Command) => intercept(command, () => inner.execute(uid, command));
       const member: unknown = Reflect.get(target, name);
       return typeof member === "function" ? member.bind(target) : member;
     },
@@ -62,9 +79,15 @@ function intercepted(inner: JournalStore, intercept: (command: Command, pass: ()
 describe("an answer of a model", () => {
   it("larger than recording.maxBodyBytes is refused while it streams, whether a budget limits it or not", async () => {
     const server = await model({ rules: [{ reply: { tokens: 1_000_000, ignoreMaxTokens: true } }] });
-    const { exit, finished, entries } = await run(agentNode(server.baseURL), openPolicy({ recording: { content: "Full", redact: [], maxBodyBytes: 20_000 } }));
+    const { exit, finished, entries } = await run(
+      agentNode(server.baseURL),
+      openPolicy({ recording: { content: "Full", redact: [], maxBodyBytes: 20_000 } }),
+    );
     expect(exit).toBe("failed");
-    expect(finished?.error).toEqual({ class: "InvalidAnswer", message: expect.stringContaining("recording.maxBodyBytes") as unknown });
+    expect(finished?.error).toEqual({
+      class: "InvalidAnswer",
+      message: expect.stringContaining("recording.maxBodyBytes") as unknown,
+    });
     expect(stepsOf(entries).map((step) => step.outcome)).toEqual(["Error"]);
     const call = await server.waitForCall((candidate) => candidate.outcome !== "open");
     expect(call.outcome).toBe("clientClosed");
@@ -72,7 +95,12 @@ describe("an answer of a model", () => {
 
   it("with impossible figures of usage is charged within what numbers can carry, again and again", async () => {
     const usage = { inputTokens: Number.MAX_SAFE_INTEGER, outputTokens: Number.MAX_SAFE_INTEGER };
-    const server = await model({ rules: [{ match: { turn: 0 }, reply: { toolCalls: [{ name: "echo", arguments: { n: 1 } }], usage } }, { reply: { text: "fine", usage } }] });
+    const server = await model({
+      rules: [
+        { match: { turn: 0 }, reply: { toolCalls: [{ name: "echo", arguments: { n: 1 } }], usage } },
+        { reply: { text: "fine", usage } },
+      ],
+    });
     const { exit, execution } = await run(agentNode(server.baseURL, [probe("echo")]));
     expect(exit).toBe("done");
     expect(Number.isSafeInteger(execution?.account.overshoot.TotalTokens)).toBe(true);
@@ -81,7 +109,10 @@ describe("an answer of a model", () => {
 
   it("cut at the cap that a budget put on the provider names that budget and is charged as reported", async () => {
     const server = await model({ rules: [{ reply: { tokens: 1_000_000 } }] });
-    const policy = openPolicy({ limits: { execution: { OutputTokens: 500 }, node: {}, call: {} }, limitNames: { "Execution/OutputTokens": "standard/out" } });
+    const policy = openPolicy({
+      limits: { execution: { OutputTokens: 500 }, node: {}, call: {} },
+      limitNames: { "Execution/OutputTokens": "standard/out" },
+    });
     const { exit, execution, entries } = await run(agentNode(server.baseURL), policy);
     expect(exit).toBe("failed");
     expect(execution?.control.message).toContain("standard/out (Execution OutputTokens), limit 500");
@@ -93,13 +124,18 @@ describe("an answer of a model", () => {
 });
 
 describe("an answer of a tool", () => {
-  it.each([198, 199, 200, 201])("nested %i deep is recorded or refused as the tool's failure, never the worker's", async (levels) => {
-    const { exit, finished, entries, execution } = await run(toolNode(probe("deep"), { levels }));
-    expect(exit === "done" ? "Succeeded" : finished?.error?.class).toBe(exit === "done" ? finished?.outcome : "ToolFailure");
-    expect(stepsOf(entries).length).toBe(1);
-    expect(execution?.account.reserved.Steps).toBe(0);
-    expect(execution?.account.lost.TotalTokens).toBe(0);
-  });
+  it.each([198, 199, 200, 201])(
+    "nested %i deep is recorded or refused as the tool's failure, never the worker's",
+    async (levels) => {
+      const { exit, finished, entries, execution } = await run(toolNode(probe("deep"), { levels }));
+      expect(exit === "done" ? "Succeeded" : finished?.error?.class).toBe(
+        exit === "done" ? finished?.outcome : "ToolFailure",
+      );
+      expect(stepsOf(entries).length).toBe(1);
+      expect(execution?.account.reserved.Steps).toBe(0);
+      expect(execution?.account.lost.TotalTokens).toBe(0);
+    },
+  );
 
   it("that is a failure with a text UTF-8 cannot carry still ends the node for good", async () => {
     for (const thrown of [new CallFailure("ToolFailure", "half \ud800"), new Error("half \ud800")]) {
@@ -115,7 +151,10 @@ describe("an answer of a tool", () => {
 describe("recorded values of a tool", () => {
   it("are still given while a suspension lets its call end, so that no NonIdempotent call is left in doubt", async () => {
     const inner = newStore();
-    const opened = await openTestRun(inner, toolNode(probe("flaky", { effect: "NonIdempotent" }), { run: crypto.randomUUID(), failures: 0 }));
+    const opened = await openTestRun(
+      inner,
+      toolNode(probe("flaky", { effect: "NonIdempotent" }), { run: crypto.randomUUID(), failures: 0 }),
+    );
     let begun = 0;
     const store = intercepted(inner, async (command, pass) => {
       const isValue = command.op === "begin" && (begun += 1) === 2;
@@ -129,7 +168,10 @@ describe("recorded values of a tool", () => {
 
   it("are the same in every try of its call, as they are on a resume", async () => {
     const policy = openPolicy({ retry: { ...openPolicy().retry, retryOn: ["ToolFailure"] } });
-    const { exit, entries, finished } = await run(toolNode(probe("flaky"), { run: crypto.randomUUID(), failures: 2 }), policy);
+    const { exit, entries, finished } = await run(
+      toolNode(probe("flaky"), { run: crypto.randomUUID(), failures: 2 }),
+      policy,
+    );
     expect(finished?.error).toBeNull();
     expect(exit).toBe("done");
     expect(entries.filter((entry) => entry.type === "repeat").length).toBe(2);
@@ -138,42 +180,73 @@ describe("recorded values of a tool", () => {
 
   it("beyond maxSteps are a violation of the run, with the tool's step cut", async () => {
     for (const effect of ["Idempotent", "NonIdempotent"] as const) {
-      const { exit, execution, entries } = await run(toolNode(probe("greedy", { effect })), openPolicy({ limits: { execution: { Steps: 4 }, node: {}, call: {} } }));
+      const { exit, execution, entries } = await run(
+        toolNode(probe("greedy", { effect })),
+        openPolicy({ limits: { execution: { Steps: 4 }, node: {}, call: {} } }),
+      );
       expect(exit).toBe("failed");
       expect(execution?.control.state).toBe("Violated");
       expect(execution?.control.message).toMatch(/^PolicyViolation: Max Steps Exceeded/);
-      expect(stepsOf(entries).map((step) => `${step.kind} ${step.outcome}`)).toEqual(["value Ok", "value Ok", "value Ok", "tool Cut"]);
+      expect(stepsOf(entries).map((step) => `${step.kind} ${step.outcome}`)).toEqual([
+        "value Ok",
+        "value Ok",
+        "value Ok",
+        "tool Cut",
+      ]);
     }
   });
 });
 
 describe("the journal", () => {
   it("ends with finish, though siblings of the call that broke the policy were in flight and do not listen", async () => {
-    const toolCalls = ["stubborn", "greedy", "echo"].map((name) => ({ name, arguments: name === "echo" ? { n: 1 } : {} }));
+    const toolCalls = ["stubborn", "greedy", "echo"].map((name) => ({
+      name,
+      arguments: name === "echo" ? { n: 1 } : {},
+    }));
     const server = await model({ rules: [{ reply: { toolCalls } }] });
     const store = newStore();
-    const opened = await openTestRun(store, agentNode(server.baseURL, [probe("stubborn"), probe("greedy"), probe("echo")]), openPolicy({ limits: { execution: { Steps: 12 }, node: {}, call: {} } }));
+    const opened = await openTestRun(
+      store,
+      agentNode(server.baseURL, [probe("stubborn"), probe("greedy"), probe("echo")]),
+      openPolicy({ limits: { execution: { Steps: 12 }, node: {}, call: {} } }),
+    );
     expect(await attemptNode(store, orderFor(opened, "n", 1))).toBe("failed");
     const { entries, execution, finished } = await endOf(store, opened);
     expect(finished?.error?.message).toMatch(/^PolicyViolation: Max Steps Exceeded/);
     expect(entries.at(-1)?.type).toBe("finish");
     expect(execution?.account.reserved.Steps).toBe(0);
-    expect(stepsOf(entries).filter((step) => step.name === "stubborn").map((step) => step.outcome)).toEqual(["Cut"]);
+    expect(
+      stepsOf(entries)
+        .filter((step) => step.name === "stubborn")
+        .map((step) => step.outcome),
+    ).toEqual(["Cut"]);
     await (globalThis as { stubborn?: Promise<unknown> }).stubborn;
     expect((await journalOf(store, opened.uid, "n")).length).toBe(entries.length);
   });
 
   it("begins with the start entry also when the first call is refused", async () => {
     const server = await model({ rules: [{ reply: { text: "never" } }] });
-    const { exit, entries } = await run(agentNode(server.baseURL), openPolicy({ limits: { execution: { TotalTokens: 1 }, node: {}, call: {} } }));
+    const { exit, entries } = await run(
+      agentNode(server.baseURL),
+      openPolicy({ limits: { execution: { TotalTokens: 1 }, node: {}, call: {} } }),
+    );
     expect(exit).toBe("failed");
     expect(entries.map((entry) => entry.type)).toEqual(["start", "violation", "step", "finish"]);
   });
 
   it("keeps an audit finding that came with the last reply before a stop", async () => {
-    const server = await model({ rules: [{ match: { turn: 0 }, reply: { toolCalls: [{ name: "echo", arguments: { n: 1 } }], firstTokenDelayMs: 50 } }, { reply: { text: "end" } }] });
+    const server = await model({
+      rules: [
+        { match: { turn: 0 }, reply: { toolCalls: [{ name: "echo", arguments: { n: 1 } }], firstTokenDelayMs: 50 } },
+        { reply: { text: "end" } },
+      ],
+    });
     const store = newStore();
-    const opened = await openTestRun(store, agentNode(server.baseURL, [probe("echo")]), openPolicy({ auditLimits: { execution: { TotalTokens: 5 }, node: {}, call: {} } }));
+    const opened = await openTestRun(
+      store,
+      agentNode(server.baseURL, [probe("echo")]),
+      openPolicy({ auditLimits: { execution: { TotalTokens: 5 }, node: {}, call: {} } }),
+    );
     const first = attemptNode(store, orderFor(opened, "n", 1), { suspendGraceMs: 60_000 });
     await server.waitForCall(() => true);
     await store.execute(opened.uid, { op: "control", to: "Suspended", message: "suspended by a test" });
@@ -184,19 +257,34 @@ describe("the journal", () => {
 
   it("holds a finding when one call passes an audit limit of scope Call, and the call goes on", async () => {
     const server = await model({ rules: [{ reply: { tokens: 200 } }] });
-    const { exit, entries } = await run(agentNode(server.baseURL), openPolicy({ auditLimits: { execution: {}, node: {}, call: { OutputTokens: 100 } } }));
+    const { exit, entries } = await run(
+      agentNode(server.baseURL),
+      openPolicy({ auditLimits: { execution: {}, node: {}, call: { OutputTokens: 100 } } }),
+    );
     expect(exit).toBe("done");
     const found = entries.filter((entry) => entry.type === "violation");
-    expect(found.map((entry) => entry.type === "violation" && [entry.enforcement, entry.path])).toEqual([["Audit", "Call/OutputTokens"]]);
+    expect(found.map((entry) => entry.type === "violation" && [entry.enforcement, entry.path])).toEqual([
+      ["Audit", "Call/OutputTokens"],
+    ]);
   });
 });
 
 describe("a node whose tools cannot be made", () => {
   it("fails with the reason instead of being restarted", async () => {
-    const missing = await run(toolNode(probe("echo", { module: { path: "test/conformance/worker/tools/absent.mjs" } })));
+    const missing = await run(
+      toolNode(probe("echo", { module: { path: "test/conformance/worker/tools/absent.mjs" } })),
+    );
     expect(missing.exit).toBe("failed");
     expect(missing.finished?.error?.class).toBe("InvalidSpec");
-    const secret: ToolSpec = { name: "call", effect: "ReadOnly", http: { method: "GET", url: "http://127.0.0.1:1/x", headers: [{ name: "x-key", secretKeyRef: { name: "crm", key: "token" } }] } };
+    const secret: ToolSpec = {
+      name: "call",
+      effect: "ReadOnly",
+      http: {
+        method: "GET",
+        url: "http://127.0.0.1:1/x",
+        headers: [{ name: "x-key", secretKeyRef: { name: "crm", key: "token" } }],
+      },
+    };
     const unset = await run(toolNode(secret));
     expect(unset.exit).toBe("failed");
     expect(unset.finished?.error?.class).toBe("MissingSecret");
@@ -207,22 +295,41 @@ describe("a node whose tools cannot be made", () => {
     const spec = toolNode(probe("echo"), { n: 1 });
     const store = newStore();
     const opened = await openTestRun(store, spec);
-    const made = (digest: string, invoke: () => Promise<number>) => ({ createTools: async () => new Map([["echo", { spec: spec.tools?.[0] as ToolSpec, digest, invoke }]]) });
+    const made = (digest: string, invoke: () => Promise<number>) => ({
+      createTools: async () => new Map([["echo", { spec: spec.tools?.[0] as ToolSpec, digest, invoke }]]),
+    });
     const terminate = new AbortController();
     const cut = () => {
       terminate.abort("killed");
       return Promise.reject(new CallFailure("ToolFailure", "stopped"));
     };
-    expect(await attemptNode(store, orderFor(opened, "n", 1), { ...made("sha256:a", cut), terminate: terminate.signal })).toBe("stopped");
-    expect(await attemptNode(store, orderFor(opened, "n", 2), made("sha256:b", async () => 1))).toBe("failed");
-    expect((await endOf(store, opened)).finished?.error).toEqual({ class: "SnapshotMismatch", message: expect.stringContaining("tool echo changed") as unknown });
+    expect(
+      await attemptNode(store, orderFor(opened, "n", 1), { ...made("sha256:a", cut), terminate: terminate.signal }),
+    ).toBe("stopped");
+    expect(
+      await attemptNode(
+        store,
+        orderFor(opened, "n", 2),
+        made("sha256:b", async () => 1),
+      ),
+    ).toBe("failed");
+    expect((await endOf(store, opened)).finished?.error).toEqual({
+      class: "SnapshotMismatch",
+      message: expect.stringContaining("tool echo changed") as unknown,
+    });
   });
 });
 
 describe("a resume", () => {
   it("finds the answers of many parallel tools, in whatever order they are read", async () => {
     const calls = Array.from({ length: 150 }, (_, n) => ({ name: "echo", arguments: { n } }));
-    const server = await model({ rules: [{ match: { turn: 0 }, reply: { toolCalls: calls } }, { match: { turn: 1, times: 1 }, reply: { text: "late", headerDelayMs: 600_000 } }, { reply: { text: "end" } }] });
+    const server = await model({
+      rules: [
+        { match: { turn: 0 }, reply: { toolCalls: calls } },
+        { match: { turn: 1, times: 1 }, reply: { text: "late", headerDelayMs: 600_000 } },
+        { reply: { text: "end" } },
+      ],
+    });
     const store = newStore();
     const opened = await openTestRun(store, agentNode(server.baseURL, [probe("echo")]));
     const terminate = new AbortController();
@@ -237,7 +344,12 @@ describe("a resume", () => {
   it("hands a tool its arguments in the order in which the first attempt did (J7)", async () => {
     const told: string[] = [];
     for (const crashes of [false, true]) {
-      const server = await model({ rules: [{ match: { turn: 0 }, reply: { toolCalls: [{ name: "order", arguments: { b: 1, a: { d: 2, c: 3 } } }] } }, { reply: { text: "$LAST_TOOL_RESULT" } }] });
+      const server = await model({
+        rules: [
+          { match: { turn: 0 }, reply: { toolCalls: [{ name: "order", arguments: { b: 1, a: { d: 2, c: 3 } } }] } },
+          { reply: { text: "$LAST_TOOL_RESULT" } },
+        ],
+      });
       const inner = newStore();
       const opened = await openTestRun(inner, agentNode(server.baseURL, [probe("order")]));
       const terminate = new AbortController();
@@ -247,7 +359,8 @@ describe("a resume", () => {
         if (crashes && begun > 1) terminate.abort("killed");
         return pass();
       });
-      if (crashes) expect(await attemptNode(store, orderFor(opened, "n", 1), { terminate: terminate.signal })).toBe("stopped");
+      if (crashes)
+        expect(await attemptNode(store, orderFor(opened, "n", 1), { terminate: terminate.signal })).toBe("stopped");
       expect(await attemptNode(inner, orderFor(opened, "n", 2))).toBe("done");
       const output = (await endOf(inner, opened)).finished?.output ?? "";
       told.push((await inner.bodies(opened.uid, [output])).get(output) ?? "");
@@ -264,7 +377,17 @@ describe("a resume", () => {
       await store.execute(opened.uid, { op: "control", to: "Cancelled", message: "cancelled by a test" });
       return new Promise<never>(() => undefined);
     };
-    const untilStopped = { spec: spec.tools?.[0] as ToolSpec, digest: "sha256:a", invoke: (_args: unknown, { signal }: { signal: AbortSignal }) => Promise.race([invoke(), new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(new CallFailure("ToolFailure", "stopped"))))]) };
+    const untilStopped = {
+      spec: spec.tools?.[0] as ToolSpec,
+      digest: "sha256:a",
+      invoke: (_args: unknown, { signal }: { signal: AbortSignal }) =>
+        Promise.race([
+          invoke(),
+          new Promise<never>((_, reject) =>
+            signal.addEventListener("abort", () => reject(new CallFailure("ToolFailure", "stopped"))),
+          ),
+        ]),
+    };
     const io = { createTools: async () => new Map([["echo", untilStopped]]) };
     expect(await attemptNode(store, orderFor(opened, "n", 1), io)).toBe("stopped");
     expect(stepsOf(await journalOf(store, opened.uid, "n")).map((step) => step.outcome)).toEqual(["Cut"]);
@@ -278,8 +401,12 @@ describe("a store that hangs", () => {
     const server = await model({ rules: [{ reply: { tokens: 1_000_000, tokensPerSecond: 200 } }] });
     const inner = newStore();
     const opened = await openTestRun(inner, agentNode(server.baseURL));
-    const store = intercepted(inner, (command, pass) => (command.op === "heartbeat" ? new Promise<never>(() => undefined) : pass()));
-    expect(await attemptNode(store, orderFor(opened, "n", 1), { leaseTtlMs: 600, heartbeatIntervalMs: 100 })).toBe("infrastructure");
+    const store = intercepted(inner, (command, pass) =>
+      command.op === "heartbeat" ? new Promise<never>(() => undefined) : pass(),
+    );
+    expect(await attemptNode(store, orderFor(opened, "n", 1), { leaseTtlMs: 600, heartbeatIntervalMs: 100 })).toBe(
+      "infrastructure",
+    );
     expect((await server.waitForCall((call) => call.outcome !== "open")).outcome).toBe("clientClosed");
   });
 });
@@ -306,7 +433,11 @@ describe("an expression that gives what UTF-8 cannot carry", () => {
     const base = kind === "tool" ? toolNode(probe("echo"), { n: half }) : agentNode(server.baseURL);
     const [node] = base.nodes;
     if (node === undefined) throw new Error("there is no node");
-    const spec: ExecutionSpec = { ...base, input: { face: "\u{1f600}" }, nodes: [kind === "tool" ? node : { ...node, agent: { ref: "a", prompt: `Draw ${half}` } }] };
+    const spec: ExecutionSpec = {
+      ...base,
+      input: { face: "\u{1f600}" },
+      nodes: [kind === "tool" ? node : { ...node, agent: { ref: "a", prompt: `Draw ${half}` } }],
+    };
     const { exit, finished } = await run(spec);
     expect(exit).toBe("failed");
     expect(finished?.error?.class).not.toBe("WorkerError");

@@ -12,7 +12,14 @@ describe("the mask of a worker", () => {
     HOME: "/home/worker",
   });
 
-  it.each(["st0re/passw0rd", "st0re%2Fpassw0rd", "crm-token-value", "provider-key-value", "access-key-value", "smtp-password-value"])("hides %s", (value) => {
+  it.each([
+    "st0re/passw0rd",
+    "st0re%2Fpassw0rd",
+    "crm-token-value",
+    "provider-key-value",
+    "access-key-value",
+    "smtp-password-value",
+  ])("hides %s", (value) => {
     expect(mask(`before ${value} after`)).toBe("before [secret] after");
   });
 
