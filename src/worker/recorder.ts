@@ -108,7 +108,7 @@ export class Recorder {
 
   /** A value made here: no outside call, so intent and step are one command (J3 holds: durable before use). */
   async value(identity: CallIdentity, output: Json): Promise<void> {
-    const { clock, values, budgetViolation } = this.#context;
+    const { clock, values } = this.#context;
     const packed = packBody(output);
     const request = packBody({ value: identity.name });
     const now = clock.nowMs();
@@ -132,7 +132,7 @@ export class Recorder {
       },
     );
     // A step never waits for others, so whatever is not OK is final.
-    if (reply.code !== "OK") throw budgetViolation(reply.refusal);
+    if (reply.code !== "OK") throw this.#context.budgetViolation(reply.refusal);
     values.set(keyOf(identity), output);
   }
 

@@ -34,14 +34,11 @@ export async function runNode(order: WorkerOrder, io: AttemptIo): Promise<Worker
   }
 }
 
-async function runAndFinish(
-  { context, snapshot, node, prepare }: Attempt,
-  order: WorkerOrder,
-  io: AttemptIo,
-): Promise<WorkerExit> {
+async function runAndFinish(attempt: Attempt, order: WorkerOrder, io: AttemptIo): Promise<WorkerExit> {
+  const { context, snapshot, node } = attempt;
   let output: Json;
   try {
-    await prepare();
+    await attempt.prepare();
     const work = await evaluateNode(context, snapshot, node, order, io);
     output = await perform(work, stepScope(context), context, io);
   } catch (error) {

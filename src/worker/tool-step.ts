@@ -9,7 +9,7 @@ import { packBody } from "../core/steps/bodies.ts";
 import { idempotencyKey } from "../core/steps/identity.ts";
 import { executionDefaults } from "../api/defaults.ts";
 import type { ToolEffect } from "../api/execution.ts";
-import { CallFailure, RecordedFailure, type StepScope, type ToolRequest } from "../ports/step.ts";
+import { type CallFailure, RecordedFailure, type StepScope, type ToolRequest } from "../ports/step.ts";
 import type { Tool } from "../ports/tool.ts";
 import { checkRepeatedCall, checkToolCall } from "./gate.ts";
 import type { NodeContext } from "./node-context.ts";
