@@ -5,8 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { isFresh } from "../../hack/freshness.mjs";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
+/** The bundle where it was built from these sources, which starts faster; else the sources. */
+const program = join(root, isFresh(root.replace(/\/$/, "")) ? "dist/cli.js" : "src/cli/main.ts");
 export const sample = (name: string) => join(root, "config/samples", name);
 
 export interface Ended {
@@ -46,7 +49,7 @@ export function workplace(): Workplace {
     return child;
   };
   const start = (args: readonly string[], env: Readonly<Record<string, string>> = {}) =>
-    watch(launch([join(root, "src/cli/main.ts"), ...args], env));
+    watch(launch([program, ...args], env));
   return {
     folder,
     start,
@@ -103,7 +106,7 @@ async function end(child: ChildProcess): Promise<void> {
 
 /** Base URL of a scripted model. */
 export function serveModel(place: Workplace, script: string): Promise<string> {
-  return place.serve([join(root, "src/cli/main.ts"), "mock-model", script, "--port", "0"]);
+  return place.serve([program, "mock-model", script, "--port", "0"]);
 }
 
 export const modelAt = (url: string) => ["--set", `models.main.baseURL=${url}`];

@@ -1,50 +1,58 @@
-import { closeSync, existsSync, fstatSync, mkdirSync, openSync, renameSync, writeSync } from "node:fs";
+import { closeSync, copyFileSync, fstatSync, ftruncateSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { itemName } from "../../core/protocol/names.ts";
 import type { NodeKey } from "../../core/protocol/types.ts";
 
 export const workerLogBytesMax = 5 * 1024 * 1024;
+const lookIntervalMs = 500;
 
-/** `<home>/logs/<uid>/<node>[item]#attempt.log`; a worker that writes more has its earlier half in `….log.1`. */
+/** `<home>/logs/<uid>/<node>[item]#attempt.log`; a worker that writes more has its earlier lines in `….log.1`. */
 export function workerLogPath(home: string, uid: string, worker: NodeKey & { readonly attempt: number }): string {
   return join(home, "logs", uid, `${itemName(worker)}#${worker.attempt}.log`);
 }
 
-/** What a worker printed, bounded to twice `bytesMax`: when the file is full it becomes the `.1` file and a new one begins. */
+/**
+ * The file that a worker's stdout and stderr go to. A file and not a pipe: what a worker says after its host was killed
+ * is kept, and no write of it can fail or wait for a reader.
+ */
 export class WorkerLog {
   readonly #path: string;
   readonly #bytesMax: number;
-  #file: number | undefined;
-  #bytes: number;
+  readonly #timer: NodeJS.Timeout;
+  #file: number;
 
   constructor(path: string, bytesMax = workerLogBytesMax) {
     mkdirSync(join(path, ".."), { recursive: true, mode: 0o700 });
     this.#path = path;
     this.#bytesMax = bytesMax;
+    // Appending: after a truncation the worker goes on at the file's new end.
     this.#file = openSync(path, "a", 0o600);
-    this.#bytes = fstatSync(this.#file).size;
+    this.#timer = setInterval(() => this.bound(), lookIntervalMs);
+    this.#timer.unref();
   }
 
-  /** At once and in full: what a worker said before it was killed is there. A full disk loses lines, never the run. */
-  write(data: Buffer): void {
-    if (this.#file === undefined) return;
+  /** For the worker's stdio. */
+  get fd(): number {
+    return this.#file;
+  }
+
+  /** A full file becomes the `.1` file and begins anew; lines written at that very moment may be lost. Looked at twice a second. */
+  bound(): void {
     try {
-      if (this.#bytes > 0 && this.#bytes + data.length > this.#bytesMax) this.#rotate();
-      this.#bytes += writeSync(this.#file, data);
+      if (fstatSync(this.#file).size <= this.#bytesMax) return;
+      copyFileSync(this.#path, `${this.#path}.1`);
+      ftruncateSync(this.#file, 0);
     } catch {
-      this.close();
+      // A log that cannot be bounded (a full disk, a removed folder) never stops a run.
     }
   }
 
+  /** Repeat: no-op. */
   close(): void {
-    if (this.#file !== undefined) closeSync(this.#file);
-    this.#file = undefined;
-  }
-
-  #rotate(): void {
-    this.close();
-    if (existsSync(this.#path)) renameSync(this.#path, `${this.#path}.1`);
-    this.#file = openSync(this.#path, "a", 0o600);
-    this.#bytes = 0;
+    if (this.#file < 0) return;
+    clearInterval(this.#timer);
+    this.bound();
+    closeSync(this.#file);
+    this.#file = -1;
   }
 }

@@ -37,15 +37,12 @@ export class WorkerProcess {
     // A process group of its own: Ctrl-C on the terminal is for the host, which lets calls in flight end.
     const child = spawn(start.program.execPath, start.program.args, {
       env: start.env,
-      stdio: ["ignore", "pipe", "pipe", "ipc"],
+      stdio: ["ignore", log.fd, log.fd, "ipc"],
       detached: true,
       cwd: start.env["OAO_BASE_DIR"],
     });
     this.#child = child;
-    child.stdout?.on("data", (data: Buffer) => log.write(data));
-    child.stderr?.on("data", (data: Buffer) => log.write(data));
     child.once("spawn", () => (this.#spawned = true));
-    child.once("close", () => log.close());
     // Errors of the channel (the child closed its end) and failed starts; the latter have no "exit".
     child.on("error", (error) => this.#over("infrastructure", `cannot start the worker: ${error.message}`, start));
     child.once("exit", (code, signal) => {
@@ -53,8 +50,8 @@ export class WorkerProcess {
       else this.#over(workerExitOf(code), `exit code ${code}`, start);
     });
     this.#ended = once(child, "exit").then(
-      () => undefined,
-      () => undefined,
+      () => log.close(),
+      () => log.close(),
     );
   }
 

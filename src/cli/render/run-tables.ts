@@ -22,7 +22,7 @@ export function nodeTable(run: LocalRun): string {
       return [
         name,
         `${row?.state ?? "Pending"}${items}`,
-        String(row?.attempt ?? 0),
+        String(row?.attempt ?? ""),
         String(row?.steps ?? ""),
         time,
         oneLine(reason),

@@ -14,9 +14,11 @@ export interface TreeSize {
 
 interface Line {
   readonly prefix: string;
-  readonly glyph: string;
+  readonly label: string;
+  /** Where the line stands alone: `rate[3]` instead of `[3]`. */
+  readonly fullLabel: string;
   readonly state: NodeState;
-  readonly text: string;
+  readonly rest: string;
   /** Lower is shown first when not all fit. */
   readonly rank: number;
 }
@@ -53,6 +55,7 @@ const ranks: Readonly<Record<NodeState, number>> = {
   Skipped: 6,
 };
 const depthMax = 12;
+const labelColumnsMax = 48;
 
 /** Lines of the tree, each at most `columns` wide, at most `rows` of them. */
 export function treeLines(view: RunView, size: TreeSize, paint: Paint): string[] {
@@ -60,8 +63,13 @@ export function treeLines(view: RunView, size: TreeSize, paint: Paint): string[]
   const lines = nodeLines(view);
   const room = size.rows === undefined ? lines.length : Math.max(1, size.rows - header.length);
   const { shown, hidden } = choose(lines, room);
+  const width = Math.min(labelColumnsMax, Math.max(0, ...shown.map((line) => line.prefix.length + line.label.length)));
   const body = shown.map((line) => {
-    const text = fit(`${line.prefix}${line.glyph} ${line.text}`, size.columns);
+    const label = line.label.padEnd(Math.max(0, width - line.prefix.length));
+    const text = fit(
+      `${line.prefix}${glyphs[line.state]} ${label}  ${line.state.padEnd(9)}${line.rest}`.trimEnd(),
+      size.columns,
+    );
     const at = line.prefix.length;
     return `${paint("dim", text.slice(0, at))}${paint(colors[line.state], text.slice(at, at + 1))}${text.slice(at + 1)}`;
   });
@@ -121,7 +129,7 @@ function choose(lines: readonly Line[], room: number): { shown: readonly Line[];
     .map((line, place) => ({ line, place }))
     .sort((a, b) => a.line.rank - b.line.rank || a.place - b.place)
     .slice(0, Math.max(0, room - 1));
-  const shown = kept.map(({ line }) => ({ ...line, prefix: "" }));
+  const shown = kept.map(({ line }) => ({ ...line, prefix: "", label: line.fullLabel }));
   const left = lines.length - kept.length;
   const counts = new Map<NodeState, number>();
   const places = new Set(kept.map(({ place }) => place));
@@ -146,13 +154,12 @@ function nodeLines(view: RunView): Line[] {
     const parent = lastOf(byName.get(name)?.dependsOn ?? [], place);
     children.set(parent ?? "", [...(children.get(parent ?? "") ?? []), name]);
   }
-  const width = Math.min(40, Math.max(...nodes.map((node) => node.name.length)));
   const lines: Line[] = [];
   const open = (children.get("") ?? []).map((name) => ({ name, above: "", last: true, depth: 0 })).toReversed();
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
     const { name, above, last, depth } = next;
     const branch = depth === 0 ? "" : `${above}${last ? "└─ " : "├─ "}`;
-    lines.push(...linesOfNode(view, name, rows.get(name), branch, width));
+    lines.push(...linesOfNode(view, name, rows.get(name), branch));
     const below = children.get(name) ?? [];
     const indent = depth === 0 ? "" : depth >= depthMax ? above : `${above}${last ? "   " : "│  "}`;
     for (const [index, child] of [...below.entries()].toReversed()) {
@@ -171,34 +178,39 @@ function lastOf(dependsOn: readonly string[], place: ReadonlyMap<string, number>
     );
 }
 
-function linesOfNode(view: RunView, name: string, row: NodeStatus | undefined, prefix: string, width: number): Line[] {
+function linesOfNode(view: RunView, name: string, row: NodeStatus | undefined, prefix: string): Line[] {
   const state = row?.state ?? "Pending";
-  const count = row?.itemCount;
-  const ended =
-    count === undefined
-      ? ""
-      : `  ${state === "Succeeded" ? count : (row?.items ?? []).filter((item) => item.state === "Succeeded").length}/${count} items`;
-  const own = lineOf(
-    state,
-    `${name.padEnd(width)}  ${state.padEnd(9)}${ended}${details(view, row, view.live.get(name))}`,
+  const own = {
     prefix,
-  );
+    label: name,
+    fullLabel: name,
+    state,
+    rest: `${itemCounts(row)}${details(view, row, view.live.get(name))}`,
+    rank: ranks[state],
+  };
   const items = (row?.items ?? []).filter((item) => !["Pending", "Succeeded"].includes(item.state));
   const inner = `${prefix.replaceAll("├─ ", "│  ").replaceAll("└─ ", "   ")}  `;
   return [
     own,
-    ...items.map((item) =>
-      lineOf(
-        item.state,
-        `[${item.index}]  ${item.state.padEnd(9)}${details(view, item, view.live.get(`${name}[${item.index}]`))}`,
-        inner,
-      ),
-    ),
+    ...items.map((item): Line => {
+      const fullLabel = `${name}[${item.index}]`;
+      return {
+        prefix: inner,
+        label: `[${item.index}]`,
+        fullLabel,
+        state: item.state,
+        rest: details(view, item, view.live.get(fullLabel)),
+        rank: ranks[item.state],
+      };
+    }),
   ];
 }
 
-function lineOf(state: NodeState, text: string, prefix: string): Line {
-  return { prefix, glyph: glyphs[state], state, text: text.trimEnd(), rank: ranks[state] };
+function itemCounts(row: NodeStatus | undefined): string {
+  if (row?.itemCount === undefined) return "";
+  const done =
+    row.state === "Succeeded" ? row.itemCount : (row.items ?? []).filter((item) => item.state === "Succeeded").length;
+  return `  ${done}/${row.itemCount} items`;
 }
 
 function details(view: RunView, row: NodeStatus | ItemStatus | undefined, live: LiveFigures | undefined): string {

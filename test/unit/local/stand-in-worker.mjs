@@ -21,7 +21,10 @@ const verbs = {
   },
   // Follows its parent, as the worker does.
   follow: () => {
-    process.on("disconnect", () => process.exit(13));
+    process.on("disconnect", () => {
+      console.log("alone");
+      process.exit(13);
+    });
     console.log("ready");
   },
   // Cannot notice anything.

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync, writeSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { LocalCluster } from "../../../src/adapters/local/local-cluster.ts";
 import { RunHeld } from "../../../src/adapters/local/local-cluster.ts";
@@ -137,20 +137,34 @@ describe("what a worker prints", () => {
     expect(statSync(log("print-1000")).size).toBe(100_000);
   });
 
-  it("is bounded: the newest lines stay, the older half moves aside, the oldest go", () => {
+  it("is bounded: when a file is full its lines move aside, and the worker goes on in an empty one", () => {
     const path = log("chatty");
     const writer = new WorkerLog(path, 1_000);
-    for (let line = 0; line < 100; line += 1) writer.write(Buffer.from(`${String(line).padStart(99, "0")}\n`));
-    writer.close();
+    const write = (lines: number) => writeSync(writer.fd, `${"x".repeat(99)}\n`.repeat(lines));
+    write(10);
+    writer.bound();
     expect(statSync(path).size).toBe(1_000);
-    expect(statSync(`${path}.1`).size).toBe(1_000);
-    expect(readFileSync(path, "utf8")).toMatch(/0099\n$/);
-    const again = new WorkerLog(path, 1_000);
-    again.write(Buffer.from("after a restart\n"));
-    again.close();
-    expect(readFileSync(path, "utf8")).toBe("after a restart\n");
-    expect(existsSync(`${path}.2`)).toBe(false);
+    write(1);
+    writer.bound();
+    expect([statSync(path).size, statSync(`${path}.1`).size]).toEqual([0, 1_100]);
+    write(2);
+    writer.bound();
+    writer.close();
+    writer.close();
+    expect([statSync(path).size, statSync(`${path}.1`).size]).toEqual([200, 1_100]);
+    const next = new WorkerLog(path, 1_000);
+    writeSync(next.fd, "after a restart\n");
+    next.close();
+    expect(readFileSync(path, "utf8")).toMatch(/x\nafter a restart\n$/);
     expect(workerLogBytesMax).toBe(5 * 1024 * 1024);
+  });
+
+  it("is bounded while the worker writes", async () => {
+    await cluster.hold(run);
+    await cluster.startWorker(order(run, "print-200000"));
+    await exited(cluster, run.uid, "print-200000");
+    expect(statSync(log("print-200000")).size).toBeLessThanOrEqual(workerLogBytesMax);
+    expect(existsSync(`${log("print-200000")}.1`)).toBe(true);
   });
 });
 
@@ -166,13 +180,14 @@ describe("the host of a run", () => {
     expect(await late.next()).toMatchObject({ held: false, pid: process.pid });
   });
 
-  it("takes its workers with it when it is killed", async () => {
+  it("takes its workers with it when it is killed, and what they said last is kept", async () => {
     const other = otherHost(home, "host", "brief", "follow");
     const { workers } = (await other.next()) as { workers: [number] };
     const identity = processIdentity(workers[0]);
     expect(identity).toBeDefined();
     await other.kill("SIGKILL");
     while (processIdentity(workers[0]) === identity) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(readFileSync(log("follow"), "utf8")).toContain("alone");
     await cluster.hold(run);
   });
 

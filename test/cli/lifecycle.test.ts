@@ -1,0 +1,268 @@
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { processIdentity } from "../../src/adapters/local/process-identity.ts";
+import { parseScript, type MockScriptInput } from "../../src/cli/mock-model/script.ts";
+import { type MockModel, startMockModel } from "../../src/cli/mock-model/server.ts";
+import { modelAt, sample, type Workplace, workplace } from "./harness.ts";
+
+let place: Workplace;
+let server: MockModel;
+let model: string;
+/** Three agents in a row; the first answer to the second is long and slow, so that there is time to be killed in. */
+const script: MockScriptInput = {
+  rules: [
+    { name: "slow", match: { prompt: "slow", times: 1 }, reply: { tokens: 100_000, tokensPerSecond: 50 } },
+    { reply: { text: "answer to $LAST_USER" } },
+  ],
+};
+const manifest = (extra = "") => `apiVersion: oao.dev/v1alpha1
+kind: Execution
+metadata: { name: chain }
+spec:
+  task: Three in a row
+  models: [{ name: main, provider: openai, model: gpt-5-mini, baseURL: "${model}" }]
+  agents: [{ name: a, model: main }]
+  nodes:
+    - { name: first, agent: { ref: a, prompt: quick } }
+    - { name: second, dependsOn: [first], agent: { ref: a, prompt: slow } }
+    - { name: third, dependsOn: [second], agent: { ref: a, prompt: "then $(nodes.second.output)" } }
+${extra}`;
+
+beforeEach(async () => {
+  place = workplace();
+  server = await startMockModel({
+    script: parseScript(script, "script"),
+    fileName: "script",
+    port: 0,
+    host: "127.0.0.1",
+  });
+  model = server.baseURL;
+  writeFileSync(join(place.folder, "chain.yaml"), manifest());
+});
+afterEach(async () => {
+  await place.end();
+  await server.close();
+});
+
+const status = async (name = "chain") => {
+  const { stdout } = await place.oao(["get", name, "-o", "json"]);
+  return (
+    JSON.parse(stdout) as {
+      status: {
+        phase: string;
+        nodes: { name: string; state: string; attempt?: number; steps?: number }[];
+        usage: { totalTokens: number; lostTokens: number };
+      };
+    }
+  ).status;
+};
+/** Pids of the workers that the index knows. */
+const workers = () => {
+  const index = new DatabaseSync(join(place.folder, ".oao/index.db"), { readOnly: true });
+  const pids = (index.prepare("SELECT pid FROM workers").all() as { pid: number }[]).map((row) => row.pid);
+  index.close();
+  return pids;
+};
+const startSlow = async () => {
+  const run = place.start(["run", "chain.yaml"]);
+  // The call is on its way: its first tokens are here, and paid for.
+  await server.waitForCall((call) => call.ruleName === "slow" && call.tokens > 20);
+  return run;
+};
+
+describe("Ctrl-C", () => {
+  it("suspends; oao resume goes on and repeats nothing that is recorded", async () => {
+    const run = await startSlow();
+    run.child.kill("SIGINT");
+    const { code, stderr } = await run.ended;
+    expect(stderr).toContain("Go on: oao resume chain");
+    expect(code).toBe(6);
+    expect(await status()).toMatchObject({ phase: "Suspended" });
+    expect(workers()).toEqual([]);
+    const before = await place.oao(["trace", "chain", "-o", "json"]);
+    const resumed = await place.oao(["resume", "chain"]);
+    expect(resumed.stderr).toContain("Succeeded");
+    expect(resumed.code).toBe(0);
+    expect(resumed.stdout).toBe("answer to then answer to slow\n");
+    const after = await place.oao(["trace", "chain", "-o", "json"]);
+    const hashes = (text: string) =>
+      (JSON.parse(text) as { hash: string; node: string }[])
+        .filter((row) => row.node === "first")
+        .map((row) => row.hash);
+    expect(hashes(after.stdout)).toEqual(hashes(before.stdout));
+    expect(hashes(after.stdout)).toHaveLength(1);
+    // First, the cut one, the cut one again, third: the recorded answer was not asked for again.
+    expect(server.calls()).toHaveLength(4);
+  });
+
+  it("twice stops at once, and the run can still be resumed", async () => {
+    const run = await startSlow();
+    run.child.kill("SIGINT");
+    await run.said("suspending");
+    run.child.kill("SIGINT");
+    const { code } = await run.ended;
+    expect(code).toBe(6);
+    expect(workers()).toEqual([]);
+    expect(await place.oao(["resume", "chain"])).toMatchObject({ code: 0 });
+  });
+});
+
+describe("a killed oao run", () => {
+  it("takes its workers with it, is shown as standing still, and resumes to the end an undisturbed run has", async () => {
+    const run = await startSlow();
+    const [pid = 0] = workers();
+    const identity = processIdentity(pid);
+    expect(identity).toBeDefined();
+    run.child.kill("SIGKILL");
+    await run.ended;
+    while (processIdentity(pid) === identity) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect((await place.oao(["get"])).stdout).toContain("Running (no process)");
+    expect((await place.oao(["tree", "chain"])).stderr).toContain("oao resume chain");
+    // The same command goes on too.
+    const again = await place.oao(["run", "chain.yaml"]);
+    expect(again.stderr).toContain("is unfinished: resuming it");
+    expect(again.code).toBe(0);
+    expect(server.calls()).toHaveLength(4);
+    const killed = await place.oao(["trace", "chain", "--canonical"]);
+    expect(await place.oao(["run", "chain.yaml", "--name", "undisturbed"])).toMatchObject({ code: 0 });
+    const undisturbed = await place.oao(["trace", "undisturbed", "--canonical"]);
+    expect(killed.stdout).toBe(undisturbed.stdout);
+    expect(killed.stderr).toBe(undisturbed.stderr);
+    expect((await status()).usage.lostTokens).toBeGreaterThan(0);
+  });
+});
+
+describe("a second terminal", () => {
+  it("cancels a run: exit 4 there, 0 here", async () => {
+    const run = await startSlow();
+    expect(await place.oao(["cancel", "chain"])).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining("is cancelled"),
+    });
+    expect(await run.ended).toMatchObject({ code: 4 });
+    expect(await status()).toMatchObject({ phase: "Cancelled" });
+    expect(await place.oao(["resume", "chain"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("has ended (Cancelled"),
+    });
+  });
+
+  it("suspends a run: exit 6 there, 0 here", async () => {
+    const run = await startSlow();
+    expect(await place.oao(["suspend", "chain"])).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining("oao resume chain"),
+    });
+    expect(await run.ended).toMatchObject({ code: 6 });
+  });
+
+  it("is refused to run or resume it meanwhile, and told which process has it", async () => {
+    const run = await startSlow();
+    const refused = `is being run by process ${run.child.pid}`;
+    expect(await place.oao(["resume", "chain"])).toMatchObject({ code: 2, stderr: expect.stringContaining(refused) });
+    expect(await place.oao(["run", "chain.yaml"])).toMatchObject({ code: 2, stderr: expect.stringContaining(refused) });
+    expect((await place.oao(["tree", "chain"])).stdout).toMatch(/second +Running/);
+  });
+
+  it("cancels a run that no process hosts any more", async () => {
+    const run = await startSlow();
+    run.child.kill("SIGKILL");
+    await run.ended;
+    expect(await place.oao(["cancel", "chain"])).toMatchObject({ code: 0 });
+    expect(await status()).toMatchObject({ phase: "Cancelled" });
+  });
+});
+
+describe("a second run of a name", () => {
+  it("is refused when the first has ended, with a free name to use", async () => {
+    writeFileSync(
+      join(place.folder, "one.yaml"),
+      manifest()
+        .replace(/ {4}- \{ name: second[\s\S]*/, "")
+        .replace("name: chain", "name: one"),
+    );
+    expect(await place.oao(["run", "one.yaml"])).toMatchObject({ code: 0, stdout: "answer to quick\n" });
+    const { code, stderr } = await place.oao(["run", "one.yaml"]);
+    expect(stderr).toMatch(/has ended \(Succeeded .* ago\)/);
+    expect(stderr).toContain("oao run one.yaml --name one-2");
+    expect(code).toBe(2);
+  });
+
+  it("is refused when its spec is another, and says what differs", async () => {
+    const run = await startSlow();
+    run.child.kill("SIGINT");
+    await run.ended;
+    const { code, stderr } = await place.oao(["run", "chain.yaml", "--set", "task=Another"]);
+    expect(stderr).toContain("spec.task differs");
+    expect(stderr).toContain("oao resume chain");
+    expect(code).toBe(2);
+  });
+});
+
+describe("the record of a run", () => {
+  it("is removed by a later command once its retention is over; the object stays", async () => {
+    writeFileSync(
+      join(place.folder, "one.yaml"),
+      manifest()
+        .replace(/ {4}- \{ name: second[\s\S]*/, "")
+        .replace("name: chain", "name: one"),
+    );
+    await place.oao(["run", "one.yaml"]);
+    expect(readdirSync(join(place.folder, ".oao/journals")).length).toBeGreaterThan(0);
+    const index = new DatabaseSync(join(place.folder, ".oao/index.db"));
+    const { expires_ms: expiresMs, created_ms: createdMs } = index
+      .prepare("SELECT expires_ms, created_ms FROM executions")
+      .get() as { expires_ms: number; created_ms: number };
+    expect(expiresMs - createdMs).toBeGreaterThanOrEqual(604_800_000);
+    index.exec("UPDATE executions SET expires_ms = 1");
+    index.close();
+    expect((await place.oao(["get"])).stdout).toContain("one");
+    expect(readdirSync(join(place.folder, ".oao/journals"))).toEqual([]);
+    expect(existsSync(join(place.folder, ".oao/logs")) ? readdirSync(join(place.folder, ".oao/logs")) : []).toEqual([]);
+    expect(await place.oao(["trace", "one"])).toMatchObject({ code: 2, stderr: expect.stringContaining("retention") });
+  });
+
+  it("that was edited is not shown as a trace", async () => {
+    writeFileSync(
+      join(place.folder, "one.yaml"),
+      manifest()
+        .replace(/ {4}- \{ name: second[\s\S]*/, "")
+        .replace("name: chain", "name: one"),
+    );
+    await place.oao(["run", "one.yaml"]);
+    const [file = ""] = readdirSync(join(place.folder, ".oao/journals")).filter((name) => name.endsWith(".db"));
+    const journal = new DatabaseSync(join(place.folder, ".oao/journals", file));
+    journal.exec("DROP TRIGGER entries_are_final; UPDATE entries SET bytes = replace(bytes, '\"Ok\"', '\"Cut\"')");
+    journal.close();
+    expect(await place.oao(["trace", "one"])).toMatchObject({
+      code: 8,
+      stderr: expect.stringContaining("was changed after it was recorded"),
+    });
+  });
+
+  it("holds logs by node, with no secret in them", async () => {
+    const run = place.start(
+      [
+        "run",
+        sample("retry.yaml"),
+        ...modelAt(model),
+        "--set",
+        'models.main.apiKeySecretRef={"name":"llm","key":"api-key"}',
+      ],
+      { OAO_SECRET_LLM_API_KEY: "s3cret-of-mine" },
+    );
+    expect(await run.ended).toMatchObject({ code: 0 });
+    const { stdout } = await place.oao(["logs", "retry", "--node", "ask"]);
+    expect(stdout).toContain("ask#1");
+    const folder = join(place.folder, ".oao");
+    for (const file of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+      if (file.isFile()) expect(readFileSync(join(file.parentPath, file.name)).includes("s3cret-of-mine")).toBe(false);
+    }
+    expect(await place.oao(["logs", "retry", "--node", "akk"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("did you mean ask?"),
+    });
+  });
+});
