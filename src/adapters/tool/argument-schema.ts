@@ -58,11 +58,11 @@ async function compilerFor(tool: string, field: string, schema: object): Promise
   switch (dialect) {
     case "":
     case "https://json-schema.org/draft/2020-12/schema": {
-      const { Ajv2020 } = await import("ajv/dist/2020.js");
+      const { Ajv2020 } = await import("./json-schema.ts");
       return new Ajv2020(options);
     }
     case "https://json-schema.org/draft-07/schema": {
-      const { Ajv: Ajv07 } = await import("ajv");
+      const { Ajv: Ajv07 } = await import("./json-schema.ts");
       return new Ajv07(options);
     }
     default:

@@ -11,7 +11,14 @@ import { compileArguments } from "./argument-schema.ts";
 import { type LimitedCall, withDeadline } from "./deadline.ts";
 import { readAnswer } from "./http-answer.ts";
 import { connectPinned, type Lookup, networkFailure, resolveChecked, systemLookup } from "./http-connect.ts";
-import { buildRequest, httpEndpoint, parseUrlTemplate, resolveHeaders, type UrlTemplate, type WireRequest } from "./http-request.ts";
+import {
+  buildRequest,
+  httpEndpoint,
+  parseUrlTemplate,
+  resolveHeaders,
+  type UrlTemplate,
+  type WireRequest,
+} from "./http-request.ts";
 import { InvalidTool } from "./invalid-tool.ts";
 import { plainAnswer } from "./plain-answer.ts";
 import { maskSecrets } from "./secrets.ts";
