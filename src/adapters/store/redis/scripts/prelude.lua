@@ -9,7 +9,8 @@
 --   item       attempt, claim, try, len, head, seq, dig, reply, ledger, steps, lease, fin ('' or '=' .. text), live
 -- Vectors are decimal numbers joined by commas, six to a part, in the order of `units`; '-' is "no limit".
 --   acct    settled, lost, overshoot, reserved (24)      ledger  settled, overshoot, reserved (18)
--- Numbers are whole and below 2^53; '%.0f' keeps them exact where tostring would not.
+-- Numbers are whole and below 2^53; '%.0f' keeps them exact where tostring would not. Most of a vector stays as it is, so
+-- vectors are taken apart as texts, and only what changes is made a number.
 --
 -- Reply: one string, fields separated by line feeds, the code first, free text last (see wire.ts).
 
@@ -34,21 +35,25 @@ local function say(...)
   return table.concat({ ... }, '\n')
 end
 
-local function numbers(vector)
-  local out, n = {}, 0
-  for part in string.gmatch(vector, '[^,]+') do
-    n = n + 1
-    out[n] = tonumber(part) or false
-  end
-  return out
+local six = '(%d+),(%d+),(%d+),(%d+),(%d+),(%d+)'
+local ledgerPattern = '^' .. six .. ',' .. six .. ',' .. six .. '$'
+local accountPattern = six .. ',' .. six .. ',' .. six .. ',' .. six
+local limitsPattern = '([^,]+),([^,]+),([^,]+),([^,]+),([^,]+),([^,]+)'
+local noLimits = '-,-,-,-,-,-'
+
+-- Texts of a vector; none when it does not match.
+local function texts(vector, pattern)
+  return { string.match(vector, pattern) }
 end
 
-local function vector(list)
-  local out = {}
-  for i = 1, #list do
-    out[i] = string.format('%.0f', list[i])
+-- Numbers of a limits vector; false = no limit.
+local function limitsOf(vector)
+  local out = { false, false, false, false, false, false }
+  if vector == noLimits then return out end
+  for u, limit in ipairs(texts(vector, limitsPattern)) do
+    out[u] = tonumber(limit) or false
   end
-  return table.concat(out, ',')
+  return out
 end
 
 local function now()
@@ -109,33 +114,37 @@ local function writeControl(execution)
   redis.call('HSET', execution.key, 'state', execution.state, 'rev', execution.rev, 'msg', execution.msg)
 end
 
+-- settled + lost + overshoot
 local function spent(acct, u)
   return acct[u] + acct[6 + u] + acct[12 + u]
 end
 
--- Audit limits that the change from `before` to `after` has passed, as 'Scope/Unit,…'.
-local function crossedIn(account, before, after, found)
-  local limits = numbers(account.audit)
-  for u = 1, 6 do
-    if limits[u] and spent(before, u) <= limits[u] and spent(after, u) > limits[u] then
-      found[#found + 1] = account.scope .. '/' .. units[u]
-    end
-  end
+-- Moves one unit of an account (texts in `acct`). Adds to `found` the audit limit that this passes, as 'Scope/Unit'.
+local function change(account, acct, audits, u, settled, lost, overshoot, reserved, found)
+  local before = audits[u] and spent(acct, u)
+  acct[u] = text(acct[u] + settled)
+  acct[6 + u] = text(acct[6 + u] + lost)
+  acct[12 + u] = text(acct[12 + u] + overshoot)
+  acct[18 + u] = text(acct[18 + u] + reserved)
+  if before and before <= audits[u] and spent(acct, u) > audits[u] then found[#found + 1] = account.scope .. '/' .. units[u] end
+end
+
+local function writeAccount(account, acct)
+  local changed = table.concat(acct, ',')
+  if changed ~= account.acct then redis.call('HSET', account.key, 'acct', changed) end
 end
 
 -- What a dead attempt held is lost, but for Steps, which its successor makes again. Writes both accounts; returns what was crossed.
 local function lose(execution, node, ledger)
-  local held = numbers(ledger)
+  local held = texts(ledger, ledgerPattern)
   local found = {}
   for _, account in ipairs({ execution, node }) do
-    local before, after = numbers(account.acct), numbers(account.acct)
+    local acct, audits = texts(account.acct, accountPattern), limitsOf(account.audit)
     for u = 1, 6 do
-      after[18 + u] = after[18 + u] - held[12 + u]
-      if u < 6 then after[6 + u] = after[6 + u] + held[12 + u] end
+      local amount = tonumber(held[12 + u])
+      if amount > 0 then change(account, acct, audits, u, 0, u < 6 and amount or 0, 0, -amount, found) end
     end
-    crossedIn(account, before, after, found)
-    local changed = vector(after)
-    if changed ~= account.acct then redis.call('HSET', account.key, 'acct', changed) end
+    writeAccount(account, acct)
   end
   return table.concat(found, ',')
 end

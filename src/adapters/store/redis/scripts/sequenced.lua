@@ -6,7 +6,7 @@
 --       then what the op itself needs.
 -- Reply OK, or RECLAIM · FENCED · GAP · INVALID · FINISHED · STOPPED · WAIT · BUDGET · LIMIT, which change nothing.
 --
--- J1 entries follow the head   J2 fence   J6 the last command's reply is kept and given again   B1 admit, ledgerProblem   B2 differences
+-- J1 entries follow the head   J2 fence   J6 the last command's reply is kept and given again   B1 admit, compareLedgers   B2 differences
 
 -- J6: one command is in flight per claim. nil = new.
 local function firstReply(item, op, seq, digest)
@@ -28,32 +28,39 @@ local function follow(item, count)
   return head
 end
 
-local function ledgerProblem(before, after, op)
+-- What is wrong with the new ledger, or nil; and by unit what it moves: { used, beyond, held }, false where nothing moves.
+local function compareLedgers(before, after, op)
+  if #after ~= 18 then return 'a ledger holds whole numbers from 0' end
+  local moves, back, freed, over = {}, false, false, false
   for i = 1, 18 do
-    local n = after[i]
-    if not n or not (n >= 0 and n <= wholeMax and n % 1 == 0) then return 'a ledger holds whole numbers from 0' end
-  end
-  for i = 1, 12 do
-    if after[i] < before[i] then return 'use was taken back' end
+    if #after[i] > 15 and tonumber(after[i]) > wholeMax then return 'a ledger holds whole numbers from 0' end
   end
   for u = 1, 6 do
-    local used, freed = after[u] - before[u], before[12 + u] - after[12 + u]
-    if (op == 'begin' or op == 'grow') and freed > 0 then return 'only a settlement frees what is held' end
-    if (op == 'commit' or op == 'finish') and used > freed then return 'settled more than it held' end
+    moves[u] = false
+    if before[u] ~= after[u] or before[6 + u] ~= after[6 + u] or before[12 + u] ~= after[12 + u] then
+      local used, beyond, held = after[u] - before[u], after[6 + u] - before[6 + u], after[12 + u] - before[12 + u]
+      moves[u] = { used, beyond, held }
+      back = back or used < 0 or beyond < 0
+      freed = freed or held < 0
+      over = over or used > -held
+    end
   end
-  return nil
+  if back then return 'use was taken back' end
+  if freed and (op == 'begin' or op == 'grow') then return 'only a settlement frees what is held' end
+  if over and (op == 'commit' or op == 'finish') then return 'settled more than it held' end
+  return nil, moves
 end
 
 -- B1. nil = admitted.
-local function admit(accounts, before, after, op)
+local function admit(accounts, moves, op)
   local waiting = nil
   for a = 1, 2 do
-    local limits, acct = accounts[a].limit, accounts[a].before
+    local limits, acct = accounts[a].limit, accounts[a].amounts
     for u = 1, 6 do
-      local limit = limits[u]
-      local need = after[u] - before[u] + (after[12 + u] - before[12 + u])
-      if limit and need > 0 then
-        local used, reserved = spent(acct, u), acct[18 + u]
+      local limit, move = limits[u], moves[u]
+      local need = limit and move and move[1] + move[3] or 0
+      if need > 0 then
+        local used, reserved = spent(acct, u), tonumber(acct[18 + u])
         if used + reserved + need > limit then
           local final = op ~= 'begin' or u == 6 or used + need > limit
           local refusal = say(accounts[a].scope, units[u], text(limit), text(used), text(reserved), text(need))
@@ -71,9 +78,9 @@ local function outputLeft(accounts)
   local left = -1
   for a = 1, 2 do
     for u = 1, 3, 2 do
-      local limit = accounts[a].limit[u]
+      local limit, acct = accounts[a].limit[u], accounts[a].amounts
       if limit then
-        local rest = math.max(0, limit - spent(accounts[a].after, u) - accounts[a].after[18 + u])
+        local rest = math.max(0, limit - spent(acct, u) - acct[18 + u])
         left = left == -1 and rest or math.min(left, rest)
       end
     end
@@ -81,22 +88,23 @@ local function outputLeft(accounts)
   return text(left)
 end
 
--- The accounts with the ledger's difference; at finish, what is still held becomes lost.
-local function settleAccounts(accounts, before, after, op)
+-- Adds the ledger's difference to both accounts; at finish, what is still held becomes lost. Returns the audit limits passed.
+local function settleAccounts(accounts, moves, after, op)
+  local found = {}
   for a = 1, 2 do
-    local acct, out = accounts[a].before, {}
+    local account = accounts[a]
+    local audits = limitsOf(account.audit)
     for u = 1, 6 do
-      out[u] = acct[u] + (after[u] - before[u])
-      out[6 + u] = acct[6 + u]
-      out[12 + u] = acct[12 + u] + (after[6 + u] - before[6 + u])
-      out[18 + u] = acct[18 + u] + (after[12 + u] - before[12 + u])
-      if op == 'finish' then
-        out[18 + u] = out[18 + u] - after[12 + u]
-        if u < 6 then out[6 + u] = out[6 + u] + after[12 + u] end
+      local move = moves[u]
+      local left = op == 'finish' and tonumber(after[12 + u]) or 0
+      if move or left > 0 then
+        move = move or { 0, 0, 0 }
+        change(account, account.amounts, audits, u, move[1], u < 6 and left or 0, move[2], move[3] - left, found)
       end
     end
-    accounts[a].after = out
+    writeAccount(account, account.amounts)
   end
+  return table.concat(found, ',')
 end
 
 -- `read(at)` gives the op's own arguments, the first of them at ARGV[at]: phase | violation, finished | length, head.
@@ -122,35 +130,27 @@ local function sequenced(op, read)
   if not head or (op == 'heal' and (own.length ~= item.len or own.head ~= item.head)) then
     return say('GAP', text(item.seq), item.len, item.head)
   end
-  local before, after = numbers(item.ledger), numbers(ARGV[5])
-  local problem = ledgerProblem(before, after, op)
+  local after = texts(ARGV[5], ledgerPattern)
+  local problem, moves = compareLedgers(texts(item.ledger, ledgerPattern), after, op)
   if problem then return say('INVALID', problem) end
   local accounts = { execution, node }
   for a = 1, 2 do
-    accounts[a].limit = numbers(accounts[a].limits)
-    accounts[a].before = numbers(accounts[a].acct)
+    accounts[a].limit = limitsOf(accounts[a].limits)
+    accounts[a].amounts = texts(accounts[a].acct, accountPattern)
   end
   if op == 'begin' or op == 'grow' or op == 'heal' then
-    local admission = admit(accounts, before, after, op)
+    local admission = admit(accounts, moves, op)
     if admission then return admission end
   end
 
-  settleAccounts(accounts, before, after, op)
-  local crossed = {}
-  for a = 1, 2 do
-    crossedIn(accounts[a], accounts[a].before, accounts[a].after, crossed)
-    local changed = vector(accounts[a].after)
-    if changed ~= accounts[a].acct then redis.call('HSET', accounts[a].key, 'acct', changed) end
-  end
+  local crossed = settleAccounts(accounts, moves, after, op)
   local moved = own.violation and move(execution, 'Violated', own.violation)
   if moved then writeControl(execution) end
   local length = text(tonumber(item.len) + count)
   local left = (op == 'begin' or op == 'grow') and outputLeft(accounts) or '-1'
-  local reply = ok(length, head, execution, table.concat(crossed, ','), left)
-  if op == 'finish' then
-    for u = 1, 6 do after[12 + u] = 0 end
-  end
-  redis.call('HSET', KEYS[3], 'len', length, 'head', head, 'seq', ARGV[3], 'dig', digest, 'reply', reply, 'ledger', vector(after),
+  local reply = ok(length, head, execution, crossed, left)
+  local ledger = op == 'finish' and string.gsub(ARGV[5], '^(' .. six .. ',' .. six .. '),.*$', '%1,0,0,0,0,0,0') or ARGV[5]
+  redis.call('HSET', KEYS[3], 'len', length, 'head', head, 'seq', ARGV[3], 'dig', digest, 'reply', reply, 'ledger', ledger,
     'steps', ARGV[7] == '' and item.steps or ARGV[7], 'lease', text(now() + tonumber(ARGV[6])), 'fin', own.finished and '=' .. own.finished or '')
   for i = 1, count do
     local at = 6 + 4 * i
