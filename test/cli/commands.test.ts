@@ -1,0 +1,255 @@
+import { spawnSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import { modelAt, sample, serveModel, type Workplace, workplace } from "./harness.ts";
+
+let place: Workplace;
+let model: string;
+const file = (name: string, text: string) => {
+  writeFileSync(join(place.folder, name), text);
+  return name;
+};
+const minimal = (metadata: string, spec = "") => `apiVersion: oao.dev/v1alpha1
+kind: Execution
+${metadata}spec:
+  task: t
+${spec}  models: [{ name: main, provider: openai, model: gpt-5-mini, baseURL: "${model}" }]
+  agents: [{ name: greeter, model: main, systemPrompt: You greet }]
+  nodes: [{ name: greet, agent: { ref: greeter, prompt: "Hello $(has(input.who) ? input.who : 'world')" } }]
+`;
+const policy = (name: string, spec: string) => `apiVersion: oao.dev/v1alpha1
+kind: GovernancePolicy
+metadata: { name: ${name} }
+spec: ${spec}
+`;
+
+beforeAll(async () => {
+  place = workplace();
+  model = await serveModel(place, sample("small.model.yaml"));
+});
+afterAll(() => place.end());
+
+describe("oao run", () => {
+  it("prints the result to stdout and progress to stderr, without colours or cursor movements in a pipe", async () => {
+    const { code, stdout, stderr } = await place.oao([
+      "run",
+      file("plain.yaml", minimal("metadata: { name: plain }\n")),
+    ]);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "Done: Hello world!\n" });
+    expect(stderr).toMatch(/^\d\d:\d\d:\d\d {2}greet {2}Running$/m);
+    expect(stderr).not.toContain("\u001b");
+  });
+
+  it("prints the finished Execution with -o yaml", async () => {
+    const { code, stdout } = await place.oao([
+      "run",
+      file("as-yaml.yaml", minimal("metadata: { name: as-yaml }\n")),
+      "--input",
+      "who=you",
+      "-o",
+      "yaml",
+    ]);
+    expect(code).toBe(0);
+    expect(parse(stdout)).toMatchObject({
+      kind: "Execution",
+      metadata: { name: "as-yaml", namespace: "default" },
+      spec: { input: { who: "you" } },
+      status: { phase: "Succeeded", progress: "1/1" },
+    });
+  });
+
+  it("takes the file's name where the manifest has none, and -n for the namespace", async () => {
+    const path = file("Nameless_Run.v2.yaml", minimal("metadata: {}\n"));
+    expect(await place.oao(["run", path, "-n", "team-a"])).toMatchObject({ code: 0 });
+    expect((await place.oao(["get", "-A"])).stdout).toMatch(/team-a +nameless-run-v2 +Succeeded +1\/1/);
+    expect(await place.oao(["get", "nameless-run-v2"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("add -n team-a"),
+    });
+  });
+
+  it("is governed by a policy of another file, and stores it for later runs of the namespace", async () => {
+    const path = file(
+      "governed.yaml",
+      minimal("metadata: { name: governed }\n", "  policyRef: { name: none-allowed }\n"),
+    );
+    const refused = await place.oao(["run", path]);
+    expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining("names GovernancePolicy none-allowed") });
+    expect(refused.stderr).toContain("--policy");
+    const deny = file("deny.yaml", policy("none-allowed", "{ models: { deny: ['*'] } }"));
+    const { code, stderr } = await place.oao(["run", path, "--policy", deny]);
+    expect(stderr).toContain("PolicyViolation");
+    expect(code).toBe(3);
+    expect(await place.oao(["run", path, "--name", "governed-2"])).toMatchObject({ code: 3 });
+  });
+
+  it("starts nothing when a file has errors, and says all of them", async () => {
+    const path = file(
+      "wrong.yaml",
+      minimal("metadata: { name: wrong }\n").replace("ref: greeter", "ref: greter").replace("task: t", "tusk: t"),
+    );
+    const { code, stdout, stderr } = await place.oao(["run", path]);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toMatch(/^wrong\.yaml:5:3 {2}spec\.tusk /m);
+    expect(stderr).toContain('did you mean "greeter"?');
+    expect(stderr).toContain("3 errors; nothing was started");
+    expect(await place.oao(["get", "wrong"])).toMatchObject({ code: 2 });
+  });
+
+  it.each([
+    [["run", "absent.yaml"], "cannot read absent.yaml: there is no such file"],
+    [["run", "plain.yaml", "--set", "models.other.model=x"], "the list has no entry other; it has main"],
+    [["run", "plain.yaml", "--input", "topic"], "expected name=value"],
+    [["run", "plain.yaml", "-o", "xml"], "-o xml is not one of table, json, yaml"],
+    [["run", "plain.yaml", "--redis", "127.0.0.1"], "--redis"],
+    [["get", "plian"], "did you mean plain?"],
+    [["rnu", "plain.yaml"], "Did you mean run?"],
+    [["explain", "execution.spec.nodes.wen"], "did you mean execution.spec.nodes.when"],
+    [["completion", "tcsh"], "there is for bash, zsh, fish"],
+    [["logs"], "missing required argument 'name'"],
+  ])("%j is refused with exit code 2 and a hint", async (args, message) => {
+    const { code, stderr } = await place.oao(args);
+    expect(stderr).toContain(message);
+    expect(code).toBe(2);
+  });
+});
+
+describe("oao get, tree and trace", () => {
+  it("read a failed run with exit code 0", async () => {
+    expect(await place.oao(["run", sample("finally.yaml"), ...modelAt(model)])).toMatchObject({ code: 1 });
+    const get = await place.oao(["get", "finally"]);
+    expect(get.code).toBe(0);
+    expect(get.stdout).toMatch(/work +Failed/);
+    const tree = await place.oao(["tree", "finally"]);
+    expect(tree).toMatchObject({ code: 0, stderr: "" });
+    expect(tree.stdout).toMatch(/✘ work +Failed/);
+    expect(tree.stdout).toMatch(/✔ clean-up +Succeeded/);
+  });
+
+  it("prints the fields of the trace under their public names", async () => {
+    await place.oao(["run", sample("structured-output.yaml"), ...modelAt(model)]);
+    const { stdout } = await place.oao(["trace", "structured-output", "-o", "json"]);
+    const [row] = JSON.parse(stdout) as Record<string, unknown>[];
+    for (const field of [
+      "execution_id",
+      "step_number",
+      "node",
+      "state",
+      "input",
+      "output",
+      "tool_calls",
+      "token_usage",
+      "timestamp",
+      "step_key",
+      "attempt",
+      "kind",
+      "hash",
+    ]) {
+      expect(row).toHaveProperty(field);
+    }
+    expect(row?.["input"]).toMatchObject({ messages: [{}, {}] });
+    expect((await place.oao(["trace", "structured-output"])).stdout).toMatch(/^STEP +NODE +KIND/);
+  });
+
+  it("find the folder of a project from below", async () => {
+    mkdirSync(join(place.folder, "deep/er"), { recursive: true });
+    const below = spawnSync(
+      process.execPath,
+      [join(import.meta.dirname, "../../src/cli/main.ts"), "get", "finally", "-o", "json"],
+      { cwd: join(place.folder, "deep/er"), encoding: "utf8" },
+    );
+    expect(below.status).toBe(0);
+  });
+});
+
+describe("help and completion", () => {
+  it("every command's help has an example", async () => {
+    const { stdout } = await place.oao(["--help"]);
+    const names = [...stdout.matchAll(/^ {2}([a-z-]+)(?: |$)/gm)]
+      .map((match) => match[1] ?? "")
+      .filter((name) => !["oao", "help"].includes(name));
+    expect(names).toEqual([
+      "run",
+      "resume",
+      "cancel",
+      "suspend",
+      "get",
+      "tree",
+      "trace",
+      "logs",
+      "lint",
+      "explain",
+      "mock-model",
+      "completion",
+    ]);
+    for (const name of names)
+      expect((await place.oao([name, "--help"])).stdout).toMatch(
+        name === "mock-model" ? /--example/ : /Examples?:\n {2}\S/,
+      );
+  });
+
+  it("offers commands, options and names of runs", async () => {
+    const words = async (...args: string[]) => (await place.oao(["__complete", ...args])).stdout.trim().split("\n");
+    expect(await words("t")).toEqual(["tree", "trace"]);
+    expect(await words("trace", "--c")).toEqual(["--canonical"]);
+    expect(await words("trace", "fin")).toEqual(["finally"]);
+    expect(await words("get", "-n", "team-a", "")).toEqual(["nameless-run-v2"]);
+    expect(await words("lint", "")).toEqual([""]);
+  });
+
+  it("works in a real bash", async () => {
+    const { stdout: script } = await place.oao(["completion", "bash"]);
+    const program = join(import.meta.dirname, "../../src/cli/main.ts");
+    const text = `oao() { ${JSON.stringify(process.execPath)} ${JSON.stringify(program)} "$@"; }\n${script}\nCOMP_WORDS=(oao trace fin); COMP_CWORD=2; _oao; printf '%s\\n' "\${COMPREPLY[@]}"`;
+    const bash = spawnSync("bash", ["-c", text], { cwd: place.folder, encoding: "utf8" });
+    expect(bash.stdout).toBe("finally\n");
+  });
+});
+
+describe("a terminal", () => {
+  it("shows a tree that is redrawn in place, fits, and leaves the cursor as it was", async () => {
+    const flags = [
+      ...modelAt(model),
+      "--input",
+      `cities=${JSON.stringify(Array.from({ length: 12 }, (_, index) => `City${index}`))}`,
+      "--set",
+      "nodes.greet.forEach.maxParallel=12",
+    ];
+    const command = [
+      process.execPath,
+      join(import.meta.dirname, "../../src/cli/main.ts"),
+      "run",
+      sample("for-each.yaml"),
+      ...flags,
+    ]
+      .map((part) => `'${part}'`)
+      .join(" ");
+    const { status, stdout } = spawnSync("script", ["-qec", `stty cols 60 rows 8; ${command}`, "/dev/null"], {
+      cwd: place.folder,
+      encoding: "utf8",
+      env: { PATH: process.env["PATH"] ?? "", TERM: "xterm" },
+    });
+    expect(status).toBe(0);
+    const frames = stdout
+      .split("\u001b[?2026h")
+      .slice(1)
+      .map((frame) => frame.slice(0, frame.indexOf("\u001b[?2026l")));
+    expect(frames.length).toBeGreaterThan(3);
+    const plain = frames.map((frame) =>
+      frame
+        .replaceAll(/\u001b\[[0-9;?]*[A-Za-z]/g, "")
+        .replaceAll("\r", "")
+        .trim()
+        .split("\n"),
+    );
+    for (const lines of plain) {
+      expect(lines.length).toBeLessThanOrEqual(7);
+      for (const line of lines) expect(line.length).toBeLessThanOrEqual(59);
+    }
+    expect(plain.some((lines) => lines.some((line) => /… and \d+ more/.test(line)))).toBe(true);
+    expect(stdout.lastIndexOf("\u001b[?25h")).toBeGreaterThan(stdout.lastIndexOf("\u001b[?25l"));
+    expect(stdout).toContain("Done: Greet City11!");
+  });
+});
