@@ -19,7 +19,7 @@ import { checkModelCall, checkRepeatedCall } from "./gate.ts";
 import { answerTooLarge, ModelMeter } from "./meter.ts";
 import type { NodeContext } from "./node-context.ts";
 import { type CallIdentity, type CallResult, keyOf, Recorder, stoppedClass } from "./recorder.ts";
-import { callFailure, cutReason, retryAfter } from "./retry.ts";
+import { callsSoFar, callFailure, cutReason, retryAfter } from "./retry.ts";
 
 /** The previous model step of the same scope: requests are stored as what they add to it. */
 export interface PreviousRequest {
@@ -46,7 +46,7 @@ export async function modelStep(
   const { inputTokens } = digest;
   await checkRepeatedCall(context, recorder, identity, ref, bodies);
   await checkModelCall(context, recorder, identity, request, ref, bodies);
-  for (let call = context.history.repeats.get(keyOf(identity)) ?? 0; ; call += 1) {
+  for (let call = await callsSoFar(context, identity); ; call += 1) {
     const attempt = await oneCall(context, recorder, identity, { ref, bodies, inputTokens, call }, live);
     if ("message" in attempt) return attempt;
     await context.clock.sleep(attempt.retryInMs, context.stop);
@@ -166,6 +166,7 @@ async function failed(
       usage: charge.usage,
     },
     plan.call,
+    delay,
   );
   context.log("warn", "model call failed, trying again", {
     call: plan.call + 1,

@@ -102,8 +102,9 @@ export class Recorder {
   }
 
   /** A failed call that is tried again: charged and visible, never looked up. */
-  async repeat(result: CallResult, call: number): Promise<void> {
-    await this.#append(result, { type: "repeat", ...this.#record(result, undefined), call }, []);
+  async repeat(result: CallResult, call: number, retryInMs: number): Promise<void> {
+    const retryAt = iso(this.#context.clock.nowMs() + retryInMs);
+    await this.#append(result, { type: "repeat", ...this.#record(result, undefined), call, retryAt }, []);
   }
 
   /** A value made here: no outside call, so intent and step are one command (J3 holds: durable before use). */

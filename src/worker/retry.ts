@@ -27,6 +27,19 @@ export function callFailure(error: unknown, unstorable: CallFailure["failureClas
   throw error;
 }
 
+/**
+ * Failed calls that earlier attempts have recorded: their tries are used up in a resume too, and what was left of the
+ * delay is waited out first. Throws the reason of the stop.
+ */
+export async function callsSoFar(context: NodeContext, identity: CallIdentity): Promise<number> {
+  const recorded = context.history.repeats.get(keyOf(identity));
+  if (recorded === undefined) return 0;
+  const leftMs = Date.parse(recorded.retryAt) - context.clock.nowMs();
+  // A clock that was set back must not hold the node for hours.
+  if (leftMs > 0) await context.clock.sleep(Math.min(leftMs, context.policy.retry.maxDelayMs), context.stop);
+  return recorded.count;
+}
+
 export interface CutReason {
   readonly reason: Error;
   /** A cut call becomes a step with outcome Cut, but for a suspension or an ending process: those make it again later. */

@@ -86,7 +86,7 @@ export class Session {
   #tail: { entry: StoredEntry; bodies: readonly StoredBody[] }[] = [];
   #queue: Promise<unknown> = Promise.resolve();
   /** Why a command's effect is unknown: its sequence may be used up, so nothing may follow it. */
-  #unknown: unknown;
+  #unknown: Error | undefined;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -329,7 +329,7 @@ export class Session {
         }
       }
     } catch (error) {
-      this.#unknown = error;
+      this.#unknown = error instanceof Error ? error : new Error(String(error), { cause: error });
       throw error;
     }
   }

@@ -14,7 +14,7 @@ import type { Tool } from "../ports/tool.ts";
 import { checkRepeatedCall, checkToolCall } from "./gate.ts";
 import type { NodeContext } from "./node-context.ts";
 import { type CallIdentity, type CallResult, keyOf, Recorder, stoppedClass } from "./recorder.ts";
-import { callFailure, cutReason, retryAfter } from "./retry.ts";
+import { callsSoFar, callFailure, cutReason, retryAfter } from "./retry.ts";
 
 /** A tool call holds one step and spends one ToolCalls at begin: an enclosing tool can never wait for its own inner call. */
 const held: Amounts = { ...zeroAmounts, Steps: 1 };
@@ -37,7 +37,7 @@ export async function toolStep(
   await checkRepeatedCall(context, recorder, identity, input, body.bodies);
   await checkToolCall(context, recorder, identity, toolCheck(tool), input, body.bodies);
   await refuseInDoubt(context, recorder, identity, effect, input);
-  for (let call = context.history.repeats.get(keyOf(identity)) ?? 0; ; call += 1) {
+  for (let call = await callsSoFar(context, identity); ; call += 1) {
     const outcome = await oneCall(context, recorder, identity, {
       tool,
       effect,
@@ -179,6 +179,7 @@ async function failed(
   await recorder.repeat(
     { ...common, settled: zeroAmounts, outcome: "Error", error: { class: failure.failureClass, message } },
     plan.call,
+    delay,
   );
   context.log("warn", "tool call failed, trying again", {
     tool: common.identity.name,

@@ -56,7 +56,8 @@ function hollow(value: Json, bodies: StoredBody[]): Json {
   if (Array.isArray(value)) return value.map((member: Json) => hollow(member, bodies));
   const members = Object.entries(value as JsonObject).map(([key, member]) => [key, hollow(member, bodies)] as const);
   // User data may hold our marks: such an object is written as a list of pairs, so that it can never be taken for a reference.
-  if (members.some(([key]) => key.startsWith("$oao:"))) return { [objectMark]: members.map(([key, member]) => [key, member]) };
+  if (members.some(([key]) => key.startsWith("$oao:")))
+    return { [objectMark]: members.map(([key, member]) => [key, member]) };
   return fromMembers(members);
 }
 
@@ -67,7 +68,13 @@ function fill(value: Json, text: (digest: string) => string): Json {
   const reference = object[textMark];
   if (typeof reference === "string") return text(reference);
   const pairs = object[objectMark];
-  if (Array.isArray(pairs)) return fromMembers(pairs.map((pair: Json) => [(pair as readonly [string, Json])[0], fill((pair as readonly [string, Json])[1], text)] as const));
+  if (Array.isArray(pairs))
+    return fromMembers(
+      pairs.map(
+        (pair: Json) =>
+          [(pair as readonly [string, Json])[0], fill((pair as readonly [string, Json])[1], text)] as const,
+      ),
+    );
   return fromMembers(Object.entries(object).map(([key, member]) => [key, fill(member, text)] as const));
 }
 

@@ -34,6 +34,7 @@ export function firstBroken(entries: readonly StoredEntry[], genesisHash: string
 /** Stored bytes to entry; the format version is checked, as readers must know what they read. */
 export function readEntry(stored: StoredEntry): JournalEntry {
   const entry = JSON.parse(stored.bytes) as JournalEntry;
-  if (entry.v !== 1) throw new Error(`journal entry ${stored.index} has format ${String(entry.v)}; this version reads format 1`);
+  if (entry.v !== 1)
+    throw new Error(`journal entry ${stored.index} has format ${String(entry.v)}; this version reads format 1`);
   return entry;
 }

@@ -97,6 +97,8 @@ export interface StepEntry extends CallRecord {
 export interface RepeatEntry extends CallRecord {
   readonly type: "repeat";
   readonly call: number;
+  /** Not before this time is the call made again, by this attempt or its successor. */
+  readonly retryAt: string;
 }
 
 export interface ViolationEntry extends EntryBase {

@@ -13,7 +13,7 @@ export interface History {
   /** Intents of this try without a result, by key. */
   readonly inDoubt: ReadonlyMap<string, IntentEntry>;
   /** Number of failed calls so far by key: their retries are used up in a resume too. */
-  readonly repeats: ReadonlyMap<string, number>;
+  readonly repeats: ReadonlyMap<string, { readonly count: number; readonly retryAt: string }>;
   readonly firstStart: StartEntry | undefined;
   readonly stepCount: number;
   /** A NonIdempotent tool was called in this try: the node may not be tried again unasked. */
@@ -24,7 +24,7 @@ export interface History {
 export function foldHistory(entries: readonly JournalEntry[], tryNumber: number): History {
   const steps = new Map<string, RecordedStep>();
   const inDoubt = new Map<string, IntentEntry>();
-  const repeats = new Map<string, number>();
+  const repeats = new Map<string, { count: number; retryAt: string }>();
   let madeNonIdempotentCall = false;
   let firstStart: StartEntry | undefined;
   let stepCount = 0;
@@ -37,7 +37,7 @@ export function foldHistory(entries: readonly JournalEntry[], tryNumber: number)
     }
     if (entry.type === "repeat") {
       inDoubt.delete(keyOf(entry));
-      repeats.set(keyOf(entry), (repeats.get(keyOf(entry)) ?? 0) + 1);
+      repeats.set(keyOf(entry), { count: (repeats.get(keyOf(entry))?.count ?? 0) + 1, retryAt: entry.retryAt });
     }
     if (entry.type === "step") {
       inDoubt.delete(keyOf(entry));

@@ -104,6 +104,34 @@ describe("retries of a call", () => {
     expect(new Set(server.seen.map((call) => call.key)).size).toBe(1);
   });
 
+  it("go on after a crash where they were: tries used up stay used up, and the delay is waited out", async () => {
+    const at: number[] = [];
+    const server = await toolServer(() => {
+      at.push(performance.now());
+      return { status: 503, body: {} };
+    });
+    const store = new MemoryStore({ nowMs: () => Date.now() });
+    const retry = {
+      maxRetries: 1,
+      retryDelayMs: 400,
+      exponentialBackoff: 1,
+      maxDelayMs: 1_000,
+      jitter: "None" as const,
+      retryOn: ["NetworkFailure" as const],
+    };
+    const opened = await openTestRun(store, toolNode(server.url), openPolicy({ retry }));
+    const terminate = new AbortController();
+    const first = attemptNode(store, orderFor(opened, "n", 1), { terminate: terminate.signal });
+    await expect
+      .poll(async () => (await journalOf(store, opened.uid, "n")).map((entry) => entry.type))
+      .toContain("repeat");
+    terminate.abort("killed");
+    expect(await first).toBe("stopped");
+    expect(await attemptNode(store, orderFor(opened, "n", 2))).toBe("failed");
+    expect(at.length).toBe(2);
+    expect((at[1] ?? 0) - (at[0] ?? 0)).toBeGreaterThanOrEqual(395);
+  });
+
   it("end at maxRetries, and the failure is the step's recorded outcome", async () => {
     const server = await toolServer(() => ({ status: 503, body: {} }));
     const { exit, finished, entries } = await run(toolNode(server.url));

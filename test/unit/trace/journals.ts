@@ -58,7 +58,7 @@ export function step(bodies: Bodies, path: readonly number[], options: StepOptio
     completedAt: options.at ?? at,
   };
   return options.type === "repeat"
-    ? { type: "repeat", ...common, output: null, error: { class: "RateLimit", message: "busy" }, call: 0 }
+    ? { type: "repeat", ...common, output: null, error: { class: "RateLimit", message: "busy" }, call: 0, retryAt: at }
     : { type: "step", ...common, outcome: "Ok", toolCalls: [] };
 }
 
