@@ -41,7 +41,7 @@ async function main(): Promise<number> {
   const share = Math.ceil(schedules / lanes);
   console.log(`${schedules} schedules from seed ${seed} on ${lanes} cores`);
   const startedMs = performance.now();
-  const progress = new Array<number>(lanes).fill(0);
+  const progress = Array.from({ length: lanes }, () => 0);
   const show = (place: number, done: number): void => {
     progress[place] = done;
     const total = progress.reduce((sum, part) => sum + part, 0);

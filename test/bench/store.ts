@@ -4,7 +4,18 @@
  * Run: npm run bench -- store
  */
 import { randomUUID } from "node:crypto";
-import { closeSync, fdatasyncSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fdatasyncSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -93,7 +104,8 @@ function logBytes(redis: RedisProcess): number {
 
 async function rewritten(redis: RedisProcess, client: Redis): Promise<number> {
   await client.bgrewriteaof();
-  while (!/aof_rewrite_in_progress:0[\s\S]*aof_rewrite_scheduled:0/.test(await client.info("persistence"))) await systemClock.sleep(20);
+  while (!/aof_rewrite_in_progress:0[\s\S]*aof_rewrite_scheduled:0/.test(await client.info("persistence")))
+    await systemClock.sleep(20);
   return logBytes(redis);
 }
 
@@ -101,7 +113,14 @@ const redis = await RedisProcess.start();
 const client = new Redis({ path: join(redis.directory, "redis.sock") });
 const redisStore = await RedisStore.connect(redis.url);
 const fileStore = new FileStore(directory, systemClock);
-const raw = { ping: [] as number[], sync: [] as number[], sqlite: [] as number[], redis: [] as Round[], file: [] as Round[], written: [] as number[] };
+const raw = {
+  ping: [] as number[],
+  sync: [] as number[],
+  sqlite: [] as number[],
+  redis: [] as Round[],
+  file: [] as Round[],
+  written: [] as number[],
+};
 
 for (let round = 0; round < rounds; round += 1) {
   raw.sync.push(await syncFloor());
@@ -118,32 +137,87 @@ const compact = await rewritten(redis, client);
 await fileStore.close();
 const fileBytes = raw.file.map(({ uid }) => statSync(join(directory, `${uid}.db`)).size);
 const stepMs = (list: readonly Round[]): number[] => list.map((round) => percentile(round.steps, 0.5));
-const growth = (list: readonly Round[]): number[] => list.map((round) => percentile(round.steps.slice(-50), 0.5) / percentile(round.steps.slice(0, 50), 0.5));
+const growth = (list: readonly Round[]): number[] =>
+  list.map((round) => percentile(round.steps.slice(-50), 0.5) / percentile(round.steps.slice(0, 50), 0.5));
 const floorRedis = raw.ping.map((ping, round) => ping + (raw.sync[round] ?? 0));
-const ratio = (list: readonly Round[], floor: readonly number[]): number[] => stepMs(list).map((ms, round) => ms / 2 / (floor[round] ?? Number.NaN));
+const ratio = (list: readonly Round[], floor: readonly number[]): number[] =>
+  stepMs(list).map((ms, round) => ms / 2 / (floor[round] ?? Number.NaN));
 const paid = steps * payloadBytes;
 
-printTable(`Floors, milliseconds: median of ${rounds} rounds (spread)`, ["probe", "ms"], [
-  ["fdatasync of 1.5 KB", summary(raw.sync, 3).text],
-  ["Redis PING, unix socket", summary(raw.ping, 3).text],
-  ["PING + fdatasync", summary(floorRedis, 3).text],
-  ["node:sqlite FULL, one insert", summary(raw.sqlite, 3).text],
-]);
-printTable(`Bar a: a durable step (begin + commit), ${steps} steps of ${payloadBytes} bytes, ${rounds} rounds`, ["store", "ms a step", "p99", "ms a command", "x floor (aim 1.5)", "last 50 / first 50 (aim 1.10)"], [
-  ["redis, fsync always", summary(stepMs(raw.redis), 3).text, percentile(raw.redis.flatMap((round) => round.steps), 0.99).toFixed(3), summary(stepMs(raw.redis).map((ms) => ms / 2), 3).text, summary(ratio(raw.redis, floorRedis), 2).text, summary(growth(raw.redis), 2).text],
-  ["file, synchronous FULL", summary(stepMs(raw.file), 3).text, percentile(raw.file.flatMap((round) => round.steps), 0.99).toFixed(3), summary(stepMs(raw.file).map((ms) => ms / 2), 3).text, summary(ratio(raw.file, raw.sqlite), 2).text, summary(growth(raw.file), 2).text],
-]);
-printTable("Bar a′: stored bytes ÷ payload bytes (aim 1.3, bar 3)", ["store", "ratio"], [
-  ["redis, memory", (memory / rounds / paid).toFixed(2)],
-  ["redis, log after a rewrite", (compact / rounds / paid).toFixed(2)],
-  ["redis, log as written before", summary(raw.written.map((bytes) => bytes / paid), 2).text],
-  ["file", summary(fileBytes.map((bytes) => bytes / paid), 2).text],
-]);
+printTable(
+  `Floors, milliseconds: median of ${rounds} rounds (spread)`,
+  ["probe", "ms"],
+  [
+    ["fdatasync of 1.5 KB", summary(raw.sync, 3).text],
+    ["Redis PING, unix socket", summary(raw.ping, 3).text],
+    ["PING + fdatasync", summary(floorRedis, 3).text],
+    ["node:sqlite FULL, one insert", summary(raw.sqlite, 3).text],
+  ],
+);
+printTable(
+  `Bar a: a durable step (begin + commit), ${steps} steps of ${payloadBytes} bytes, ${rounds} rounds`,
+  ["store", "ms a step", "p99", "ms a command", "x floor (aim 1.5)", "last 50 / first 50 (aim 1.10)"],
+  [
+    [
+      "redis, fsync always",
+      summary(stepMs(raw.redis), 3).text,
+      percentile(
+        raw.redis.flatMap((round) => round.steps),
+        0.99,
+      ).toFixed(3),
+      summary(
+        stepMs(raw.redis).map((ms) => ms / 2),
+        3,
+      ).text,
+      summary(ratio(raw.redis, floorRedis), 2).text,
+      summary(growth(raw.redis), 2).text,
+    ],
+    [
+      "file, synchronous FULL",
+      summary(stepMs(raw.file), 3).text,
+      percentile(
+        raw.file.flatMap((round) => round.steps),
+        0.99,
+      ).toFixed(3),
+      summary(
+        stepMs(raw.file).map((ms) => ms / 2),
+        3,
+      ).text,
+      summary(ratio(raw.file, raw.sqlite), 2).text,
+      summary(growth(raw.file), 2).text,
+    ],
+  ],
+);
+printTable(
+  "Bar a′: stored bytes ÷ payload bytes (aim 1.3, bar 3)",
+  ["store", "ratio"],
+  [
+    ["redis, memory", (memory / rounds / paid).toFixed(2)],
+    ["redis, log after a rewrite", (compact / rounds / paid).toFixed(2)],
+    [
+      "redis, log as written before",
+      summary(
+        raw.written.map((bytes) => bytes / paid),
+        2,
+      ).text,
+    ],
+    [
+      "file",
+      summary(
+        fileBytes.map((bytes) => bytes / paid),
+        2,
+      ).text,
+    ],
+  ],
+);
 
 const folder = process.env["OAO_BENCH_JSON"];
 if (folder !== undefined) {
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, "store.json"), JSON.stringify({ steps, payloadBytes, rounds, ...raw, memory, compact, fileBytes }));
+  writeFileSync(
+    join(folder, "store.json"),
+    JSON.stringify({ steps, payloadBytes, rounds, ...raw, memory, compact, fileBytes }),
+  );
 }
 client.disconnect();
 await redisStore.close();

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { baseSeed } from "../support/random.ts";
 import { runRace } from "./race.ts";
 
-const races = 100;
+const races = 300;
 
 test("B1: eight nodes that race one budget never overspend it, use 90 % of it, and each gets its share", {
   timeout: 300_000,

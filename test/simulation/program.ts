@@ -107,7 +107,7 @@ export function tools(outside: Outside): ReadonlyMap<string, Tool> {
         invoke: async (args, context) => {
           await outside.toolCall(tool.name, context);
           context.signal.throwIfAborted();
-          return outside.chance(0.2) ? await context.values.now() : { answer: outside.nonce(), to: args };
+          return outside.chance(0.2) ? context.values.now() : { answer: outside.nonce(), to: args };
         },
       } satisfies Tool,
     ]),

@@ -39,7 +39,7 @@ class Race {
   readonly #store: MemoryStore;
   readonly #limit: number;
   readonly #inputTokens: number;
-  readonly #byNode = new Array<number>(racers).fill(0);
+  readonly #byNode = Array.from({ length: racers }, () => 0);
   readonly #snapshot: string;
   #waits = 0;
   #commands = 0;

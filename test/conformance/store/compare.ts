@@ -9,20 +9,24 @@ import { keys, RandomRun } from "./random-commands.ts";
 /** How often the whole state is compared, in commands. */
 const everyCommands = 25;
 
-export async function compareRun(store: JournalStore, seed: number, commands: number): Promise<void> {
+/** Returns how many commands were accepted. */
+export async function compareRun(store: JournalStore, seed: number, commands: number): Promise<number> {
   const uid = `random-${seed}`;
   const random = new Random(seed);
   const run = new RandomRun(random, uid);
   const model = new MemoryStore({ nowMs: () => 0 });
+  let accepted = 0;
   for (let step = 0; step < commands; step += 1) {
     const command = step === 3 ? run.first() : run.next();
     const expected = model.executeNow(uid, command);
     const got = await store.execute(uid, command);
     expect(got, `OAO_SEED=${seed}, command ${step}: ${JSON.stringify(command)}`).toEqual(expected);
     run.replied(command, got);
+    if (got.code === "OK") accepted += 1;
     if (step % everyCommands === 0 || step === commands - 1)
       await compareState(store, model, uid, `OAO_SEED=${seed}, after command ${step}`);
   }
+  return accepted;
 }
 
 async function compareState(store: JournalStore, model: JournalStore, uid: string, where: string): Promise<void> {

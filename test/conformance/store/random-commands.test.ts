@@ -4,7 +4,22 @@ import type { ReplyCode } from "../../../src/core/protocol/types.ts";
 import { baseSeed, Random } from "../../support/random.ts";
 import { RandomRun } from "./random-commands.ts";
 
-const codes: readonly ReplyCode[] = ["OK", "WAIT", "BUDGET", "LIMIT", "STOPPED", "FENCED", "CLAIMED", "RECLAIM", "GAP", "ROLLED_BACK", "FINISHED", "NOT_OPEN", "REFUSED", "INVALID"];
+const codes: readonly ReplyCode[] = [
+  "OK",
+  "WAIT",
+  "BUDGET",
+  "LIMIT",
+  "STOPPED",
+  "FENCED",
+  "CLAIMED",
+  "RECLAIM",
+  "GAP",
+  "ROLLED_BACK",
+  "FINISHED",
+  "NOT_OPEN",
+  "REFUSED",
+  "INVALID",
+];
 
 test("random commands are worth comparing: every kind of reply comes up, and a third of them are accepted", () => {
   const seen = new Map<ReplyCode, number>();

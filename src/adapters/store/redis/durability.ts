@@ -20,13 +20,13 @@ const needed = [
 export async function checkDurability(redis: Redis): Promise<Durability> {
   let settings: Map<string, string>;
   try {
-    const pairs = (await redis.config(
+    const pairs = await redis.config(
       "GET",
       "append*",
       "no-appendfsync-on-rewrite",
       "aof-load-truncated",
       "maxmemory-policy",
-    )) as string[];
+    );
     settings = new Map(
       pairs.flatMap((name, place) => (place % 2 === 0 ? [[name, pairs[place + 1] ?? ""] as const] : [])),
     );

@@ -60,7 +60,7 @@ export class RedisStore implements JournalStore {
 
   async view(uid: string, items: readonly NodeKey[]): Promise<JournalView> {
     const keys = runKeys(uid);
-    const found = await this.#ask(() => this.#run("view", [keys.execution, ...items.map(keys.item)], []));
+    const found = await this.#ask(() => this.#run("view", [keys.execution, ...items.map((key) => keys.item(key))], []));
     const [execution = {}, ...records] = (found as string[][]).map(fieldsOf);
     return { execution: readExecution(execution), items: records.map(readItem) };
   }
@@ -110,7 +110,7 @@ export class RedisStore implements JournalStore {
     const keys = [
       run.execution,
       run.bodies,
-      ...[...nodes].map(run.node),
+      ...[...nodes].map((node) => run.node(node)),
       ...items.flatMap((key) => [run.item(key), run.entries(key)]),
     ];
     await this.#ask(() => this.#run("expire", keys, [String(Math.max(0, Math.ceil(seconds)))]));

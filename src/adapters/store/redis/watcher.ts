@@ -1,5 +1,5 @@
 /** Wake-ups by publish, on a connection of its own: a subscriber's connection serves nothing else. */
-import { Redis } from "ioredis";
+import type { Redis } from "ioredis";
 import type { Wake } from "../../../core/protocol/types.ts";
 
 type Listener = (wake: Wake) => void;

@@ -119,7 +119,7 @@ function violationArgs(violation: string | undefined): string[] {
 
 /** The one string a script returns. */
 export function decodeReply(text: string): Reply {
-  const [code, ...fields] = text.split("\n");
+  const [code = "", ...fields] = text.split("\n");
   const field = (place: number): string => fields[place] ?? "";
   const rest = (from: number): string => fields.slice(from).join("\n");
   switch (code) {
