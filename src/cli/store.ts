@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { LocalRun } from "../adapters/local/local-index.ts";
 import { systemClock } from "../adapters/clock/system-clock.ts";
 import type { JournalStore } from "../ports/store.ts";
+import { cliExitCodes } from "../api/exit-codes.ts";
 import { CliError } from "./errors.ts";
 
 export function fileStoreUrl(home: string): string {
@@ -49,5 +50,11 @@ export function givenRedis(
 
 export async function openRunStore(run: LocalRun, given: string | undefined): Promise<JournalStore> {
   const { openStore } = await import("../adapters/store/open-store.ts");
-  return openStore(storeUrlOf(run, given), systemClock);
+  const url = storeUrlOf(run, given);
+  return openStore(url, systemClock).catch((error: unknown) => {
+    if (url.startsWith("file:")) throw error;
+    const hint =
+      "if it wants a password, give its whole URL: --redis URL, or OAO_REDIS_URL (passwords are never stored)";
+    throw new CliError(error instanceof Error ? error.message : String(error), [hint], cliExitCodes.infrastructure);
+  });
 }

@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { stripVTControlCharacters } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { modelAt, sample, serveModel, type Workplace, workplace } from "./harness.ts";
@@ -226,7 +227,7 @@ describe("a terminal", () => {
     ]
       .map((part) => `'${part}'`)
       .join(" ");
-    const { status, stdout } = spawnSync("script", ["-qec", `stty cols 60 rows 8; ${command}`, "/dev/null"], {
+    const { status, stdout } = spawnSync("/usr/bin/script", ["-qec", `stty cols 60 rows 8; ${command}`, "/dev/null"], {
       cwd: place.folder,
       encoding: "utf8",
       env: { PATH: process.env["PATH"] ?? "", TERM: "xterm" },
@@ -237,13 +238,7 @@ describe("a terminal", () => {
       .slice(1)
       .map((frame) => frame.slice(0, frame.indexOf("\u001b[?2026l")));
     expect(frames.length).toBeGreaterThan(3);
-    const plain = frames.map((frame) =>
-      frame
-        .replaceAll(/\u001b\[[0-9;?]*[A-Za-z]/g, "")
-        .replaceAll("\r", "")
-        .trim()
-        .split("\n"),
-    );
+    const plain = frames.map((frame) => stripVTControlCharacters(frame).replaceAll("\r", "").trim().split("\n"));
     for (const lines of plain) {
       expect(lines.length).toBeLessThanOrEqual(7);
       for (const line of lines) expect(line.length).toBeLessThanOrEqual(59);

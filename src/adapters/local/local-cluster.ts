@@ -4,7 +4,8 @@ import type { GovernancePolicy } from "../../api/policy.ts";
 import type { ExecutionStatus } from "../../api/status.ts";
 import { itemName } from "../../core/protocol/names.ts";
 import type { Cluster, ObjectKey, StoredExecution, WorkerOrder, WorkerView } from "../../ports/cluster.ts";
-import type { LocalIndex, LocalRun, WorkerRow } from "./local-index.ts";
+import type { WorkerRow } from "./host-records.ts";
+import type { LocalIndex, LocalRun } from "./local-index.ts";
 import { processIdentity } from "./process-identity.ts";
 import { RunLock } from "./run-lock.ts";
 import { workerLogPath } from "./worker-log.ts";
@@ -60,9 +61,9 @@ export class LocalCluster implements Cluster {
   async hold(run: Pick<StoredExecution, "uid" | "key">): Promise<void> {
     if (this.#locks.has(run.uid)) return;
     const lock = RunLock.take(this.#index.home, run.uid);
-    if (lock === undefined) throw new RunHeld(run.key, this.#index.host(run.uid)?.pid);
+    if (lock === undefined) throw new RunHeld(run.key, this.#index.hosts.of(run.uid)?.pid);
     this.#locks.set(run.uid, lock);
-    this.#index.setHost(run.uid, process.pid);
+    this.#index.hosts.set(run.uid, process.pid);
     this.#leftovers.set(run.uid, await this.#endLeftovers(run.uid));
   }
 
@@ -106,7 +107,7 @@ export class LocalCluster implements Cluster {
     });
     this.#workers.set(id, worker);
     if (worker.pid !== undefined) {
-      this.#index.addWorker(order.uid, {
+      this.#index.hosts.addWorker(order.uid, {
         ...rowOf(order),
         pid: worker.pid,
         identity: processIdentity(worker.pid) ?? "",
@@ -145,7 +146,7 @@ export class LocalCluster implements Cluster {
     this.#listeners.clear();
     this.#stopWatching();
     for (const [uid, lock] of this.#locks) {
-      this.#index.clearHost(uid);
+      this.#index.hosts.clear(uid);
       lock.release();
     }
     this.#locks.clear();
@@ -163,15 +164,15 @@ export class LocalCluster implements Cluster {
   }
 
   #exited(worker: WorkerProcess, key: ObjectKey): void {
-    this.#index.removeWorker(worker.order.uid, rowOf(worker.order));
+    this.#index.hosts.removeWorker(worker.order.uid, rowOf(worker.order));
     this.#tell(key);
   }
 
   async #endLeftovers(uid: string): Promise<WorkerView[]> {
     const views: WorkerView[] = [];
-    for (const row of this.#index.workers(uid)) {
+    for (const row of this.#index.hosts.workers(uid)) {
       await endProcess(row);
-      this.#index.removeWorker(uid, row);
+      this.#index.hosts.removeWorker(uid, row);
       const { node, item, attempt } = row;
       views.push({ node, item, attempt, state: "Exited", exit: "infrastructure", detail: "its host ended before it" });
     }

@@ -6,13 +6,14 @@
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import type { DesiredState, Execution } from "../../api/execution.ts";
 import type { GovernancePolicy } from "../../api/policy.ts";
 import type { ExecutionStatus } from "../../api/status.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { ObjectKey, StoredExecution } from "../../ports/cluster.ts";
 import { Conflict } from "../../ports/cluster-errors.ts";
+import { HostRecords, hostSchema } from "./host-records.ts";
+import { LocalDatabase } from "./local-database.ts";
 
 const schema = `
   CREATE TABLE IF NOT EXISTS sequence (id INTEGER PRIMARY KEY CHECK (id = 1), value INTEGER NOT NULL) WITHOUT ROWID;
@@ -25,10 +26,7 @@ const schema = `
   CREATE INDEX IF NOT EXISTS executions_expiry ON executions (expires_ms) WHERE expires_ms IS NOT NULL;
   CREATE TABLE IF NOT EXISTS policies (
     namespace TEXT NOT NULL, name TEXT NOT NULL, object TEXT NOT NULL, PRIMARY KEY (namespace, name)) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS hosts (uid TEXT PRIMARY KEY, pid INTEGER NOT NULL, since_ms INTEGER NOT NULL) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS workers (
-    uid TEXT NOT NULL, node TEXT NOT NULL, item INTEGER NOT NULL, attempt INTEGER NOT NULL, pid INTEGER NOT NULL, identity TEXT NOT NULL,
-    PRIMARY KEY (uid, node, item, attempt)) WITHOUT ROWID;
+${hostSchema}
 `;
 
 /** How a run is hosted: where its module tools are, and the URL of its journal store. Never the secrets of either. */
@@ -64,18 +62,10 @@ interface Row {
   store: string;
 }
 
-export interface WorkerRow {
-  readonly node: string;
-  readonly item: number | undefined;
-  readonly attempt: number;
-  readonly pid: number;
-  /** When the process with this pid started; see process-identity.ts. */
-  readonly identity: string;
-}
-
 export class LocalIndex {
   readonly home: string;
-  readonly #database: DatabaseSync;
+  readonly hosts: HostRecords;
+  readonly #database: LocalDatabase;
   readonly #clock: Pick<Clock, "nowMs" | "uuid">;
 
   /** `home` is the folder `.oao`; it is made when missing, readable by its owner only. */
@@ -83,10 +73,8 @@ export class LocalIndex {
     mkdirSync(home, { recursive: true, mode: 0o700 });
     this.home = home;
     this.#clock = clock;
-    this.#database = new DatabaseSync(join(home, "index.db"), { timeout: 10_000 });
-    this.#database.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;");
-    if (this.#one("SELECT name FROM sqlite_master WHERE name = 'workers'") === undefined)
-      this.#transaction(() => this.#database.exec(schema));
+    this.#database = new LocalDatabase(join(home, "index.db"), schema);
+    this.hosts = new HostRecords(this.#database, clock);
   }
 
   /** The file whose changes tell that some process wrote. */
@@ -95,28 +83,28 @@ export class LocalIndex {
   }
 
   get(key: ObjectKey): LocalRun | undefined {
-    return asRun(this.#one("SELECT * FROM executions WHERE namespace = ? AND name = ?", key.namespace, key.name));
+    return asRun(
+      this.#database.one("SELECT * FROM executions WHERE namespace = ? AND name = ?", key.namespace, key.name),
+    );
   }
 
   byUid(uid: string): LocalRun | undefined {
-    return asRun(this.#one("SELECT * FROM executions WHERE uid = ?", uid));
+    return asRun(this.#database.one("SELECT * FROM executions WHERE uid = ?", uid));
   }
 
   /** Newest first. */
   list(options: { namespace?: string | undefined; limit: number }): LocalRun[] {
     const where = options.namespace === undefined ? "" : "WHERE namespace = ?";
     const values = options.namespace === undefined ? [] : [options.namespace];
-    return this.#all(
-      `SELECT * FROM executions ${where} ORDER BY created_ms DESC, name LIMIT ?`,
-      ...values,
-      options.limit,
-    ).map((row) => asRun(row) as LocalRun);
+    return this.#database
+      .all(`SELECT * FROM executions ${where} ORDER BY created_ms DESC, name LIMIT ?`, ...values, options.limit)
+      .map((row) => asRun(row) as LocalRun);
   }
 
   /** Up to `limit` names of a namespace, newest first; for suggestions and completion. */
   names(namespace: string, limit: number): string[] {
     return (
-      this.#all(
+      this.#database.all(
         "SELECT name FROM executions WHERE namespace = ? ORDER BY created_ms DESC LIMIT ?",
         namespace,
         limit,
@@ -126,7 +114,7 @@ export class LocalIndex {
 
   namespacesOf(name: string): string[] {
     return (
-      this.#all("SELECT namespace FROM executions WHERE name = ? ORDER BY namespace", name) as unknown as {
+      this.#database.all("SELECT namespace FROM executions WHERE name = ? ORDER BY namespace", name) as unknown as {
         namespace: string;
       }[]
     ).map((row) => row.namespace);
@@ -134,7 +122,7 @@ export class LocalIndex {
 
   /** Throws AlreadyExists. `object.metadata` gets uid, generation and creationTimestamp, as on a cluster. */
   create(key: ObjectKey, object: Execution, place: RunPlace): LocalRun {
-    return this.#transaction(() => {
+    return this.#database.transaction(() => {
       const existing = this.get(key);
       if (existing !== undefined) throw new AlreadyExists(existing);
       const uid = this.#clock.uuid();
@@ -147,7 +135,7 @@ export class LocalIndex {
         creationTimestamp: new Date(createdMs).toISOString(),
       };
       const stored = { ...object, metadata, status: undefined };
-      this.#run(
+      this.#database.run(
         "INSERT INTO executions (namespace, name, uid, version, generation, created_ms, object, base_dir, store) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?)",
         key.namespace,
         key.name,
@@ -164,9 +152,9 @@ export class LocalIndex {
 
   /** P3. Throws Conflict when the object is gone or at another version. Returns the new version. */
   writeStatus(seen: Pick<StoredExecution, "key" | "uid" | "resourceVersion">, status: ExecutionStatus): string {
-    return this.#transaction(() => {
+    return this.#database.transaction(() => {
       const version = this.#next();
-      const changed = this.#run(
+      const changed = this.#database.run(
         "UPDATE executions SET status = ?, version = ? WHERE namespace = ? AND name = ? AND uid = ? AND version = ?",
         JSON.stringify(status),
         version,
@@ -185,7 +173,7 @@ export class LocalIndex {
 
   /** The one field of a spec that may change. Undefined = Running. Cancelled stays. Returns the object as it is then; undefined = not there. */
   setDesiredState(key: ObjectKey, state: DesiredState | undefined): LocalRun | undefined {
-    return this.#transaction(() => {
+    return this.#database.transaction(() => {
       const seen = this.get(key);
       if (
         seen === undefined ||
@@ -195,7 +183,7 @@ export class LocalIndex {
         return seen;
       const { desiredState: _, ...spec } = seen.object.spec;
       const object = { ...seen.object, spec: state === undefined ? spec : { ...spec, desiredState: state } };
-      this.#run(
+      this.#database.run(
         "UPDATE executions SET object = ?, version = ?, generation = generation + 1 WHERE namespace = ? AND name = ?",
         JSON.stringify(object),
         this.#next(),
@@ -208,7 +196,7 @@ export class LocalIndex {
 
   /** Keys of executions that changed after `version`, and the latest version. */
   changesSince(version: number): { readonly latest: number; readonly keys: readonly ObjectKey[] } {
-    const rows = this.#all(
+    const rows = this.#database.all(
       "SELECT namespace, name, version FROM executions WHERE version > ? ORDER BY version",
       version,
     ) as unknown as Row[];
@@ -216,11 +204,14 @@ export class LocalIndex {
   }
 
   latestVersion(): number {
-    return (this.#one("SELECT value FROM sequence WHERE id = 1") as { value: number }).value;
+    return (this.#database.one("SELECT value FROM sequence WHERE id = 1") as { value: number }).value;
   }
 
   policies(namespace: string): GovernancePolicy[] {
-    const rows = this.#all("SELECT object FROM policies WHERE namespace = ? ORDER BY name", namespace) as unknown as {
+    const rows = this.#database.all(
+      "SELECT object FROM policies WHERE namespace = ? ORDER BY name",
+      namespace,
+    ) as unknown as {
       object: string;
     }[];
     return rows.map((row) => JSON.parse(row.object) as GovernancePolicy);
@@ -229,7 +220,7 @@ export class LocalIndex {
   /** Creates or replaces. Runs that have started keep their snapshot (G2). */
   putPolicy(namespace: string, policy: GovernancePolicy & { metadata: { name: string } }): void {
     const object = JSON.stringify({ ...policy, metadata: { ...policy.metadata, namespace } });
-    this.#run(
+    this.#database.run(
       "INSERT INTO policies (namespace, name, object) VALUES (?, ?, ?) ON CONFLICT (namespace, name) DO UPDATE SET object = excluded.object",
       namespace,
       policy.metadata.name,
@@ -239,103 +230,24 @@ export class LocalIndex {
 
   /** When the journal of an ended run may be removed. */
   setExpiry(uid: string, expiresMs: number | undefined): void {
-    this.#run("UPDATE executions SET expires_ms = ? WHERE uid = ?", expiresMs ?? null, uid);
+    this.#database.run("UPDATE executions SET expires_ms = ? WHERE uid = ?", expiresMs ?? null, uid);
   }
 
   /** Up to `limit` runs whose journal's time is over, oldest first. */
   expired(nowMs: number, limit: number): LocalRun[] {
-    return this.#all("SELECT * FROM executions WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?", nowMs, limit).map(
-      (row) => asRun(row) as LocalRun,
-    );
-  }
-
-  /** Who hosts a run now, for messages; the lock itself is run-lock.ts. */
-  host(uid: string): { readonly pid: number; readonly sinceMs: number } | undefined {
-    const row = this.#one("SELECT pid, since_ms FROM hosts WHERE uid = ?", uid) as
-      | { pid: number; since_ms: number }
-      | undefined;
-    return row === undefined ? undefined : { pid: row.pid, sinceMs: row.since_ms };
-  }
-
-  setHost(uid: string, pid: number): void {
-    this.#run(
-      "INSERT INTO hosts (uid, pid, since_ms) VALUES (?, ?, ?) ON CONFLICT (uid) DO UPDATE SET pid = excluded.pid, since_ms = excluded.since_ms",
-      uid,
-      pid,
-      this.#clock.nowMs(),
-    );
-  }
-
-  clearHost(uid: string): void {
-    this.#run("DELETE FROM hosts WHERE uid = ?", uid);
-  }
-
-  workers(uid: string): WorkerRow[] {
-    const rows = this.#all(
-      "SELECT node, item, attempt, pid, identity FROM workers WHERE uid = ?",
-      uid,
-    ) as unknown as (Omit<WorkerRow, "item"> & { item: number })[];
-    return rows.map((row) => ({
-      node: row.node,
-      item: row.item < 0 ? undefined : row.item,
-      attempt: row.attempt,
-      pid: row.pid,
-      identity: row.identity,
-    }));
-  }
-
-  addWorker(uid: string, worker: WorkerRow): void {
-    this.#run(
-      "INSERT INTO workers (uid, node, item, attempt, pid, identity) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET pid = excluded.pid, identity = excluded.identity",
-      uid,
-      worker.node,
-      worker.item ?? -1,
-      worker.attempt,
-      worker.pid,
-      worker.identity,
-    );
-  }
-
-  removeWorker(uid: string, worker: Pick<WorkerRow, "node" | "item" | "attempt">): void {
-    this.#run(
-      "DELETE FROM workers WHERE uid = ? AND node = ? AND item = ? AND attempt = ?",
-      uid,
-      worker.node,
-      worker.item ?? -1,
-      worker.attempt,
-    );
+    return this.#database
+      .all("SELECT * FROM executions WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?", nowMs, limit)
+      .map((row) => asRun(row) as LocalRun);
   }
 
   close(): void {
-    if (this.#database.isOpen) this.#database.close();
+    this.#database.close();
   }
 
   #next(): number {
-    return (this.#one("UPDATE sequence SET value = value + 1 WHERE id = 1 RETURNING value") as { value: number }).value;
-  }
-
-  #one(sql: string, ...values: SQLInputValue[]): unknown {
-    return this.#database.prepare(sql).get(...values);
-  }
-
-  #all(sql: string, ...values: SQLInputValue[]): unknown[] {
-    return this.#database.prepare(sql).all(...values);
-  }
-
-  #run(sql: string, ...values: SQLInputValue[]): number {
-    return Number(this.#database.prepare(sql).run(...values).changes);
-  }
-
-  #transaction<T>(work: () => T): T {
-    this.#database.exec("BEGIN IMMEDIATE");
-    try {
-      const result = work();
-      this.#database.exec("COMMIT");
-      return result;
-    } catch (error) {
-      if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
-      throw error;
-    }
+    return (
+      this.#database.one("UPDATE sequence SET value = value + 1 WHERE id = 1 RETURNING value") as { value: number }
+    ).value;
   }
 }
 

@@ -50,7 +50,7 @@ async function control(
       return done(ended, wanted, index, terminal);
     }
     if (performance.now() > deadlineMs) {
-      const pid = index.host(seen.uid)?.pid;
+      const pid = index.hosts.of(seen.uid)?.pid;
       throw new CliError(
         `${seen.key.namespace}/${seen.key.name} is told to be ${wanted} but its host (process ${pid ?? "unknown"}) has not done so yet`,
         [`watch it: oao tree ${nameArguments(seen)}`],

@@ -19,7 +19,7 @@ if (verb === "suspend") {
       await cluster.startWorker(order(run, node));
       await logged(workerLogPath(home, run.uid, { node, attempt: 1 }), "ready");
     }
-    say({ held: true, workers: index.workers(run.uid).map((worker) => worker.pid) });
+    say({ held: true, workers: index.hosts.workers(run.uid).map((worker) => worker.pid) });
     setInterval(() => {}, 1_000_000);
   } catch (error) {
     if (!(error instanceof RunHeld)) throw error;

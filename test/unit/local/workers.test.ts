@@ -53,12 +53,12 @@ describe("a worker process", () => {
     await cluster.hold(run);
     await cluster.startWorker(order(run, "polite"));
     await logged(log("polite"), "ready");
-    process.kill(index.workers(run.uid)[0]?.pid ?? 0, "SIGKILL");
+    process.kill(index.hosts.workers(run.uid)[0]?.pid ?? 0, "SIGKILL");
     expect(await exited(cluster, run.uid, "polite")).toMatchObject({
       exit: "infrastructure",
       detail: "ended by SIGKILL",
     });
-    expect(index.workers(run.uid)).toEqual([]);
+    expect(index.hosts.workers(run.uid)).toEqual([]);
   });
 
   it("is started once however often it is ordered", async () => {
@@ -175,7 +175,7 @@ describe("the host of a run", () => {
     await expect(cluster.hold(run)).rejects.toThrow(new RunHeld(run.key, other.child.pid));
     await other.kill("SIGKILL");
     await cluster.hold(run);
-    expect(index.host(run.uid)?.pid).toBe(process.pid);
+    expect(index.hosts.of(run.uid)?.pid).toBe(process.pid);
     const late = otherHost(home, "host", "brief");
     expect(await late.next()).toMatchObject({ held: false, pid: process.pid });
   });
@@ -204,9 +204,15 @@ describe("the host of a run", () => {
   });
 
   it("never kills a process that merely has the pid of an old worker", async () => {
-    index.addWorker(run.uid, { node: "a", item: undefined, attempt: 1, pid: process.pid, identity: "an older life" });
+    index.hosts.addWorker(run.uid, {
+      node: "a",
+      item: undefined,
+      attempt: 1,
+      pid: process.pid,
+      identity: "an older life",
+    });
     await cluster.hold(run);
     expect(processIdentity(process.pid)).toBeDefined();
-    expect(index.workers(run.uid)).toEqual([]);
+    expect(index.hosts.workers(run.uid)).toEqual([]);
   });
 });
