@@ -1,6 +1,6 @@
 /** What every journal store must do: one table of cases, run over memory, file and Redis. */
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, describe, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { JournalStore } from "../../../src/ports/store.ts";
 import { accountCases } from "./account-cases.ts";
 import { claimCases } from "./claim-cases.ts";
@@ -33,6 +33,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
     });
     afterAll(() => tested.close());
     test.for(cases)("%s", async ([, run]) => {
+      expect.hasAssertions();
       await run({ uid: randomUUID(), store: tested.store, other: tested.other });
     });
   });
