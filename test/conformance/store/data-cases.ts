@@ -127,7 +127,7 @@ export const dataCases: readonly Case[] = [
       const progress = wakes("progress");
       const unwatch = await other.watch(uid, progress.listener);
       await hand.run(store, hand.finish());
-      await progress.arrived;
+      await expect(progress.arrived).resolves.toBeUndefined();
       await unwatch();
       await unwatch();
     },
