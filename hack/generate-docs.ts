@@ -47,14 +47,14 @@ function prose(text: string): string {
 
 const cliExitMeaning: Readonly<Record<keyof typeof cliExitCodes, string>> = {
   succeeded: "Succeeded; for other commands: done",
-  failed: "Failed; for other commands: an unexpected error",
+  failed: "Failed",
   usage: "wrong usage, an invalid manifest, or a name that does not exist",
   policyViolation: "Failed with reason PolicyViolation",
   cancelled: "Cancelled",
   divergence: "kept for replay, which this version does not have",
   waiting: "suspended, or not there yet",
-  infrastructure: "infrastructure: workers or the journal store were lost, or a server cannot listen",
-  tampered: "kept for verification of bundles, which this version does not have",
+  infrastructure: "workers or the journal store were lost, a server cannot listen, or an unexpected error",
+  tampered: "`trace`: the journal was changed after it was recorded",
 };
 
 /** Nothing is read from the machine: the page is the same everywhere. */
