@@ -1,5 +1,5 @@
 /** Arithmetic on the unit vector. */
-import { type Account, type Amounts, type Ledger, type Limits, type Unit, units } from "./types.ts";
+import type { Account, Amounts, Ledger, Limits, Unit } from "./types.ts";
 
 export const zeroAmounts: Amounts = {
   TotalTokens: 0,
@@ -65,5 +65,3 @@ export function loseReserved(account: Account, held: Amounts): Account {
     lost: add(account.lost, { ...held, Steps: 0 }),
   };
 }
-
-export const unitsInOrder: readonly Unit[] = units;
