@@ -30,11 +30,11 @@ export interface AttemptIo {
   readonly heartbeatIntervalMs: number;
   readonly suspendGraceMs: number;
   /** Builds the tools a node may call; throws OAO_INVALID_SPEC, OAO_MISSING_SECRET. */
-  createTools(specs: readonly ToolSpec[], snapshot: Snapshot): Promise<ReadonlyMap<string, Tool>>;
-  apiKey(model: ModelSpec): string | undefined;
+  readonly createTools: (specs: readonly ToolSpec[], snapshot: Snapshot) => Promise<ReadonlyMap<string, Tool>>;
+  readonly apiKey: (model: ModelSpec) => string | undefined;
   /** Every known secret value out of a text. */
-  mask(text: string): string;
-  log(level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>): void;
+  readonly mask: (text: string) => string;
+  readonly log: (level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>) => void;
 }
 
 export interface Attempt {

@@ -11,7 +11,8 @@ import type { Amounts, Limits, Refusal } from "../core/protocol/types.ts";
 import { blockSize, modelReservation } from "../core/steps/usage.ts";
 import { CallFailure } from "../ports/step.ts";
 import type { NodeContext } from "./node-context.ts";
-import type { BeginReply, Hold } from "./session.ts";
+import type { BeginReply } from "./replies.ts";
+import type { Hold } from "./session.ts";
 
 export class ModelMeter {
   readonly #context: NodeContext;

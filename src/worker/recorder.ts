@@ -10,7 +10,8 @@ import type { ToolEffect } from "../api/execution.ts";
 import { stepKey } from "../core/steps/identity.ts";
 import { RecordedFailure } from "../ports/step.ts";
 import type { NodeContext } from "./node-context.ts";
-import type { BeginReply, Hold } from "./session.ts";
+import type { BeginReply } from "./replies.ts";
+import type { Hold } from "./session.ts";
 
 export interface CallIdentity {
   readonly path: readonly number[];

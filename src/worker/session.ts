@@ -6,16 +6,14 @@
  * DurabilityLost, never in silence.
  */
 import { canonicalJson, sha256Hex } from "../core/digest/digest.ts";
-import { FencedError, OaoError, StoppedError } from "../core/errors/errors.ts";
 import { add, emptyLedger, subtract } from "../core/protocol/amounts.ts";
-import { genesis, itemName } from "../core/protocol/names.ts";
+import { genesis } from "../core/protocol/names.ts";
 import type {
   Amounts,
   Control,
   Ledger,
   Limits,
   NodeKey,
-  Refusal,
   Reply,
   SequencedWorkerCommand,
   StoredBody,
@@ -25,6 +23,8 @@ import { chain, type EntryDraft } from "../core/steps/chain.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { JournalStore } from "../ports/store.ts";
 import { StoreFull, StoreUnavailable } from "../ports/store-errors.ts";
+import { admission, type BeginReply, durabilityLost, refused } from "./replies.ts";
+import { Tail } from "./tail.ts";
 
 export interface SessionOptions {
   readonly store: JournalStore;
@@ -50,11 +50,6 @@ export interface Hold {
   readonly reserved: Amounts;
 }
 
-/** `left` = output tokens that could still be bought, -1 without a token budget. */
-export type BeginReply =
-  | { readonly code: "OK"; readonly left: number }
-  | { readonly code: "WAIT" | "BUDGET" | "LIMIT"; readonly refusal: Refusal };
-
 export interface CommitOrder {
   readonly drafts: readonly EntryDraft[];
   readonly bodies: readonly StoredBody[];
@@ -65,8 +60,6 @@ export interface CommitOrder {
   readonly violation?: string | undefined;
 }
 
-/** Kept for healing: what a store with a bounded loss window can have forgotten. */
-const tailEntriesMax = 512;
 const backoffMs = [20, 50, 100, 250, 500, 1_000];
 
 type Draft = SequencedWorkerCommand extends infer C
@@ -83,7 +76,7 @@ export class Session {
   #head: string;
   #ledger: Ledger = emptyLedger;
   #steps = 0;
-  #tail: { entry: StoredEntry; bodies: readonly StoredBody[] }[] = [];
+  readonly #tail = new Tail();
   #queue: Promise<unknown> = Promise.resolve();
   /** Why a command's effect is unknown: its sequence may be used up, so nothing may follow it. */
   #unknown: Error | undefined;
@@ -105,19 +98,14 @@ export class Session {
   /** J2. Takes the item for this attempt. Returns the control state, or the text of finish when there is nothing left to do. */
   async claim(): Promise<{ control: Control } | { finished: string }> {
     const reply = await this.#claimReply();
-    switch (reply.code) {
-      case "OK":
-        if (reply.length > 0) {
-          this.#length = reply.length;
-          this.#head = reply.head;
-        }
-        this.#options.onReply?.(reply.control, reply.crossed);
-        return { control: reply.control };
-      case "FINISHED":
-        return { finished: reply.finished };
-      default:
-        throw this.#refused(reply);
+    if (reply.code === "FINISHED") return { finished: reply.finished };
+    if (reply.code !== "OK") throw refused(reply, this.#options);
+    if (reply.length > 0) {
+      this.#length = reply.length;
+      this.#head = reply.head;
     }
+    this.#options.onReply?.(reply.control, reply.crossed);
+    return { control: reply.control };
   }
 
   /** Steps of this try that the journal already holds, after reading it. */
@@ -226,7 +214,8 @@ export class Session {
       }
       if (reply.code === "FENCED") await this.#refuseSilentLoss();
       if (reply.code === "OK") this.#accepted(command, reply);
-      else if (reply.code !== "WAIT" && reply.code !== "BUDGET" && reply.code !== "LIMIT") throw this.#refused(reply);
+      else if (reply.code !== "WAIT" && reply.code !== "BUDGET" && reply.code !== "LIMIT")
+        throw refused(reply, this.#options);
       return reply;
     }
   }
@@ -243,7 +232,7 @@ export class Session {
 
   #sequence(draft: Draft): SequencedWorkerCommand {
     const content = { ...draft, ...this.identity, seq: this.#seq + 1, leaseTtlMs: this.#options.leaseTtlMs };
-    return { ...content, digest: commandDigest(content) } as SequencedWorkerCommand;
+    return { ...content, digest: commandDigest(content) };
   }
 
   #accepted(command: SequencedWorkerCommand, reply: Extract<Reply, { code: "OK" }>): void {
@@ -252,13 +241,8 @@ export class Session {
     if (reply.head !== "") this.#head = reply.head;
     this.#ledger = command.ledger;
     if (command.op !== "grow") this.#steps = command.steps;
-    if (command.op !== "grow" && command.op !== "heal") this.#keep(command.entries, command.bodies);
+    if (command.op !== "grow" && command.op !== "heal") this.#tail.keep(command.entries, command.bodies);
     this.#options.onReply?.(reply.control, reply.crossed);
-  }
-
-  #keep(entries: readonly StoredEntry[], bodies: readonly StoredBody[]): void {
-    for (const [offset, entry] of entries.entries()) this.#tail.push({ entry, bodies: offset === 0 ? bodies : [] });
-    if (this.#tail.length > tailEntriesMax) this.#tail.splice(0, this.#tail.length - tailEntriesMax);
   }
 
   /** The store was rolled back to an earlier, consistent state: claim again if even that is gone, then append the tail it lost. */
@@ -266,22 +250,15 @@ export class Session {
     let position = reply.code === "GAP" ? { length: reply.length, head: reply.head } : undefined;
     if (position === undefined) {
       const claimed = await this.#claimReply();
-      if (claimed.code !== "OK") throw this.#refused(claimed);
+      if (claimed.code !== "OK") throw refused(claimed, this.#options);
       position = { length: claimed.length, head: claimed.head };
     }
-    const { length, head } = position;
-    const lost = this.#tail.filter(({ entry }) => entry.index >= length);
-    const first = lost[0]?.entry;
-    const follows =
-      first === undefined
-        ? head === (this.#length === 0 ? "" : this.#head)
-        : first.index === 0 || first.prevHash === head;
-    if (length + lost.length !== this.#length || !follows) throw this.#durabilityLost(length);
+    const lost = this.#tail.between(position, { length: this.#length, head: this.#head });
+    if (lost === undefined) throw this.#durabilityLost(position.length);
     const healed = this.#sequence({
       op: "heal",
       position,
-      entries: lost.map(({ entry }) => entry),
-      bodies: lost.flatMap(({ bodies }) => bodies),
+      ...lost,
       ledger: this.#ledger,
       steps: this.#steps,
     });
@@ -289,16 +266,13 @@ export class Session {
     // Rolled back again in the meantime: what the new reply says counts.
     if (answer.code === "GAP" || answer.code === "RECLAIM") return this.#heal(answer);
     if (answer.code === "FENCED" || answer.code === "BUDGET" || answer.code === "LIMIT")
-      throw this.#durabilityLost(length);
-    if (answer.code !== "OK") throw this.#refused(answer);
+      throw this.#durabilityLost(position.length);
+    if (answer.code !== "OK") throw refused(answer, this.#options);
     this.#accepted(healed, answer);
   }
 
-  #durabilityLost(held: number): OaoError {
-    return new OaoError(
-      "OAO_DURABILITY_LOST",
-      `the journal store holds ${held} entries of ${itemName(this.#options.key)}, ${this.#length} were acknowledged, and the worker cannot restore the difference; see CheckpointsDurable (appendfsync always)`,
-    );
+  #durabilityLost(held: number): Error {
+    return durabilityLost(this.#options.key, held, this.#length);
   }
 
   async #claimReply(): Promise<Reply> {
@@ -339,30 +313,6 @@ export class Session {
       ? { node: this.#options.key.node }
       : { node: this.#options.key.node, item: this.#options.key.item };
   }
-
-  #refused(reply: Reply): Error {
-    switch (reply.code) {
-      case "FENCED":
-      case "CLAIMED":
-        return new FencedError(reply.attempt);
-      case "STOPPED":
-        return new StoppedError(reply.control.state, reply.control.message);
-      case "FINISHED":
-        return new FencedError(this.#options.attempt);
-      case "ROLLED_BACK":
-        return new OaoError(
-          "OAO_DURABILITY_LOST",
-          `the journal store holds ${reply.length} entries of ${itemName(this.#options.key)}, the status has seen ${this.#options.known?.length ?? 0}`,
-        );
-      case "NOT_OPEN":
-        return new OaoError("OAO_DURABILITY_LOST", "the journal store does not know this run");
-      default:
-        return new OaoError(
-          "OAO_PROTOCOL",
-          `${itemName(this.#options.key)}: the journal store refused a command: ${JSON.stringify(reply)}`,
-        );
-    }
-  }
 }
 
 /** Entries are named by hash, which covers their bytes; so is every body. */
@@ -370,10 +320,4 @@ function commandDigest(content: Record<string, unknown>): string {
   const entries = (content["entries"] as readonly StoredEntry[] | undefined)?.map((entry) => entry.hash) ?? [];
   const bodies = (content["bodies"] as readonly StoredBody[] | undefined)?.map((body) => body.digest) ?? [];
   return sha256Hex(canonicalJson({ ...content, entries, bodies }));
-}
-
-function admission(reply: Reply): BeginReply {
-  if (reply.code === "WAIT" || reply.code === "BUDGET" || reply.code === "LIMIT")
-    return { code: reply.code, refusal: reply.refusal };
-  return { code: "OK", left: reply.code === "OK" ? reply.left : -1 };
 }
