@@ -44,7 +44,6 @@ export type FailureClass = z.infer<typeof failureClass>;
 
 export const budgetUnits = ["TotalTokens", "InputTokens", "OutputTokens", "ModelCalls", "ToolCalls"] as const;
 export const budgetUnit = z.enum(budgetUnits);
-export type BudgetUnit = z.infer<typeof budgetUnit>;
 
 export const metadata = z
   .looseObject({

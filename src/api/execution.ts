@@ -1,7 +1,6 @@
 /** The Execution kind: one run of one DAG. The zod schema is the only source of crds/, of the types and of the field docs. */
 import { z } from "zod";
-import { effects } from "./defaults.ts";
-import { sizes } from "./defaults.ts";
+import { effects, sizes } from "./defaults.ts";
 import {
   apiVersion,
   budgetUnit,
@@ -223,7 +222,6 @@ export type HttpToolSpec = z.infer<typeof httpTool>;
 export type ModuleToolSpec = z.infer<typeof moduleTool>;
 export type ToolEffect = z.infer<typeof effect>;
 export type AgentSpec = z.infer<typeof agentSpec>;
-export type NodeRetry = z.infer<typeof nodeRetry>;
 export type FinallySpec = z.infer<typeof finallySpec>;
 /** A node of nodes or of finally; runOnCancel exists on finally nodes only. */
 export type NodeSpec = z.infer<typeof nodeSpec> & { runOnCancel?: boolean | undefined };

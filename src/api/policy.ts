@@ -170,6 +170,5 @@ export const governancePolicy = z.strictObject({
   status: z.looseObject({}).optional().describe("Written by the operator; ignored in a manifest."),
 });
 
-export type PolicyBudget = z.infer<typeof budget>;
 export type PolicySpec = z.infer<typeof policySpec>;
 export type GovernancePolicy = z.infer<typeof governancePolicy>;

@@ -15,7 +15,6 @@ export const nodeStates = [
   "Cancelled",
 ] as const;
 export type NodeState = (typeof nodeStates)[number];
-export const terminalNodeStates: readonly NodeState[] = ["Succeeded", "Failed", "Skipped", "Cancelled"];
 
 export interface Condition {
   readonly type:

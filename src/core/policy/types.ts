@@ -1,6 +1,6 @@
 /** The policies that govern one run, combined once at its start (G2). */
 import type { FailureClass } from "../../api/common.ts";
-import type { PolicySpec, ToolEffect } from "../../api/types.ts";
+import type { PolicySpec } from "../../api/types.ts";
 import type { Limits } from "../protocol/types.ts";
 
 export interface ScopedLimits {
@@ -78,5 +78,3 @@ export interface ToolCheck {
   /** Of a module tool. */
   readonly modulePath?: string | undefined;
 }
-
-export type EffectOf = (tool: string) => ToolEffect;

@@ -9,7 +9,6 @@ import type { Seen } from "../../../src/core/planner/types.ts";
 import { combinePolicies } from "../../../src/core/policy/combine.ts";
 import type { EffectivePolicy } from "../../../src/core/policy/types.ts";
 import { emptyAccount, emptyLedger } from "../../../src/core/protocol/amounts.ts";
-import { parseItemName } from "../../../src/core/protocol/names.ts";
 import type { ExecutionRecord, ItemRecord } from "../../../src/core/protocol/types.ts";
 
 export const t0 = 1_767_225_600_000; // 2026-01-01T00:00:00Z
@@ -103,5 +102,3 @@ export function seen(of: ExecutionSpec, { records = {}, values = [], run, ...mor
     outputs: new Map(values.map((value) => [digestOf(value), value])),
   };
 }
-
-export const keyOf = parseItemName;
