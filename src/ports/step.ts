@@ -80,7 +80,12 @@ export class CallFailure extends Error {
   constructor(
     failureClass: CallFailure["failureClass"],
     message: string,
-    details: { retryAfterMs?: number | undefined; sent?: boolean; usage?: ReportedUsage | undefined; cause?: unknown } = {},
+    details: {
+      retryAfterMs?: number | undefined;
+      sent?: boolean;
+      usage?: ReportedUsage | undefined;
+      cause?: unknown;
+    } = {},
   ) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.failureClass = failureClass;

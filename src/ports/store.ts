@@ -1,5 +1,15 @@
 /** The journal store. Three implementations (memory, file, redis) pass one conformance suite and agree with core/protocol command by command. */
-import type { Account, Command, ExecutionRecord, ItemRecord, NodeKey, Reply, StoredBody, StoredEntry, Wake } from "../core/protocol/types.ts";
+import type {
+  Account,
+  Command,
+  ExecutionRecord,
+  ItemRecord,
+  NodeKey,
+  Reply,
+  StoredBody,
+  StoredEntry,
+  Wake,
+} from "../core/protocol/types.ts";
 
 /** What a host reads of one run; only the items it asked for. */
 export interface JournalView {

@@ -35,7 +35,12 @@ async function worker(entry: readonly string[], spec: ExecutionSpec): Promise<{ 
   const started = performance.now();
   const child = spawn(process.execPath, entry, {
     stdio: "ignore",
-    env: { PATH: process.env["PATH"], OAO_ORDER: JSON.stringify(orderFor(run, "n", 1)), OAO_STORE: `file:${directory}`, OAO_BASE_DIR: process.cwd() },
+    env: {
+      PATH: process.env["PATH"],
+      OAO_ORDER: JSON.stringify(orderFor(run, "n", 1)),
+      OAO_STORE: `file:${directory}`,
+      OAO_BASE_DIR: process.cwd(),
+    },
   });
   const code = new Promise<number | null>((resolve) => child.once("exit", resolve));
   let first = Number.NaN;
@@ -64,7 +69,9 @@ const cases = {
   "agent node, bundle": () => worker(["dist/worker.js"], agentSpec),
   "agent node, sources": () => worker(["src/worker/main.ts"], agentSpec),
 };
-const samples = new Map<string, { first: number[]; whole: number[] }>(Object.keys(cases).map((name) => [name, { first: [], whole: [] }]));
+const samples = new Map<string, { first: number[]; whole: number[] }>(
+  Object.keys(cases).map((name) => [name, { first: [], whole: [] }]),
+);
 for (let round = -1; round < rounds; round += 1) {
   for (const [name, measure] of Object.entries(cases)) {
     const { first, whole } = await measure();

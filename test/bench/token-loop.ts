@@ -22,7 +22,9 @@ const msPerToken = 2;
 
 const directory = mkdtempSync(join(tmpdir(), "oao-bench-"));
 const store = new FileStore(directory, systemClock);
-const server = fork(new URL("./runaway-server.ts", import.meta.url), [String(budget), String(msPerToken)], { stdio: ["ignore", "pipe", "inherit", "ipc"] });
+const server = fork(new URL("./runaway-server.ts", import.meta.url), [String(budget), String(msPerToken)], {
+  stdio: ["ignore", "pipe", "inherit", "ipc"],
+});
 const lines = createInterface({ input: server.stdout as Readable })[Symbol.asyncIterator]();
 const nextLine = async () => String((await lines.next()).value);
 const baseURL = await nextLine();
@@ -30,19 +32,38 @@ const now = () => performance.timeOrigin + performance.now();
 
 async function governed(): Promise<{ ms: number; failedMs: number; overspend: number; beyond: number }> {
   const policy = openPolicy({ limits: { execution: { OutputTokens: budget }, node: {}, call: {} } });
-  const run = await openTestRun(store, { task: "t", models: [{ name: "m", provider: "openai", model: "mock", baseURL }], agents: [{ name: "a", model: "m" }], nodes: [{ name: "n", agent: { ref: "a", prompt: "go" } }] }, policy);
+  const run = await openTestRun(
+    store,
+    {
+      task: "t",
+      models: [{ name: "m", provider: "openai", model: "mock", baseURL }],
+      agents: [{ name: "a", model: "m" }],
+      nodes: [{ name: "n", agent: { ref: "a", prompt: "go" } }],
+    },
+    policy,
+  );
   const exit = await attemptNode(store, orderFor(run, "n", 1));
   const recordedAt = now();
   if (exit !== "failed") throw new Error(`the runaway ended ${exit}`);
   const { crossedAt, closedAt, tokens } = JSON.parse(await nextLine()) as EndedCall;
   const account = (await store.view(run.uid, [])).execution?.account;
   const counted = (account?.settled.OutputTokens ?? 0) + (account?.lost.OutputTokens ?? 0);
-  return { ms: closedAt - crossedAt, failedMs: recordedAt - crossedAt, overspend: Math.max(0, counted - budget), beyond: tokens - budget };
+  return {
+    ms: closedAt - crossedAt,
+    failedMs: recordedAt - crossedAt,
+    overspend: Math.max(0, counted - budget),
+    beyond: tokens - budget,
+  };
 }
 
 async function bare(): Promise<number> {
   const abort = new AbortController();
-  const response = await fetch(`${baseURL}/chat/completions`, { method: "POST", signal: abort.signal, headers: { "content-type": "application/json" }, body: JSON.stringify({ model: "mock", stream: true, messages: [{ role: "user", content: "go" }] }) });
+  const response = await fetch(`${baseURL}/chat/completions`, {
+    method: "POST",
+    signal: abort.signal,
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model: "mock", stream: true, messages: [{ role: "user", content: "go" }] }),
+  });
   let tokens = 0;
   try {
     for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
@@ -64,19 +85,32 @@ for (let round = -2; round < rounds; round += 1) {
   ours.push(governedRound);
   floor.push(bareRound);
 }
-const row = (name: string, values: readonly number[], ratio: string) => [name, summary(values, 2).text, percentile(values, 0.99).toFixed(2), ratio];
+const row = (name: string, values: readonly number[], ratio: string) => [
+  name,
+  summary(values, 2).text,
+  percentile(values, 0.99).toFixed(2),
+  ratio,
+];
 const ratio = (values: readonly number[]) => (summary(values, 2).median / summary(floor, 2).median).toFixed(2);
 const cut = ours.map(({ ms }) => ms);
 const failed = ours.map(({ failedMs }) => failedMs);
-printTable(`c. Budget-crossing chunk to … (ms, ${rounds} rounds, one token each ${msPerToken} ms)`, ["case", "median (min–max)", "p99", "× bare abort"], [
-  row("bare fetch: socket closed", floor, "1"),
-  row("OAO: socket closed", cut, ratio(cut)),
-  row("OAO: violation and finish durable (worker in process, file store)", failed, ratio(failed)),
-]);
-printTable("c. Tokens", ["figure", "worst of all rounds"], [
-  ["counted beyond the budget", String(Math.max(...ours.map(({ overspend }) => overspend)))],
-  ["written by the server beyond the budget", String(Math.max(...ours.map(({ beyond }) => beyond)))],
-]);
+printTable(
+  `c. Budget-crossing chunk to … (ms, ${rounds} rounds, one token each ${msPerToken} ms)`,
+  ["case", "median (min–max)", "p99", "× bare abort"],
+  [
+    row("bare fetch: socket closed", floor, "1"),
+    row("OAO: socket closed", cut, ratio(cut)),
+    row("OAO: violation and finish durable (worker in process, file store)", failed, ratio(failed)),
+  ],
+);
+printTable(
+  "c. Tokens",
+  ["figure", "worst of all rounds"],
+  [
+    ["counted beyond the budget", String(Math.max(...ours.map(({ overspend }) => overspend)))],
+    ["written by the server beyond the budget", String(Math.max(...ours.map(({ beyond }) => beyond)))],
+  ],
+);
 await store.close();
 server.disconnect();
 rmSync(directory, { recursive: true, force: true });
