@@ -187,11 +187,9 @@ describe.each(shapes)("$name", (shape) => {
       );
       const first = await attemptNode(suspended.store, orderFor(other, "n", 1), { clock, ...quiet });
       await inner.execute(other.uid, { op: "control", to: "Running", message: "" });
-      if (first !== "done")
-        expect([first, await attemptNode(inner, orderFor(other, "n", 2), { clock, ...quiet })], place).toEqual([
-          "stopped",
-          "done",
-        ]);
+      const exits = [first];
+      if (first !== "done") exits.push(await attemptNode(inner, orderFor(other, "n", 2), { clock, ...quiet }));
+      expect([["done"], ["stopped", "done"]], place).toContainEqual(exits);
       const end = await readEnd(inner, other);
       expect(outline(end.entries), place).toEqual(outline(undisturbed.entries));
       expect(end.stepTokens, place).toBe(undisturbed.stepTokens);

@@ -14,7 +14,7 @@ export function crashingStore(
   inner: JournalStore,
   crash: Crash,
   onCrash: () => void,
-): { store: JournalStore; commands(): number; crashed(): boolean } {
+): { store: JournalStore; commands: () => number; crashed: () => boolean } {
   let commands = 0;
   let crashed = false;
   const die = (): never => {
@@ -41,7 +41,7 @@ export function atCommand(
   inner: JournalStore,
   at: number,
   act: () => Promise<unknown>,
-): { store: JournalStore; commands(): number } {
+): { store: JournalStore; commands: () => number } {
   let commands = 0;
   const execute = async (uid: string, command: Command): Promise<Reply> => {
     if (command.op !== "heartbeat") {
