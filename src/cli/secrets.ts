@@ -1,5 +1,5 @@
 /** Which secrets an Execution names, where they are looked for, and which of them each worker gets. */
-import { providerKeyVariable, secretVariable } from "../adapters/tool/secrets.ts";
+import { modelKeyVariables, secretVariable } from "../adapters/tool/secrets.ts";
 import type { ExecutionSpec, ModelSpec, NodeSpec } from "../api/types.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -30,14 +30,9 @@ export function secretsOfNode(spec: ExecutionSpec, node: NodeSpec): SecretNeed[]
   ];
 }
 
-/** A compatible server (baseURL) that names no secret gets none: the provider's own key is not for others. */
 function secretsOfModel(model: ModelSpec): SecretNeed[] {
-  const own = providerKeyVariable(model.provider);
-  const usedBy = `model ${model.name}`;
-  if (model.apiKeySecretRef !== undefined) {
-    return [{ variables: [secretVariable(model.apiKeySecretRef), ...(own === undefined ? [] : [own])], usedBy }];
-  }
-  return own === undefined || model.baseURL !== undefined ? [] : [{ variables: [own], usedBy }];
+  const variables = modelKeyVariables(model);
+  return variables.length === 0 ? [] : [{ variables, usedBy: `model ${model.name}` }];
 }
 
 /** One line per secret that is in none of its variables. */

@@ -1,4 +1,5 @@
 /** Secret values from the environment, and the filter that keeps them out of everything recorded. */
+import type { ModelSpec } from "../../api/execution.ts";
 import { OaoError } from "../../core/errors/errors.ts";
 import type { SecretReader } from "../../ports/tool.ts";
 
@@ -61,6 +62,18 @@ const PROVIDER_KEYS: Readonly<Record<string, string>> = {
 /** Variable that holds a model provider's own key, or undefined for a provider that has none (ollama) or is not known. */
 export function providerKeyVariable(provider: string): string | undefined {
   return Object.hasOwn(PROVIDER_KEYS, provider) ? PROVIDER_KEYS[provider] : undefined;
+}
+
+/**
+ * The variables that may hold a model's key, in the order they are looked at; none = its endpoint gets no key. The provider's own
+ * variable counts only for the provider's own endpoint (G3: a key never goes to a server that nobody paired it with).
+ */
+export function modelKeyVariables(model: ModelSpec): readonly string[] {
+  const own = model.baseURL === undefined ? providerKeyVariable(model.provider) : undefined;
+  return [
+    ...(model.apiKeySecretRef === undefined ? [] : [secretVariable(model.apiKeySecretRef)]),
+    ...(own === undefined ? [] : [own]),
+  ];
 }
 
 const MASK = "[secret]";
