@@ -87,7 +87,7 @@ describe("packages", () => {
 
   it("refuses in core every package that is not listed, and every built-in but hashing in core/digest", () => {
     const hashing = 'import { createHash } from "node:crypto";\nexport const hash = createHash("sha256");\n';
-    expect(violations({ "src/core/a.ts": 'import "yaml";\n' })[0]).toMatch("core must not import yaml");
+    expect(violations({ "src/core/a.ts": 'import "ajv";\n' })[0]).toMatch("core must not import ajv");
     expect(violations({ "src/core/a.ts": 'import "node:fs";\n' })[0]).toMatch("core must not import node:fs");
     expect(violations({ "src/core/a.ts": hashing })[0]).toMatch("core must not import node:crypto");
     expect(violations({ "src/core/digest/a.ts": hashing })).toEqual([]);
