@@ -2,7 +2,8 @@
 //
 // Each entry is a stub that turns on V8's compile cache and loads its bundle; code that is imported dynamically (LangChain)
 // stays in chunks of its own, loaded on demand. All files are in one folder, so that `new URL("./x", import.meta.url)` means
-// dist/x in every chunk. Files that sources read with such a URL are copied there at the same relative path (ASSETS).
+// dist/x in every chunk. Files that sources read with such a URL are copied there at the same relative path (ASSETS), and so
+// are the types that package.json exports.
 import { spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -17,7 +18,11 @@ const dist = join(root, "dist");
 const ENTRIES = { cli: "src/cli/main.ts", worker: "src/worker/main.ts" };
 /** How to start an entry so that it loads itself and ends at once; its exit code does not matter. */
 const WARM_UP = { cli: ["--version"], worker: [] };
-const ASSETS = [{ from: "src/adapters/store/redis/scripts", to: "scripts" }];
+const ASSETS = [
+  { from: "src/adapters/store/redis/scripts", to: "scripts" },
+  // Nothing but types, so the source is its own declaration: `import type { ToolContext } from "openagentorchestrator/tool"`.
+  { from: "src/adapters/tool/tool-context.ts", to: "tool.d.ts" },
+];
 /** Chunks of the previous build may still be loaded by a running process; after this they may not. */
 const OLD_CHUNK_MAX_MS = 60 * 60_000;
 const WARM_UP_MAX_MS = 20_000;

@@ -1,4 +1,7 @@
-/** The types that authors of module tools write against. */
+/**
+ * The types that authors of module tools write against, published as "openagentorchestrator/tool".
+ * This file is copied as its own declaration: types only, and no import.
+ */
 
 /**
  * Second argument of a module tool. `now`, `random` and `uuid` are recorded: the same on every resume and replay, where the built-in
