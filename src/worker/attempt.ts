@@ -194,6 +194,16 @@ async function readHistory(order: WorkerOrder, io: AttemptIo, length: number) {
     if (page.length === 0) break;
     stored.push(...page);
   }
+  // The status has seen this entry: a store that holds another in its place was rolled back and has gone another way.
+  if (
+    order.known !== undefined &&
+    order.known.length > 0 &&
+    stored[order.known.length - 1]?.hash.startsWith(order.known.head) !== true
+  )
+    throw new OaoError(
+      "OAO_DURABILITY_LOST",
+      `entry ${order.known.length - 1} of ${itemName(order)} is not the one that the status has seen`,
+    );
   const broken = stored.length < length ? stored.length : firstBroken(stored, genesis(order.uid, order));
   if (broken !== undefined)
     throw new OaoError(

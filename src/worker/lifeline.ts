@@ -22,6 +22,7 @@ export interface LifelineOptions {
 
 /** A waiter for a sibling's settle looks again after this long even if no wake-up came (they are lossy). */
 const settleWaitMs = 250;
+const askBeforeLeavingMs = 300;
 
 export class Lifeline {
   readonly #options: LifelineOptions;
@@ -30,6 +31,7 @@ export class Lifeline {
   #settleWaiters: (() => void)[] = [];
   #renewedAtMs: number;
   #suspendedAtMs: number | undefined;
+  #revision = 0;
   #ended = false;
 
   constructor(options: LifelineOptions) {
@@ -55,7 +57,9 @@ export class Lifeline {
 
   /** The process is asked to end: calls stop, what is in flight is made again by the next attempt. */
   terminate(reason: string): void {
-    this.#abort(new StoppedError("Terminated", reason));
+    // The host may have ended the run for a reason that the cut calls must carry: ask before leaving, but not for long.
+    const asked = Promise.race([this.#renew(), this.#options.clock.sleep(askBeforeLeavingMs)]);
+    void asked.finally(() => this.#abort(new StoppedError("Terminated", reason)));
   }
 
   /** Resolves after a sibling's settle or a short while. Rejects when stopped. */
@@ -72,6 +76,9 @@ export class Lifeline {
   /** Also called with the control of every command's reply: whoever learns first acts. */
   observe(control: Control): void {
     const { phase, clock } = this.#options;
+    // A repeated reply carries the control of its first time.
+    if (control.revision < this.#revision) return;
+    this.#revision = control.revision;
     if (control.state === "Cancelled" || control.state === "Violated")
       this.#abort(new StoppedError(control.state, control.message));
     if (control.state === "Finalizing" && phase === "Main") this.#abort(new StoppedError("Cancelled", control.message));

@@ -9,6 +9,8 @@ import { readConfig } from "./config.ts";
 import { runNode } from "./run-node.ts";
 import { apiKey, createTools, secretMask } from "./tools.ts";
 
+const orphanGraceMs = 3_000;
+
 async function main(): Promise<void> {
   const config = readConfig(process.env);
   const { order } = config;
@@ -31,7 +33,11 @@ async function main(): Promise<void> {
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const)
     process.on(signal, () => terminate.abort(`received ${signal}`));
   // The parent holds the other end: when it is killed, nobody would count this worker's calls against a host's decisions.
-  process.on("disconnect", () => terminate.abort("the parent process is gone"));
+  process.on("disconnect", () => {
+    terminate.abort("the parent process is gone");
+    // A tool that ignores its signal must not keep an orphan alive.
+    setTimeout(() => process.exit(workerExitCodes.infrastructure), orphanGraceMs).unref();
+  });
   const store = await openStore(config.storeUrl, systemClock);
   const exit = await runNode(order, {
     ...config,

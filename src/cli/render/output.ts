@@ -6,7 +6,7 @@ export type OutputFormat = (typeof outputFormats)[number];
 /** JSON with two spaces, or YAML, with a line feed at the end. */
 export async function structured(value: unknown, format: "json" | "yaml"): Promise<string> {
   if (format === "json") return `${JSON.stringify(value, undefined, 2)}\n`;
-  const { stringify } = await import("yaml");
+  const { stringify } = await import("./yaml.ts");
   return stringify(value, { lineWidth: 0 });
 }
 

@@ -63,7 +63,8 @@ function working(draft: Draft, row: Row, verdict: Extract<Verdict, { is: "Workin
   if (isTimedOut(draft, row)) row.reason = marks.timeout;
   else if (timeoutMs !== undefined) wakeAt(draft, (row.startedAtMs ?? draft.nowMs) + timeoutMs);
   if (draft.suspended && row.reason !== marks.timeout) row.reason = marks.suspending;
-  if (row.reason !== undefined) stopWorkers(draft, row);
+  // A suspended worker lets its calls in flight end and leaves by itself; asking it to end would cut them.
+  if (row.reason !== undefined && row.reason !== marks.suspending) stopWorkers(draft, row);
 }
 
 function gone(draft: Draft, row: Row, verdict: Extract<Verdict, { is: "Gone" }>): void {

@@ -10,6 +10,7 @@ import type { Finished } from "../../../src/core/steps/format.ts";
 import { CallFailure } from "../../../src/ports/step.ts";
 import type { JournalStore } from "../../../src/ports/store.ts";
 import type { AttemptIo } from "../../../src/worker/attempt.ts";
+import type { Tool } from "../../../src/ports/tool.ts";
 import { openPolicy } from "../../support/policies.ts";
 import { attemptNode, journalOf, openTestRun, orderFor, stepsOf, type TestRun } from "../../support/run-worker.ts";
 
@@ -295,14 +296,15 @@ describe("a node whose tools cannot be made", () => {
     const spec = toolNode(probe("echo"), { n: 1 });
     const store = newStore();
     const opened = await openTestRun(store, spec);
-    const made = (digest: string, invoke: () => Promise<number>) => ({
+    const made = (digest: string, invoke: Tool["invoke"]) => ({
       createTools: async () => new Map([["echo", { spec: spec.tools?.[0] as ToolSpec, digest, invoke }]]),
     });
     const terminate = new AbortController();
-    const cut = () => {
-      terminate.abort("killed");
-      return Promise.reject(new CallFailure("ToolFailure", "stopped"));
-    };
+    const cut: Tool["invoke"] = (_args, { signal }) =>
+      new Promise((_, reject) => {
+        signal.addEventListener("abort", () => reject(new CallFailure("ToolFailure", "stopped")));
+        terminate.abort("killed");
+      });
     expect(
       await attemptNode(store, orderFor(opened, "n", 1), { ...made("sha256:a", cut), terminate: terminate.signal }),
     ).toBe("stopped");

@@ -49,7 +49,7 @@ export class World implements Cluster {
   readonly orders: WorkerOrder[] = [];
   readonly stopped: WorkerView[] = [];
   readonly events: HostEvent[] = [];
-  readonly views: WorkerView[] = [];
+  views: WorkerView[] = [];
   policyList: GovernancePolicy[] = [];
   writes = 0;
   /** Called before an effect; a throw is the host losing it. */
@@ -158,6 +158,12 @@ export class World implements Cluster {
       bodies: packed.bodies,
     } as unknown as Command);
     if (reply.code !== "OK") throw new Error(JSON.stringify(reply));
+  }
+  /** As workers do that find the run suspended: they leave by themselves, nobody stopped them. */
+  leaveSuspended(): void {
+    this.views = this.views.map((view) =>
+      view.state === "Exited" ? view : { ...view, state: "Exited", exit: "stopped" },
+    );
   }
   async stopWorker(worker: WorkerView): Promise<void> {
     this.stopped.push(worker);

@@ -140,6 +140,8 @@ describe("a run", () => {
     await settle(world, key);
     world.apply("r", { ...one, desiredState: "Suspended" });
     await settle(world, key);
+    expect(world.stopped).toEqual([]);
+    world.leaveSuspended();
     await settle(world, key);
     expect(world.status("r").phase).toBe("Suspended");
     world.outputs = { a: 1 };

@@ -275,7 +275,7 @@ describe("suspending", () => {
       workers: [view(1, "Running")],
       records: { a: record() },
     });
-    expect(names(first)).toEqual(["SetControl #0", "StopWorker a#1"]);
+    expect(names(first)).toEqual(["SetControl #0"]);
     expect(first.decisions[0]).toMatchObject({ to: "Suspended" });
     expect(condition(first, "Suspended")).toEqual(["False", "Suspending", ""]);
     const control = { state: "Suspended", revision: 2, message: "" } as const;
