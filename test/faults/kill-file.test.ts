@@ -8,7 +8,9 @@ import { FileStore } from "../../src/adapters/store/file/file-store.ts";
 import { baseSeed, Random } from "../support/random.ts";
 import { killUntil } from "./random-kills.ts";
 
-it("100 SIGKILLs at random moments: 0 committed steps repeated, 0 lost (file store)", { timeout: 600_000 }, async () => {
+it("100 SIGKILLs at random moments: 0 committed steps repeated, 0 lost (file store)", {
+  timeout: 600_000,
+}, async () => {
   const seed = baseSeed();
   const directory = mkdtempSync(join(tmpdir(), "oao-kill-"));
   const store = new FileStore(directory, systemClock);

@@ -29,7 +29,13 @@ export interface Tally {
 }
 
 /** Runs `lanes` nodes side by side, again and again, until at least `kills` workers were killed. */
-export async function killUntil(store: JournalStore, storeUrl: string, random: Random, kills: number, lanes: number): Promise<Tally> {
+export async function killUntil(
+  store: JournalStore,
+  storeUrl: string,
+  random: Random,
+  kills: number,
+  lanes: number,
+): Promise<Tally> {
   const world = await startWorld();
   const tally: Tally = { kills: 0, runs: 0, committedRepeated: 0, lost: 0 };
   const lane = async () => {
@@ -49,11 +55,22 @@ export async function killUntil(store: JournalStore, storeUrl: string, random: R
 }
 
 /** One attempt after the other, each killed after a random while, until one gets through. */
-async function runToEnd(store: JournalStore, run: TestRun, storeUrl: string, random: Random, tally: Tally): Promise<void> {
+async function runToEnd(
+  store: JournalStore,
+  run: TestRun,
+  storeUrl: string,
+  random: Random,
+  tally: Tally,
+): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     const child = spawn(process.execPath, [existsSync(bundle) ? bundle : sources], {
       stdio: "ignore",
-      env: { PATH: process.env["PATH"], OAO_ORDER: JSON.stringify(orderFor(run, "n", attempt)), OAO_STORE: storeUrl, OAO_BASE_DIR: process.cwd() },
+      env: {
+        PATH: process.env["PATH"],
+        OAO_ORDER: JSON.stringify(orderFor(run, "n", attempt)),
+        OAO_STORE: storeUrl,
+        OAO_BASE_DIR: process.cwd(),
+      },
     });
     // From before the first byte of work to past the last step: the range covers a whole undisturbed life.
     const timer = setTimeout(() => child.kill("SIGKILL"), 100 + random.below(1_000));
@@ -62,7 +79,9 @@ async function runToEnd(store: JournalStore, run: TestRun, storeUrl: string, ran
     if (code === workerExitCodes.done) return;
     if (signal !== "SIGKILL") {
       const { items } = await store.view(run.uid, [{ node: "n" }]);
-      throw new Error(`attempt ${attempt} ended with ${code ?? signal} and not by our kill: ${items[0]?.finished ?? "no finish"}`);
+      throw new Error(
+        `attempt ${attempt} ended with ${code ?? signal} and not by our kill: ${items[0]?.finished ?? "no finish"}`,
+      );
     }
     tally.kills += 1;
   }
@@ -128,7 +147,11 @@ async function startWorld(): Promise<{ spec: ExecutionSpec; close(): Promise<voi
     task: "t",
     models: [{ name: "m", provider: "openai", model: "mock", baseURL: mock.baseURL }],
     tools: [
-      { name: "search", effect: "ReadOnly", http: { method: "GET", url: `http://127.0.0.1:${(tool.address() as AddressInfo).port}/search`, query: ["q"] } },
+      {
+        name: "search",
+        effect: "ReadOnly",
+        http: { method: "GET", url: `http://127.0.0.1:${(tool.address() as AddressInfo).port}/search`, query: ["q"] },
+      },
       { name: "dice", effect: "Idempotent", module: { path: "test/golden/tools/dice.mjs", export: "dice" } },
     ],
     agents: [{ name: "a", model: "m", tools: ["search", "dice"] }],

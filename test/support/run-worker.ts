@@ -20,7 +20,12 @@ export interface TestRun {
 }
 
 /** Opens a run: snapshot stored, execution record made. */
-export async function openTestRun(store: JournalStore, spec: ExecutionSpec, policy: EffectivePolicy = openPolicy(), uid = crypto.randomUUID()): Promise<TestRun> {
+export async function openTestRun(
+  store: JournalStore,
+  spec: ExecutionSpec,
+  policy: EffectivePolicy = openPolicy(),
+  uid = crypto.randomUUID(),
+): Promise<TestRun> {
   const snapshot: Snapshot = { v: 1, uid, namespace: "default", name: "run", spec, policy };
   const bytes = canonicalJson(snapshot);
   const digest = sha256Hex(bytes);
@@ -30,7 +35,17 @@ export async function openTestRun(store: JournalStore, spec: ExecutionSpec, poli
 }
 
 export function orderFor(run: TestRun, node: string, attempt: number, changes: Partial<WorkerOrder> = {}): WorkerOrder {
-  return { uid: run.uid, key: { namespace: "default", name: "run" }, node, attempt, try: 1, phase: "Main", snapshot: run.snapshot, outputs: {}, ...changes };
+  return {
+    uid: run.uid,
+    key: { namespace: "default", name: "run" },
+    node,
+    attempt,
+    try: 1,
+    phase: "Main",
+    snapshot: run.snapshot,
+    outputs: {},
+    ...changes,
+  };
 }
 
 export function workerIo(store: JournalStore, changes: Partial<AttemptIo> = {}): AttemptIo {
@@ -50,7 +65,11 @@ export function workerIo(store: JournalStore, changes: Partial<AttemptIo> = {}):
   };
 }
 
-export function attemptNode(store: JournalStore, order: WorkerOrder, changes: Partial<AttemptIo> = {}): Promise<WorkerExit> {
+export function attemptNode(
+  store: JournalStore,
+  order: WorkerOrder,
+  changes: Partial<AttemptIo> = {},
+): Promise<WorkerExit> {
   return runNode(order, workerIo(store, changes));
 }
 
