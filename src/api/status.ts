@@ -16,6 +16,10 @@ export const nodeStates = [
 ] as const;
 export type NodeState = (typeof nodeStates)[number];
 
+/**
+ * CheckpointsDurable: True (Durable); False (LossWindow): a crash of the journal store may lose acknowledged steps, or a
+ * restart during the run may have, then for the rest of the run; False (DurabilityLost): some are gone for good.
+ */
 export interface Condition {
   readonly type:
     | "Succeeded"
@@ -99,6 +103,10 @@ export interface ExecutionStatus {
   readonly nodes: readonly NodeStatus[];
   readonly steps?: number;
   readonly journalHead?: string;
+  /** Of the journal store's life that was last seen: another one means that the store was restarted. */
+  readonly journalRunId?: string;
+  /** When a restart was last seen that may have forgotten acknowledged steps; CheckpointsDurable is False from then on. */
+  readonly journalLossAt?: string;
   readonly result?: { readonly digest: string; readonly preview: string };
   /** desiredState Cancelled is latched here: GitOps cannot undo a stop. */
   readonly cancelRequested?: boolean;

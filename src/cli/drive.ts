@@ -3,6 +3,7 @@ import type { LocalCluster } from "../adapters/local/local-cluster.ts";
 import type { LocalIndex, LocalRun } from "../adapters/local/local-index.ts";
 import { systemClock } from "../adapters/clock/system-clock.ts";
 import { executionDefaults } from "../api/defaults.ts";
+import type { ExecutionStatus } from "../api/status.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import { SnapshotCache } from "../host/io.ts";
 import { runLoop } from "../host/run-loop.ts";
@@ -42,6 +43,7 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
   const note = (text: string) => progress.note(text);
   const endSignals = onStopRequests(index, cluster, run, note, () => over.resolve());
   let failures = 0;
+  let warned = "";
   const loop = runLoop(
     {
       cluster,
@@ -54,6 +56,9 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
       report: (event) => {
         if (event.kind === "Status") {
           failures = 0;
+          const lossWindow = lossWindowOf(event.status);
+          if (lossWindow !== undefined && lossWindow !== warned) note(lossWindow);
+          warned = lossWindow ?? warned;
           if (isSettled(current())) over.resolve();
           else void show();
         } else if (!isPassing(event.error)) over.reject(event.error);
@@ -88,6 +93,12 @@ function isSettled(run: LocalRun): boolean {
   if (status === undefined || status.observedGeneration !== run.generation) return false;
   if (hasEnded(status)) return status.sealed === true || status.snapshot === undefined;
   return status.phase === "Suspended";
+}
+
+/** Of a store that may forget, or may have: said once, as it is easily mended. What is lost for good ends the run and is said there. */
+function lossWindowOf(status: ExecutionStatus): string | undefined {
+  const found = status.conditions.find((each) => each.type === "CheckpointsDurable" && each.reason === "LossWindow");
+  return found && `CheckpointsDurable=False (LossWindow): ${found.message}`;
 }
 
 /** A store that is away, or another process's write that came first: the loop looks again. */

@@ -11,6 +11,7 @@ import type { Snapshot } from "../core/steps/format.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
 import type { HostIo } from "./io.ts";
+import { storeLife } from "./store-life.ts";
 
 /**
  * `status` and `digest` are those of the stored run. Workers are listed before the journal is read, so that a worker seen
@@ -32,6 +33,7 @@ export async function observe(
   const items = keys.map((key, place) => ({ key, record: view.items[place] }));
   const records = new Map(items.map(({ key, record }) => [itemName(key), record]));
   const needed = outputsNeeded(snapshot.spec, status, (key) => records.get(itemName(key)));
+  const outputs = await loadOutputs(store, run.uid, needed);
   const { spec } = run.object;
   return {
     run: {
@@ -50,7 +52,8 @@ export async function observe(
     items,
     workers,
     listsAll: io.cluster.listsAll,
-    outputs: await loadOutputs(store, run.uid, needed),
+    outputs,
+    store: await storeLife(store),
   };
 }
 

@@ -18,6 +18,14 @@ export interface JournalView {
   readonly items: readonly (ItemRecord | undefined)[];
 }
 
+/** Whether a store keeps what it acknowledged through a crash of its own (J2-J4, B1): the condition CheckpointsDurable. */
+export interface Durability {
+  /** False also when it cannot be known; `reasons` says so. */
+  readonly durable: boolean;
+  /** For people: each names a setting, what it is and what it must be. Empty when durable. */
+  readonly reasons: readonly string[];
+}
+
 export interface JournalStore {
   /**
    * Apply one command in one transaction; `now` is the store's own clock.
@@ -42,7 +50,9 @@ export interface JournalStore {
   dropBodies(uid: string, keep: readonly string[]): Promise<void>;
   /** Let the whole journal of the named items vanish after `seconds` (0 = now). Repeat: sets the time anew. */
   expire(uid: string, items: readonly NodeKey[], seconds: number): Promise<void>;
-  /** Identity of the store's current life: a changed value means a restart, so possibly lost writes. */
+  /** Identity of the store's current life: a changed value means a restart, so possibly lost writes. "" = it may not be asked for. */
   runId(): Promise<string>;
+  /** Settings of the current life: to be asked once per `runId`. Throws: StoreUnavailable. */
+  durability(): Promise<Durability>;
   close(): Promise<void>;
 }

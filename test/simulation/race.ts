@@ -187,6 +187,7 @@ class Race {
       dropBodies: (run, keep) => store.dropBodies(run, keep),
       expire: (run, items, seconds) => store.expire(run, items, seconds),
       runId: () => store.runId(),
+      durability: () => store.durability(),
       close: () => store.close(),
     };
   }

@@ -295,6 +295,7 @@ class Simulation {
       dropBodies: (run, keep) => store.dropBodies(run, keep),
       expire: (run, items, seconds) => store.expire(run, items, seconds),
       runId: () => store.runId(),
+      durability: () => store.durability(),
       close: () => store.close(),
     };
   }

@@ -5,6 +5,7 @@ import { spentOf } from "../protocol/amounts.ts";
 import { units } from "../protocol/types.ts";
 import type { Draft } from "./draft.ts";
 import { isMainEnded } from "./draft.ts";
+import { durability } from "./durability.ts";
 import { isAtWork } from "./node-machine.ts";
 import { type Outcome, outcomeOf } from "./outcome.ts";
 import { workRows } from "./rows.ts";
@@ -37,9 +38,8 @@ export function standing(draft: Draft, outcome: Outcome | undefined): Standing {
       ? yes("Suspended")
       : no(draft.suspended && outcome === undefined ? "Suspending" : "NotSuspended"),
     PolicyCompliant: compliance(draft, succeeded),
+    CheckpointsDurable: durability(draft),
   };
-  const durable = durability(draft);
-  if (durable !== undefined) now["CheckpointsDurable"] = durable;
   return { phase, conditions: withTimes(draft.seen.status, now, draft.nowMs) };
 }
 
@@ -88,10 +88,4 @@ function compliance(draft: Draft, outcome: Outcome | undefined): Verdict {
 function crossedAudit(account: Account): string | undefined {
   const unit = units.find((each) => spentOf(account, each) > (account.auditLimits[each] ?? Number.POSITIVE_INFINITY));
   return unit && `${unit} ${spentOf(account, unit)} of ${account.auditLimits[unit] ?? 0} of the whole run`;
-}
-
-function durability(draft: Draft): Verdict | undefined {
-  const row = draft.rows.find((each) => each.reason === "DurabilityLost");
-  if (draft.stop?.reason === "DurabilityLost") return no("DurabilityLost", draft.stop.message);
-  return row && no("DurabilityLost", row.node.name);
 }

@@ -2,6 +2,7 @@
 import { byCodeUnit, type SpecGraph, specGraph } from "../dag/spec-graph.ts";
 import { itemName } from "../protocol/names.ts";
 import type { ItemRecord, NodeKey, StoredBody } from "../protocol/types.ts";
+import { lossSeenAtMs } from "./durability.ts";
 import { isEnded } from "./node-machine.ts";
 import { finishedOf, type NodeRow, type Row, thawRows } from "./rows.ts";
 import type { Decision, Seen, SeenWorker } from "./types.ts";
@@ -27,6 +28,8 @@ export interface Draft {
   readonly bodies: StoredBody[];
   readonly cancelRequested: boolean;
   readonly suspended: boolean;
+  /** When a restart of the store was seen that may have forgotten acknowledged steps. */
+  readonly lossAtMs: number | undefined;
   /** Ends the main nodes. */
   stop: Stop | undefined;
   /** Ends the finally nodes too. */
@@ -60,6 +63,7 @@ export function draftOf(seen: Seen, nowMs: number, asked: ReadonlySet<string>): 
     bodies: [],
     cancelRequested,
     suspended: seen.run.desiredState === "Suspended" && !cancelRequested,
+    lossAtMs: lossSeenAtMs(seen, nowMs),
     stop: undefined,
     finallyStop: undefined,
     wakeAtMs: undefined,

@@ -1,8 +1,10 @@
 /** What became of the current attempt of a row at work: worker views and journal record put together. Decides nothing. */
 import { itemName } from "../protocol/names.ts";
+import type { ItemRecord } from "../protocol/types.ts";
 import type { Finished } from "../steps/format.ts";
 import { type Draft, recordOf } from "./draft.ts";
 import { finishedOf, isBehind, type Row } from "./rows.ts";
+import type { SeenWorker } from "./types.ts";
 
 export type Verdict =
   /** `leaseEndsMs`: nobody lists the worker, but its lease runs. */
@@ -14,6 +16,9 @@ export type Verdict =
   | { readonly is: "Gone"; readonly how: "Stopped" | "Fenced" | "Lost"; readonly detail: string }
   /** The store knows less than was acknowledged, and no worker is left that could restore it. */
   | { readonly is: "RolledBack"; readonly detail: string };
+
+/** No worker holds a lease for longer. */
+const healGraceMs = 30_000;
 
 export function judge(draft: Draft, row: Row): Verdict {
   const record = recordOf(draft, row.key);
@@ -27,6 +32,8 @@ export function judge(draft: Draft, row: Row): Verdict {
   if (exited?.exit === "lost")
     return { is: "RolledBack", detail: exited.detail ?? "the worker could not restore its journal" };
   if (isBehind(row, record)) {
+    const leaseEndsMs = healsUntilMs(draft, record, exited);
+    if (leaseEndsMs !== undefined) return { is: "Working", claimed, leaseEndsMs };
     return {
       is: "RolledBack",
       detail: `the store holds ${record?.length ?? 0} entries, ${row.journal?.length ?? 0} were seen`,
@@ -49,4 +56,20 @@ export function judge(draft: Draft, row: Row): Verdict {
   if (!claimed) return { is: "Unseen" };
   if (leaseEndsMs !== undefined && !draft.seen.listsAll) return { is: "Working", claimed: true, leaseEndsMs };
   return { is: "Gone", how: "Lost", detail: "the worker is gone" };
+}
+
+/**
+ * Until when a worker that nobody lists may still append again what the store forgot: its lease, which the store may have
+ * forgotten too, so at least the grace after the restart. Undefined = nobody is left.
+ */
+function healsUntilMs(
+  draft: Draft,
+  record: ItemRecord | undefined,
+  exited: SeenWorker | undefined,
+): number | undefined {
+  const mayLive = exited === undefined ? !draft.seen.listsAll : exited.exit === "fenced";
+  if (!mayLive) return undefined;
+  const leaseMs = record === undefined || record.claimId === "" ? 0 : record.leaseUntilMs;
+  const untilMs = Math.max(leaseMs, draft.lossAtMs === undefined ? 0 : draft.lossAtMs + healGraceMs);
+  return untilMs > draft.nowMs ? untilMs : undefined;
 }

@@ -192,6 +192,7 @@ export function failedStatus(
         Ready: { status: "False", ...told },
         Reconciling: { status: "False", reason: "Ended", message: "" },
         Stalled: { status: "True", ...told },
+        ...(reason === "DurabilityLost" ? { CheckpointsDurable: { status: "False" as const, ...told } } : {}),
       },
       nowMs,
     ),

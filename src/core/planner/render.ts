@@ -13,6 +13,7 @@ import type { Account } from "../protocol/types.ts";
 import { standing } from "./conditions.ts";
 import { runClock } from "./deadline.ts";
 import type { Draft } from "./draft.ts";
+import { journalLife } from "./durability.ts";
 import { isAtWork, isEnded } from "./node-machine.ts";
 import { journalHead, type Outcome, resultOf } from "./outcome.ts";
 import { impliedAttempt, isLarge, type NodeRow, type Row } from "./rows.ts";
@@ -53,6 +54,7 @@ export function renderStatus(draft: Draft, outcome: Outcome | undefined, wasMain
     nodeCounts: countStates(rows),
     nodes: renderRows(draft),
     ...(steps === 0 ? {} : { steps }),
+    ...journalLife(draft),
     ...(draft.cancelRequested ? { cancelRequested: true } : {}),
     ...clock,
     ...(outcome === undefined ? {} : { completedAt: isoTime(draft.nowMs) }),

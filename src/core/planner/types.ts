@@ -37,6 +37,15 @@ export interface SeenItem {
   readonly record: ItemRecord | undefined;
 }
 
+/** The journal store's current life. */
+export interface SeenStore {
+  /** Changes when the store restarts; "" = it does not say. */
+  readonly runId: string;
+  /** Whether what it acknowledges outlives a crash of its own, and if not why, setting by setting. */
+  readonly durable: boolean;
+  readonly reasons: readonly string[];
+}
+
 export interface Seen {
   readonly run: RunIdentity;
   /** Of the snapshot the run was opened with (G2). One object per run, so that what is derived from it is kept. */
@@ -45,6 +54,8 @@ export interface Seen {
   /** Hex digest of the snapshot body. */
   readonly snapshot: string;
   readonly status: ExecutionStatus;
+  /** Asked for after all else was read, so that a restart in between shows at the latest in the next pass. */
+  readonly store: SeenStore;
   /** Control and account; undefined = the journal store does not know this run, although it was opened. */
   readonly execution: ExecutionRecord | undefined;
   /** All of `itemsOfInterest`, in any order. */

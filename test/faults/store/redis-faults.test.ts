@@ -61,7 +61,7 @@ describe("a Redis that works", () => {
 
   test("says whether it is durable, and why not", async () => {
     const good = await connect((await server()).url);
-    expect(await good.checkDurability()).toEqual({ durable: true, reasons: [] });
+    expect(await good.durability()).toEqual({ durable: true, reasons: [] });
     const bad = await connect(
       (
         await server({
@@ -72,7 +72,7 @@ describe("a Redis that works", () => {
         })
       ).url,
     );
-    const { durable: isDurable, reasons } = await bad.checkDurability();
+    const { durable: isDurable, reasons } = await bad.durability();
     expect(isDurable).toBe(false);
     expect(reasons.map((reason) => reason.split(" ")[0])).toEqual([
       "appendfsync",
@@ -82,7 +82,7 @@ describe("a Redis that works", () => {
     ]);
     const closed = await server();
     await closed.command("ACL", "SETUSER", "default", "-config");
-    const unknown = await (await connect(closed.url)).checkDurability();
+    const unknown = await (await connect(closed.url)).durability();
     expect(unknown.durable).toBe(false);
     expect(unknown.reasons[0]).toMatch(/^unknown/);
   });

@@ -100,6 +100,7 @@ export class ModelHost {
       snapshot: this.status.snapshot ?? "",
       status: this.status,
       execution: view.execution,
+      store: { runId: await this.store.runId(), ...(await this.store.durability()) },
       items,
       workers,
       listsAll: this.#options.listsAll,

@@ -25,7 +25,7 @@ import type {
   Wake,
 } from "../../../core/protocol/types.ts";
 import type { Clock } from "../../../ports/clock.ts";
-import type { JournalStore, JournalView } from "../../../ports/store.ts";
+import type { Durability, JournalStore, JournalView } from "../../../ports/store.ts";
 import { StoreFull, StoreUnavailable } from "../../../ports/store-errors.ts";
 
 /**
@@ -309,6 +309,11 @@ export class FileStore implements JournalStore {
   /** A file cannot be restarted behind our back; its inode tells whether it was replaced. */
   async runId(): Promise<string> {
     return `file:${statSync(this.#directory).ino}`;
+  }
+
+  /** synchronous=FULL: what was committed is on the disk. */
+  async durability(): Promise<Durability> {
+    return { durable: true, reasons: [] };
   }
 
   async close(): Promise<void> {

@@ -14,7 +14,7 @@ import type {
   Wake,
 } from "../../../core/protocol/types.ts";
 import type { Clock } from "../../../ports/clock.ts";
-import type { JournalStore, JournalView } from "../../../ports/store.ts";
+import type { Durability, JournalStore, JournalView } from "../../../ports/store.ts";
 
 export interface Run {
   execution: ExecutionRecord | undefined;
@@ -119,6 +119,11 @@ export class MemoryStore implements JournalStore {
 
   async runId(): Promise<string> {
     return this.#runId;
+  }
+
+  /** It lives as long as whoever uses it, so there is nobody to forget for. */
+  async durability(): Promise<Durability> {
+    return { durable: true, reasons: [] };
   }
 
   async close(): Promise<void> {

@@ -1,23 +1,19 @@
 /** Whether a Redis keeps what it acknowledged through a crash (J2-J4, B1): the condition CheckpointsDurable. */
 import type { Redis } from "ioredis";
+import type { Durability } from "../../../ports/store.ts";
 import { replyCode } from "./errors.ts";
-
-export interface Durability {
-  /** False also when nobody may ask; `reasons` says so. */
-  readonly durable: boolean;
-  readonly reasons: readonly string[];
-}
 
 /** Setting, the value it must have, and what goes wrong otherwise. */
 const needed = [
   ["appendonly", "yes", "without it a restart loses everything since the last snapshot"],
-  ["appendfsync", "always", "with any other value a crash loses acknowledged writes (LossWindow)"],
+  ["appendfsync", "always", "with any other value a crash loses acknowledged writes"],
   ["no-appendfsync-on-rewrite", "no", "otherwise acknowledged writes are not synced while the log is rewritten"],
   ["aof-load-truncated", "no", "otherwise a log that was cut short is loaded without a word"],
   ["maxmemory-policy", "noeviction", "any other value lets Redis drop journals"],
 ] as const;
 
-export async function checkDurability(redis: Redis): Promise<Durability> {
+/** False also when nobody may ask; the reasons say so. */
+export async function readDurability(redis: Redis): Promise<Durability> {
   let settings: Map<string, string>;
   try {
     const pairs = await redis.config(
@@ -31,7 +27,9 @@ export async function checkDurability(redis: Redis): Promise<Durability> {
       pairs.flatMap((name, place) => (place % 2 === 0 ? [[name, pairs[place + 1] ?? ""] as const] : [])),
     );
   } catch (error) {
-    if (replyCode(error) === undefined) throw error;
+    const code = replyCode(error);
+    // A server that is still loading will answer later; one that refuses will not.
+    if (code !== "NOPERM" && code !== "ERR") throw error;
     return {
       durable: false,
       reasons: [`unknown: this Redis does not let us read its settings (${(error as Error).message})`],
@@ -40,7 +38,7 @@ export async function checkDurability(redis: Redis): Promise<Durability> {
   const reasons = needed.flatMap(([name, value, why]) => {
     const found = settings.get(name);
     if (found === undefined) return [`${name} is unknown: this Redis does not show it`];
-    return found === value ? [] : [`${name} is ${found}, not ${value}: ${why}`];
+    return found === value ? [] : [`${name} is ${found}: set it to ${value}, ${why}`];
   });
   return { durable: reasons.length === 0, reasons };
 }
