@@ -1,4 +1,5 @@
 /** Journal stores of local runs: the file store beside the index, or a Redis whose password is never written down. */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { LocalRun } from "../adapters/local/local-index.ts";
 import { systemClock } from "../adapters/clock/system-clock.ts";
@@ -57,4 +58,14 @@ export async function openRunStore(run: LocalRun, given: string | undefined): Pr
       "if it wants a password, give its whole URL: --redis URL, or OAO_REDIS_URL (passwords are never stored)";
     throw new CliError(error instanceof Error ? error.message : String(error), [hint], cliExitCodes.infrastructure);
   });
+}
+
+/**
+ * For figures that are worth showing and not worth failing for. Undefined = the journal is gone (its retention is over) or its server
+ * does not answer. Never makes the file of a journal that is gone anew.
+ */
+export async function openJournalToLook(run: LocalRun, given: string | undefined): Promise<JournalStore | undefined> {
+  const { store } = run.place;
+  if (store.startsWith("file:") && !existsSync(join(store.slice("file:".length), `${run.uid}.db`))) return undefined;
+  return openRunStore(run, given).catch(() => undefined);
 }

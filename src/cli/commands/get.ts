@@ -3,6 +3,8 @@ import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
 import { RunLock } from "../../adapters/local/run-lock.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { systemClock } from "../../adapters/clock/system-clock.ts";
+import { type Finding, findingsOf } from "../../core/trace/journal.ts";
+import { readJournals } from "../journals.ts";
 import { defaultNamespace, findRun, openExistingIndex } from "../home.ts";
 import { hasEnded } from "../outcome.ts";
 import { checkFormat, structured } from "../render/output.ts";
@@ -11,8 +13,8 @@ import { readView } from "../render/run-view.ts";
 import { oneLine, painter } from "../render/style.ts";
 import { table } from "../render/table.ts";
 import { age } from "../render/time.ts";
-import { reasonOf, treeLines } from "../render/tree.ts";
-import { givenRedis, openRunStore } from "../store.ts";
+import { reasonOf, tokenText, treeLines } from "../render/tree.ts";
+import { givenRedis, openJournalToLook, openRunStore } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
 
 export interface GetFlags {
@@ -29,11 +31,42 @@ export async function get(name: string | undefined, flags: GetFlags, terminal: T
   const index = await openExistingIndex(terminal);
   if (name === undefined) return list(index, output, flags, terminal);
   const run = findRun(index, name, flags, terminal);
-  if (output !== "table") terminal.out(await structured(objectWithStatus(run), output));
-  else terminal.out(`${runTable(index as LocalIndex, [run], false)}\n${nodeTable(run)}`);
-  const reason = reasonOf({ run });
-  if (output === "table" && reason !== undefined) terminal.out(`\n${oneLine(reason)}\n`);
+  if (output === "table") await showOne(index as LocalIndex, run, terminal);
+  else terminal.out(await structured(objectWithStatus(run), output));
   return cliExitCodes.succeeded;
+}
+
+async function showOne(index: LocalIndex, run: LocalRun, terminal: Terminal): Promise<void> {
+  const store = await openJournalToLook(run, givenRedis(run, undefined, terminal.env));
+  const { tokens } = await readView(run, store, systemClock.nowMs());
+  const findings = store === undefined ? [] : findingsOf(run.object.spec, await readJournals(store, run));
+  await store?.close();
+  const reason = reasonOf({ run });
+  const lines = [
+    ...(tokens === undefined ? [] : [tokenText(tokens)]),
+    ...(findings.length === 0 ? [] : [`${findingCounts(findings)}: oao trace ${nameArguments(run)} --all`]),
+    ...(reason === undefined ? [] : [oneLine(reason)]),
+  ];
+  terminal.out(`${runTable(index, [run], false)}\n${nodeTable(run)}`);
+  if (lines.length > 0) terminal.out(`\n${lines.join("\n")}\n`);
+  hintUnhosted(index, run, terminal);
+}
+
+/** `1 policy violation and 2 audit findings` */
+function findingCounts(findings: readonly Finding[]): string {
+  const audited = findings.filter(({ entry }) => entry.enforcement === "Audit").length;
+  return [counted(findings.length - audited, "policy violation"), counted(audited, "audit finding")]
+    .filter((text) => text !== "")
+    .join(" and ");
+}
+
+function counted(count: number, noun: string): string {
+  return count === 0 ? "" : `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+function hintUnhosted(index: LocalIndex, run: LocalRun, terminal: Terminal): void {
+  if (phaseOf(index, run).endsWith("(no process)"))
+    terminal.err(`no process runs it: oao resume ${nameArguments(run)}\n`);
 }
 
 async function list(
@@ -89,12 +122,12 @@ export interface TreeFlags {
 export async function tree(name: string, flags: TreeFlags, terminal: Terminal): Promise<CliExitCode> {
   const index = (await openExistingIndex(terminal)) as LocalIndex;
   const run = findRun(index, name, flags, terminal);
-  const store = hasEnded(run.status) ? undefined : await openRunStore(run, givenRedis(run, flags.redis, terminal.env));
+  const open = hasEnded(run.status) ? openJournalToLook : openRunStore;
+  const store = await open(run, givenRedis(run, flags.redis, terminal.env));
   const view = await readView(run, store, systemClock.nowMs());
   await store?.close();
   const width = process.stdout.isTTY === true ? process.stdout.columns : 200;
   terminal.out(`${treeLines(view, { columns: width }, painter(terminal.colorOut)).join("\n")}\n`);
-  if (phaseOf(index, run).endsWith("(no process)"))
-    terminal.err(`no process runs it: oao resume ${nameArguments(run)}\n`);
+  hintUnhosted(index, run, terminal);
   return cliExitCodes.succeeded;
 }

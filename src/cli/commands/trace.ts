@@ -3,16 +3,23 @@ import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import type { LocalRun } from "../../adapters/local/local-index.ts";
 import type { Json } from "../../core/digest/json.ts";
 import { canonicalLines, traceHash } from "../../core/trace/canonical.ts";
-import { canonicalSteps, type ItemJournal, tracedCalls, verifyChain } from "../../core/trace/journal.ts";
+import {
+  canonicalSteps,
+  findingsOf,
+  inOrder,
+  type ItemJournal,
+  tracedCalls,
+  verifyChain,
+} from "../../core/trace/journal.ts";
 import { itemName } from "../../core/protocol/names.ts";
-import { bodiesOf, type TraceRow, traceRows } from "../../core/trace/rows.ts";
+import { bodiesOf, type TraceRow, traceRowsWithFindings } from "../../core/trace/rows.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import { CliError } from "../errors.ts";
 import { findRun, openExistingIndex } from "../home.ts";
 import { readBodies, readJournals } from "../journals.ts";
 import { hasEnded } from "../outcome.ts";
 import { checkFormat } from "../render/output.ts";
-import { fit, oneLine } from "../render/style.ts";
+import { fit, oneLine, saidOnce } from "../render/style.ts";
 import { table } from "../render/table.ts";
 import { elapsed } from "../render/time.ts";
 import { givenRedis, openRunStore } from "../store.ts";
@@ -79,7 +86,8 @@ async function printRows(
   const calls = tracedCalls(run.object.spec, journals);
   const wanted = all ? calls : calls.filter((call) => call.canonical);
   const bodies = await readBodies(store, run.uid, wanted.flatMap(bodiesOf));
-  const rows = traceRows(wanted, {
+  const findings = findingsOf(run.object.spec, journals);
+  const rows = traceRowsWithFindings(inOrder(run.object.spec, journals), wanted, all ? findings : [], {
     uid: run.uid,
     body: (digest) => bodies.get(digest),
     numbered: hasEnded(run.status),
@@ -87,11 +95,28 @@ async function printRows(
   if (output === "json") terminal.out(`${JSON.stringify(rows, undefined, 2)}\n`);
   else if (output === "jsonl") terminal.out(rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
   else terminal.out(rowTable(rows));
-  const hidden = calls.length - wanted.length;
-  if (hidden > 0) terminal.err(`${hidden} more calls were repeated or belong to earlier tries: --all shows them\n`);
+  const hidden = all ? [] : hiddenRows(calls.length - wanted.length, findings.length);
+  if (hidden.length > 0) terminal.err(`${hidden.join("; ")}: --all shows them\n`);
+}
+
+function hiddenRows(calls: number, findings: number): string[] {
+  return [
+    ...(calls === 0
+      ? []
+      : [
+          calls === 1
+            ? "1 more call was repeated or belongs to an earlier try"
+            : `${calls} more calls were repeated or belong to earlier tries`,
+        ]),
+    ...(findings === 0
+      ? []
+      : [findings === 1 ? "1 policy violation was recorded" : `${findings} policy violations were recorded`]),
+  ];
 }
 
 const previewWidth = 60;
+/** A finding is all message. */
+const findingWidth = 200;
 
 function rowTable(rows: readonly TraceRow[]): string {
   return table(
@@ -104,10 +129,13 @@ function rowTable(rows: readonly TraceRow[]): string {
       row.state,
       row.token_usage === null ? "" : String(row.token_usage.counted.total),
       elapsed(Date.parse(row.timestamp) - Date.parse(row.started_at)),
-      preview(row.kind === "model" ? lastMessage(row.input) : row.input, 30),
+      row.kind === "violation" ? "" : preview(row.kind === "model" ? lastMessage(row.input) : row.input, 30),
       row.error === null
         ? preview(row.output, previewWidth)
-        : fit(oneLine(`${row.error.class}: ${row.error.message}`), previewWidth),
+        : fit(
+            oneLine(saidOnce(row.error.class, row.error.message)),
+            row.kind === "violation" ? findingWidth : previewWidth,
+          ),
     ]),
   );
 }

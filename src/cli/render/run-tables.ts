@@ -4,6 +4,7 @@ import { canonicalNodeOrder } from "../../core/trace/order.ts";
 import { oneLine } from "./style.ts";
 import { table } from "./table.ts";
 import { elapsed } from "./time.ts";
+import { reasonOfRow } from "./tree.ts";
 
 export function nodeTable(run: LocalRun): string {
   const { spec } = run.object;
@@ -17,15 +18,14 @@ export function nodeTable(run: LocalRun): string {
           ? ""
           : elapsed(Date.parse(row.completedAt) - Date.parse(row.startedAt));
       const items = row?.itemCount === undefined ? "" : ` (${row.itemCount} items)`;
-      const reason =
-        row?.state === "Succeeded" ? "" : [row?.reason, row?.message].filter((part) => part !== undefined).join(": ");
+      const reason = row === undefined || row.state === "Succeeded" ? undefined : reasonOfRow(row);
       return [
         name,
         `${row?.state ?? "Pending"}${items}`,
         String(row?.attempt ?? ""),
         String(row?.steps ?? ""),
         time,
-        oneLine(reason),
+        oneLine(reason ?? ""),
       ];
     }),
   );

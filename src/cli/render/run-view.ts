@@ -16,7 +16,10 @@ export interface LiveFigures {
 }
 
 export interface TokenFigures {
-  readonly spent: number;
+  /** Of recorded calls: `usage.totalTokens` in the status. */
+  readonly recorded: number;
+  /** Paid for calls whose answer was lost with their process: `usage.lostTokens`. A budget counts both. */
+  readonly lost: number;
   readonly limit: number | undefined;
 }
 
@@ -64,13 +67,16 @@ export function keysAtWork(run: StoredExecution): NodeKey[] {
 
 function tokensOf(account: Account | undefined): TokenFigures | undefined {
   if (account === undefined) return undefined;
-  const sum = account.settled.TotalTokens + account.lost.TotalTokens + account.overshoot.TotalTokens;
-  return { spent: sum, limit: account.limits.TotalTokens ?? account.auditLimits.TotalTokens };
+  return {
+    recorded: account.settled.TotalTokens,
+    lost: account.lost.TotalTokens,
+    limit: account.limits.TotalTokens ?? account.auditLimits.TotalTokens,
+  };
 }
 
 function tokensOfStatus(run: StoredExecution): TokenFigures | undefined {
   const usage = run.status?.usage;
-  return usage === undefined ? undefined : { spent: usage.totalTokens, limit: undefined };
+  return usage === undefined ? undefined : { recorded: usage.totalTokens, lost: usage.lostTokens, limit: undefined };
 }
 
 function figuresOf(record: ItemRecord): LiveFigures {

@@ -24,3 +24,8 @@ export function fit(text: string, width: number): string {
         .toWellFormed()
         .replace(/\ufffd$/, "")}…`;
 }
+
+/** `reason: message`; a message that begins with its reason (`PolicyViolation: …`) says it already. */
+export function saidOnce(reason: string, message: string): string {
+  return message === reason || message.startsWith(`${reason}: `) ? message : `${reason}: ${message}`;
+}

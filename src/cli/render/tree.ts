@@ -2,8 +2,8 @@
 import type { ItemStatus, NodeState, NodeStatus } from "../../api/status.ts";
 import { canonicalNodeOrder } from "../../core/trace/order.ts";
 import type { ExecutionSpec, NodeSpec } from "../../api/types.ts";
-import type { LiveFigures, RunView } from "./run-view.ts";
-import { fit, oneLine, type Paint } from "./style.ts";
+import type { LiveFigures, RunView, TokenFigures } from "./run-view.ts";
+import { fit, oneLine, type Paint, saidOnce } from "./style.ts";
 import { elapsed } from "./time.ts";
 
 export interface TreeSize {
@@ -85,8 +85,7 @@ export function headerText(view: RunView): string {
     status?.phase ?? "Pending",
     `${status?.progress ?? `0/${nodeCount(run.object.spec)}`} nodes`,
   ];
-  if (tokens !== undefined)
-    parts.push(`${grouped(tokens.spent)}${tokens.limit === undefined ? "" : ` of ${grouped(tokens.limit)}`} tokens`);
+  if (tokens !== undefined) parts.push(tokenText(tokens));
   if (status?.startedAt !== undefined)
     parts.push(
       elapsed(
@@ -94,6 +93,12 @@ export function headerText(view: RunView): string {
       ),
     );
   return parts.join("  ");
+}
+
+/** `1,234 of 50,000 tokens, 519 lost` */
+export function tokenText({ recorded, lost, limit }: TokenFigures): string {
+  const most = limit === undefined ? "" : ` of ${grouped(limit)}`;
+  return `${grouped(recorded)}${most} tokens${lost === 0 ? "" : `, ${grouped(lost)} lost`}`;
 }
 
 /** Why a run is not Succeeded, or undefined. */
@@ -104,10 +109,16 @@ export function reasonOf(view: Pick<RunView, "run">): string | undefined {
   );
   const found = succeeded?.status === "False" ? succeeded : stalled;
   if (found === undefined || found.message === "") return found?.reason;
-  return found.message.startsWith(found.reason) ? found.message : `${found.reason}: ${found.message}`;
+  return saidOnce(found.reason, found.message);
 }
 
-export function grouped(value: number): string {
+/** Reason and message of a node or item; the message of a policy violation begins with its reason already. */
+export function reasonOfRow(row: Pick<NodeStatus, "reason" | "message">): string | undefined {
+  if (row.reason === undefined || row.message === undefined) return row.reason ?? row.message;
+  return saidOnce(row.reason, row.message);
+}
+
+function grouped(value: number): string {
   return value.toLocaleString("en-US");
 }
 
@@ -227,7 +238,7 @@ function details(view: RunView, row: NodeStatus | ItemStatus | undefined, live: 
     );
   if (live?.tool !== undefined) parts.push(`▸ ${oneLine(live.tool)}`);
   else if (live?.writing !== undefined) parts.push(`▸ writing, ${grouped(live.writing)} tokens`);
-  if (row.state !== "Succeeded" && row.reason !== undefined)
-    parts.push(oneLine(row.message === undefined ? row.reason : `${row.reason}: ${row.message}`));
+  const reason = reasonOfRow(row);
+  if (row.state !== "Succeeded" && reason !== undefined) parts.push(oneLine(reason));
   return parts.length === 0 ? "" : `  ${parts.join("  ")}`;
 }

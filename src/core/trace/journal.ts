@@ -2,7 +2,7 @@
 import { genesis } from "../protocol/names.ts";
 import type { NodeKey, StoredEntry } from "../protocol/types.ts";
 import { firstBroken, readEntry } from "../steps/chain.ts";
-import type { JournalEntry, RepeatEntry, StepEntry } from "../steps/format.ts";
+import type { JournalEntry, RepeatEntry, StepEntry, ViolationEntry } from "../steps/format.ts";
 import { canonicalNodeOrder, compareItems, comparePaths, type OrderedNode } from "./order.ts";
 
 /** One node item's journal, whole and in order. */
@@ -24,14 +24,33 @@ export interface TracedCall<E extends StepEntry | RepeatEntry = StepEntry | Repe
   readonly canonical: boolean;
 }
 
+/** What a policy had to say, with the place it was found at: never a step, never canonical. */
+export interface Finding {
+  readonly journal: ItemJournal;
+  readonly entry: ViolationEntry;
+  readonly hash: string;
+}
+
+/** Every violation that was recorded, Audit findings too: in the order of the nodes, per item as they were recorded. */
+export function findingsOf(shape: RunShape, journals: readonly ItemJournal[]): Finding[] {
+  return inOrder(shape, journals).flatMap((journal) =>
+    journal.entries.flatMap((stored) => {
+      const entry = readEntry(stored);
+      return entry.type === "violation" ? [{ journal, entry, hash: stored.hash }] : [];
+    }),
+  );
+}
+
 /** Every step and repeat of every try, canonical order; calls at the same path in the order they were recorded. */
 export function tracedCalls(shape: RunShape, journals: readonly ItemJournal[]): TracedCall[] {
+  return inOrder(shape, journals).flatMap(callsOf);
+}
+
+/** In the order of the nodes, items by number. */
+export function inOrder(shape: RunShape, journals: readonly ItemJournal[]): ItemJournal[] {
   const place = new Map(canonicalNodeOrder(shape.nodes, shape.finally).map((name, index) => [name, index]));
   const last = place.size;
-  const sorted = [...journals].sort(
-    (a, b) => (place.get(a.node) ?? last) - (place.get(b.node) ?? last) || compareItems(a, b),
-  );
-  return sorted.flatMap(callsOf);
+  return [...journals].sort((a, b) => (place.get(a.node) ?? last) - (place.get(b.node) ?? last) || compareItems(a, b));
 }
 
 /** The numbered steps: step number n is at index n - 1. */

@@ -2,9 +2,9 @@
 import { type Json, type JsonObject, setOwn } from "../digest/json.ts";
 import { itemName } from "../protocol/names.ts";
 import { unpackBody } from "../steps/bodies.ts";
-import type { StepKind, StepOutcome, TokenUsage } from "../steps/format.ts";
+import type { StepKind, StepOutcome, TokenUsage, ViolationEntry } from "../steps/format.ts";
 import { pathText, stepKey } from "../steps/identity.ts";
-import type { TracedCall } from "./journal.ts";
+import type { Finding, ItemJournal, TracedCall } from "./journal.ts";
 import { isRequestRef, rebuildRequest } from "./request.ts";
 
 /** Field names are public: `oao trace -o json` prints them. */
@@ -14,8 +14,8 @@ export interface TraceRow {
   readonly step_number: number | null;
   /** gather, or rate[3] for an item of a forEach node. */
   readonly node: string;
-  /** Repeated = a failed call that OAO itself made again. Superseded = a step of an earlier try of the node. */
-  readonly state: StepOutcome | "Repeated" | "Superseded";
+  /** Repeated = a failed call that OAO itself made again. Superseded = a step of an earlier try of the node. Of a violation its enforcement. */
+  readonly state: StepOutcome | "Repeated" | "Superseded" | ViolationEntry["enforcement"];
   /** A model step: { …header, messages }. A tool step: its arguments. */
   readonly input: Json;
   /** null when there is none; then `error` says why. */
@@ -30,8 +30,8 @@ export interface TraceRow {
   readonly path: string;
   readonly attempt: number;
   readonly try: number;
-  readonly kind: StepKind;
-  /** Model or tool name. */
+  readonly kind: StepKind | "violation";
+  /** Model or tool name; of a violation the field of the policy that was broken. */
   readonly name: string;
   /** Of the stored journal entry, hex. */
   readonly hash: string;
@@ -62,6 +62,43 @@ export function traceRows(calls: readonly TracedCall[], options: RowOptions): Tr
     if (call.canonical) number += 1;
     return rowOf(call, options.numbered && call.canonical ? number : null, options);
   });
+}
+
+/** The rows of `calls`, and after those of each node item its violations, which are no steps: no number, input or output. */
+export function traceRowsWithFindings(
+  journals: readonly ItemJournal[],
+  calls: readonly TracedCall[],
+  findings: readonly Finding[],
+  options: RowOptions,
+): TraceRow[] {
+  const rows = traceRows(calls, options);
+  const found = new Map<ItemJournal, TraceRow[]>(journals.map((journal) => [journal, []]));
+  for (const [index, { journal }] of calls.entries()) found.get(journal)?.push(...rows.slice(index, index + 1));
+  for (const finding of findings) found.get(finding.journal)?.push(findingRow(finding, options.uid));
+  return [...found.values()].flat();
+}
+
+function findingRow({ entry, journal, hash }: Finding, uid: string): TraceRow {
+  return {
+    execution_id: uid,
+    step_number: null,
+    node: itemName(journal),
+    state: entry.enforcement,
+    input: null,
+    output: null,
+    error: { class: "PolicyViolation", message: entry.message },
+    tool_calls: [],
+    token_usage: null,
+    timestamp: entry.at,
+    started_at: entry.at,
+    step_key: "",
+    path: "",
+    attempt: entry.attempt,
+    try: entry.try,
+    kind: "violation",
+    name: entry.path,
+    hash,
+  };
 }
 
 function rowOf(call: TracedCall, number: number | null, options: RowOptions): TraceRow {

@@ -31,7 +31,7 @@ function view(
       },
       status: { ...status("Running"), nodes: rows, progress: "1/3", startedAt: started },
     },
-    tokens: { spent: 1234, limit: 50_000 },
+    tokens: { recorded: 1234, lost: 0, limit: 50_000 },
     live: new Map(),
     nowMs: Date.parse(started) + 12_000,
     ...extra,
@@ -67,6 +67,20 @@ describe("the tree of a run", () => {
           ) as string,
       ),
     );
+  });
+
+  it("shows tokens that were lost beside those that are recorded", () => {
+    const header = (tokens: RunView["tokens"]) => treeLines(view([], [], { tokens }), { columns: 100 }, plain)[0];
+    expect(header({ recorded: 1_256, lost: 519, limit: undefined })).toContain("  1,256 tokens, 519 lost  ");
+    expect(header({ recorded: 1_256, lost: 519, limit: 2_000 })).toContain("  1,256 of 2,000 tokens, 519 lost  ");
+  });
+
+  it("says the reason of a node once, also where its message begins with it", () => {
+    const row = (message: string): NodeStatus => ({ name: "a", state: "Failed", reason: "PolicyViolation", message });
+    const line = (message: string) => treeLines(view([{ name: "a" }], [row(message)]), { columns: 100 }, plain)[1];
+    const exceeded = "Max Token Limit Exceeded: budget b";
+    expect(line(`PolicyViolation: ${exceeded}`)).toMatch(/Failed +PolicyViolation: Max Token/);
+    expect(line(exceeded)).toMatch(/Failed +PolicyViolation: Max Token/);
   });
 
   it("shows what runs and what failed first when not all fits, and counts the rest", () => {

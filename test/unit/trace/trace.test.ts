@@ -3,11 +3,11 @@ import type { Json } from "../../../src/core/digest/json.ts";
 import { chain, readEntry } from "../../../src/core/steps/chain.ts";
 import { genesis } from "../../../src/core/protocol/names.ts";
 import { canonicalLines, traceHash } from "../../../src/core/trace/canonical.ts";
-import { canonicalSteps, tracedCalls, verifyChain } from "../../../src/core/trace/journal.ts";
+import { canonicalSteps, findingsOf, inOrder, tracedCalls, verifyChain } from "../../../src/core/trace/journal.ts";
 import { isRequestRef, rebuildRequest } from "../../../src/core/trace/request.ts";
-import { bodiesOf, traceRows } from "../../../src/core/trace/rows.ts";
+import { bodiesOf, traceRows, traceRowsWithFindings } from "../../../src/core/trace/rows.ts";
 import type { RequestRef } from "../../../src/core/steps/format.ts";
-import { Bodies, journal, step, uid } from "./journals.ts";
+import { at, Bodies, journal, step, uid } from "./journals.ts";
 
 const shape = { nodes: [{ name: "gather" }, { name: "rate", dependsOn: ["gather"] }], finally: [{ name: "clean" }] };
 
@@ -213,5 +213,33 @@ describe("the hash chain", () => {
     expect(verifyChain(uid, { node: "other", entries })).toEqual({ index: 0, reason });
     expect(verifyChain("another-uid", { node: "gather", entries })).toEqual({ index: 0, reason });
     expect(genesis(uid, { node: "gather" })).not.toBe(genesis(uid, { node: "gather", item: 0 }));
+  });
+});
+
+describe("violations", () => {
+  const violation = (enforcement: "Audit" | "Enforce", message: string) =>
+    ({ type: "violation", attempt: 1, try: 1, enforcement, message, path: "spec.models.deny", at }) as const;
+
+  it("stand after the rows of their node, without a number, and change no step's number", () => {
+    const bodies = new Bodies();
+    const journals = [
+      journal({ node: "rate", item: 1 }, [violation("Enforce", "refused")]),
+      journal({ node: "gather" }, [violation("Audit", "noted"), step(bodies, [0, 0]), step(bodies, [0, 1])]),
+      journal({ node: "clean" }, [step(bodies, [0, 0])]),
+    ];
+    const findings = findingsOf(shape, journals);
+    const rows = traceRowsWithFindings(inOrder(shape, journals), tracedCalls(shape, journals), findings, {
+      uid,
+      body: (digest) => bodies.stored.get(digest),
+      numbered: true,
+    });
+    expect(rows.map((row) => [row.step_number, row.node, row.kind, row.state, row.error?.message])).toEqual([
+      [1, "gather", "tool", "Ok", undefined],
+      [2, "gather", "tool", "Ok", undefined],
+      [null, "gather", "violation", "Audit", "noted"],
+      [null, "rate[1]", "violation", "Enforce", "refused"],
+      [3, "clean", "tool", "Ok", undefined],
+    ]);
+    expect(rows[2]).toMatchObject({ name: "spec.models.deny", timestamp: at, input: null, output: null });
   });
 });
