@@ -156,6 +156,25 @@ export const executionRules: readonly Rule[] = [
       );
     },
   },
+  {
+    code: "ReservedName",
+    at: ["spec", "tools", "*"],
+    message: "A tool's name must not begin with extract-.",
+    cel: "!self.name.startsWith('extract-')",
+    fieldPath: ".name",
+    check: (self) =>
+      typeof self.name === "string" && self.name.startsWith("extract-")
+        ? [
+            {
+              path: ["name"],
+              // LangChain takes a call of such a name for its own way of getting a structured answer.
+              message:
+                "names that begin with extract- are kept for structured answers: such a tool would never be called",
+              hint: "give it another name",
+            },
+          ]
+        : [],
+  },
   exactlyOne("ToolKind", ["spec", "tools", "*"], ["http", "module"], "the tool"),
   ...nodeLists.map((list) => exactlyOne("NodeKind", ["spec", list, "*"], ["agent", "tool"], "the node")),
   exactlyOne("HeaderValue", ["spec", "tools", "*", "http", "headers", "*"], ["value", "secretKeyRef"], "the header"),
@@ -237,7 +256,7 @@ export const executionUpdateRules: readonly UpdateRule[] = [
     (field): UpdateRule => ({
       code: "Immutable",
       at: spec,
-      message: `${field} cannot be changed: create a new Execution (oao replay, or generateName).`,
+      message: `${field} cannot be changed: create a new Execution (another name, or generateName).`,
       // On the parent with has(): a rule on the value alone would not see the field set to null and then set anew.
       cel: `has(self.${field}) == has(oldSelf.${field}) && (!has(self.${field}) || self.${field} == oldSelf.${field})`,
       fieldPath: `.${field}`,
@@ -248,7 +267,7 @@ export const executionUpdateRules: readonly UpdateRule[] = [
   {
     code: "OneWay",
     at: spec,
-    message: "desiredState Cancelled is final: create a new Execution (oao replay, or generateName).",
+    message: "desiredState Cancelled is final: create a new Execution (another name, or generateName).",
     cel: "!(has(oldSelf.desiredState) && oldSelf.desiredState == 'Cancelled') || (has(self.desiredState) && self.desiredState == 'Cancelled')",
     fieldPath: ".desiredState",
     allows: (before, after) => before.desiredState !== "Cancelled" || after.desiredState === "Cancelled",

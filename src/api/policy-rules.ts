@@ -61,4 +61,21 @@ export const policyRules: readonly Rule[] = [
     cel: undefined, // x-kubernetes-list-map-keys
     check: (self) => duplicates(self, "budgets", "name"),
   },
+  {
+    code: "CallBudget",
+    at: ["spec", "budgets", "*"],
+    message: "A budget of scope Call counts tokens: one call is always one call.",
+    cel: "self.scope != 'Call' || !(self.unit in ['ModelCalls', 'ToolCalls'])",
+    fieldPath: ".unit",
+    check: (self) =>
+      self.scope === "Call" && (self.unit === "ModelCalls" || self.unit === "ToolCalls")
+        ? [
+            {
+              path: ["unit"],
+              message: `a budget of scope Call limits nothing in ${self.unit}: one call is always one call`,
+              hint: "use scope Node or Execution, or a unit of tokens",
+            },
+          ]
+        : [],
+  },
 ];

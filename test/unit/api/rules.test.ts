@@ -31,7 +31,7 @@ const header = fc.record(
 );
 const tool = fc.record(
   {
-    name,
+    name: fc.constantFrom("a", "b", "c", "extract-a", "extracts"),
     http: fc.record({ url: fc.constant("u"), headers: fc.array(header, { maxLength: 2 }) }, { requiredKeys: ["url"] }),
     module: fc.constant({ path: "p" }),
   },
@@ -69,7 +69,14 @@ const policySpec = fc.record(
   {
     enforcement: fc.constantFrom("Enforce", "Audit"),
     maxTokens: fc.constant(5),
-    budgets: fc.constantFrom([], [{ name: "a" }]),
+    budgets: fc.array(
+      fc.record({
+        name,
+        scope: fc.constantFrom("Call", "Node", "Execution"),
+        unit: fc.constantFrom("TotalTokens", "ModelCalls", "ToolCalls"),
+      }),
+      { maxLength: 2 },
+    ),
     models: fc.constantFrom({}, { allow: [] }, { deny: [] }, { alow: ["x"] }, { deny: ["x"] }),
     tools: fc.constantFrom({}, { effects: {} }, { effects: { a: "ReadOnly" } }, { hosts: [] }),
     limits: fc.constantFrom({}, { maxSteps: 3 }),
@@ -170,4 +177,17 @@ test("a breach names the place, the name and what would be right", () => {
     'spec.nodes.1.dependsOn.1 UnknownNode there is no node "b" in spec.nodes',
     'spec.nodes.1.dependsOn.0 SelfDependency node "a" depends on itself',
   ]);
+});
+
+test.each([
+  ["Call", "ModelCalls", 1],
+  ["Call", "ToolCalls", 1],
+  ["Call", "OutputTokens", 0],
+  ["Node", "ModelCalls", 0],
+] as const)("a budget of scope %s in %s breaks %i rules", (scope, unit, breaches) => {
+  const spec = { budgets: [{ name: "b", scope, unit, limit: 1 }] };
+  const found = checkRules("GovernancePolicy", { spec });
+  expect(found.map(({ code, path }) => [code, path.join(".")])).toEqual(
+    Array.from({ length: breaches }, () => ["CallBudget", "spec.budgets.0.unit"]),
+  );
 });

@@ -44,7 +44,7 @@ test("enums, free-form objects and maps are told apart", () => {
 test("rules between fields are told where they hold", () => {
   expect(explain("execution.spec.tools")?.rules).toContain("Exactly one of http and module must be set.");
   expect(explain("execution.spec.task")?.rules).toEqual([
-    "task cannot be changed: create a new Execution (oao replay, or generateName).",
+    "task cannot be changed: create a new Execution (another name, or generateName).",
   ]);
 });
 
