@@ -13,8 +13,9 @@ const whatIsExceeded: Readonly<Record<Unit, string>> = {
 /** `limitNames` maps "Execution/TotalTokens" to the budget it came from. */
 export function budgetMessage(refusal: Refusal, limitNames: Readonly<Record<string, string>>): string {
   const { scope, unit, limit, spent, reserved, need } = refusal;
-  const held = reserved > 0 ? `, held by running calls ${reserved}` : "";
-  return `PolicyViolation: ${whatIsExceeded[unit]}: ${named(limitNames, scope, unit)}, limit ${limit}, spent ${spent}${held}, needed ${need} more`;
+  // What a stream has bought is as good as spent to a person: the call that is cut is among the running ones.
+  const running = reserved > 0 ? ` (${reserved} by running calls)` : "";
+  return `PolicyViolation: ${whatIsExceeded[unit]}: ${named(limitNames, scope, unit)}, limit ${limit}, spent ${spent + reserved}${running}, needed ${need} more`;
 }
 
 /** A budget of scope Call: one model call used more than `limit`. */
