@@ -1,7 +1,7 @@
 /** A redis-server of the test's own: unix socket or free port, temporary folder, ended by its process id. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { createConnection, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -85,6 +85,25 @@ export class RedisProcess {
     const ended = once(child, "exit");
     child.kill(signal);
     await ended;
+  }
+
+  /** What rollBack goes back to. Redis writes its log before it answers the next command; only the sync is left for later. */
+  async keepLog(): Promise<void> {
+    await this.command("PING");
+    for (const path of this.logFiles()) copyFileSync(path, `${path}.kept`);
+  }
+
+  /** A crash that lost what was written since keepLog: SIGKILL, the kept log in place, not started yet. */
+  async rollBack(): Promise<void> {
+    await this.stop("SIGKILL");
+    for (const path of this.logFiles()) if (existsSync(`${path}.kept`)) copyFileSync(`${path}.kept`, path);
+  }
+
+  logFiles(): string[] {
+    const folder = join(this.directory, "appendonlydir");
+    return readdirSync(folder)
+      .filter((name) => name.endsWith(".incr.aof"))
+      .map((name) => join(folder, name));
   }
 
   async remove(): Promise<void> {

@@ -1,7 +1,6 @@
 /** A real redis-server that forgets its scripts, loses replies, runs full, stops, dies and forgets. */
-import { copyFileSync, existsSync, readdirSync, statSync, truncateSync } from "node:fs";
+import { statSync, truncateSync } from "node:fs";
 import { randomUUID } from "node:crypto";
-import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { RedisStore } from "../../../src/adapters/store/redis/redis-store.ts";
 import { scriptNames } from "../../../src/adapters/store/redis/scripts.ts";
@@ -338,7 +337,7 @@ describe("a Redis that dies", () => {
     await session.claim();
     for (let n = 0; n < 6; n += 1) await modelStep(session, n, `answer ${n}`);
     await redis.stop("SIGKILL");
-    const log = logFiles(redis).at(-1) ?? "";
+    const log = redis.logFiles().at(-1) ?? "";
     truncateSync(log, statSync(log).size - 4_000);
     await redis.start();
     expect((await answered(() => store.view(uid, [key]))).items[0]?.length).toBeLessThan(12);
@@ -380,25 +379,12 @@ async function everysec(settings: Readonly<Record<string, string>> = {}) {
   const redis = await server({ appendonly: "yes", appendfsync: "everysec", ...settings });
   const store = await connect(redis.url);
   const uid = await opened(store);
-  const kept = (path: string): string => `${path}.kept`;
   const rollBack = {
-    keep: async () => {
-      // Redis writes its log before it answers the next command; only the sync to the disk is left for later.
-      await redis.command("PING");
-      for (const path of logFiles(redis)) copyFileSync(path, kept(path));
-    },
+    keep: () => redis.keepLog(),
     restore: async () => {
-      await redis.stop("SIGKILL");
-      for (const path of logFiles(redis)) if (existsSync(kept(path))) copyFileSync(kept(path), path);
+      await redis.rollBack();
       await redis.start();
     },
   };
   return { redis, store, uid, rollBack };
-}
-
-function logFiles(redis: RedisProcess): string[] {
-  const folder = join(redis.directory, "appendonlydir");
-  return readdirSync(folder)
-    .filter((name) => name.endsWith(".incr.aof"))
-    .map((name) => join(folder, name));
 }
