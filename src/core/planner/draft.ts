@@ -2,9 +2,9 @@
 import { byCodeUnit, type SpecGraph, specGraph } from "../dag/spec-graph.ts";
 import { itemName } from "../protocol/names.ts";
 import type { ItemRecord, NodeKey, StoredBody } from "../protocol/types.ts";
-import { lossSeenAtMs } from "./durability.ts";
 import { isEnded } from "./node-machine.ts";
 import { finishedOf, type NodeRow, type Row, thawRows } from "./rows.ts";
+import { lossSeenAtMs } from "./store-life.ts";
 import type { Decision, Seen, SeenWorker } from "./types.ts";
 
 /** Why a run is ended before its nodes are. The first one stands. */

@@ -1,21 +1,10 @@
 /** The condition CheckpointsDurable: a store that may forget, or has forgotten, is never silent (J2-J4, B1). */
 import type { Condition, ExecutionStatus } from "../../api/status.ts";
 import type { Draft } from "./draft.ts";
-import { isoTime, parseTime } from "./time.ts";
-import type { Seen } from "./types.ts";
+import { durabilityCondition } from "./store-life.ts";
+import { isoTime } from "./time.ts";
 
 type Verdict = Omit<Condition, "lastTransitionTime" | "type">;
-
-/**
- * When the store was first seen to have come back from a restart that may have forgotten something; undefined = never.
- * It stays for the rest of the run. The life that ended counts too: its settings say whether something may be gone.
- */
-export function lossSeenAtMs({ store, status }: Pick<Seen, "store" | "status">, nowMs: number): number | undefined {
-  const { journalRunId } = status;
-  const isRestarted = journalRunId !== undefined && store.runId !== "" && store.runId !== journalRunId;
-  const mayForget = !store.durable || conditionOf(status)?.status === "False";
-  return isRestarted && mayForget ? nowMs : parseTime(status.journalLossAt);
-}
 
 /** What the status remembers of the store's life. */
 export function journalLife({ seen, lossAtMs }: Draft): Pick<ExecutionStatus, "journalRunId" | "journalLossAt"> {
@@ -30,7 +19,7 @@ export function durability(draft: Draft): Verdict {
   if (draft.stop?.reason === "DurabilityLost") return no("DurabilityLost", draft.stop.message);
   const row = draft.rows.find((each) => each.reason === "DurabilityLost");
   if (row !== undefined) return no("DurabilityLost", row.node.name);
-  const old = conditionOf(draft.seen.status);
+  const old = durabilityCondition(draft.seen.status);
   if (old?.status === "False" && old.reason === "DurabilityLost") return old;
   const { durable, reasons } = draft.seen.store;
   const settings = reasons.join("; ");
@@ -40,10 +29,6 @@ export function durability(draft: Draft): Verdict {
   }
   if (durable) return { status: "True", reason: "Durable", message: "" };
   return no("LossWindow", `a crash of the journal store may lose acknowledged steps: ${settings}`);
-}
-
-function conditionOf(status: ExecutionStatus): Condition | undefined {
-  return status.conditions.find((each) => each.type === "CheckpointsDurable");
 }
 
 function no(reason: string, message: string): Verdict {

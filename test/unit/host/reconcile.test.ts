@@ -160,6 +160,43 @@ describe("a run", () => {
     expect(world.stopped.length).toBe(3);
   });
 
+  test("asks its store for its settings once per life, and says for good that a weak one was restarted", async () => {
+    const world = new World();
+    let asked = 0;
+    world.store.durability = async () => {
+      asked += 1;
+      return { durable: false, reasons: ["appendfsync is no: set it to always"] };
+    };
+    const key = world.apply("r", diamond);
+    await settle(world, key);
+    const saved = world.store.snapshotOf(uid);
+    const told = () => world.status("r").conditions.find((each) => each.type === "CheckpointsDurable")?.message ?? "";
+    expect([asked, told()]).toEqual([1, expect.stringContaining("a crash of the journal store may lose")]);
+    world.store.restore(uid, saved, "another life");
+    await settle(world, key);
+    expect([asked, told()]).toEqual([2, expect.stringContaining("was restarted")]);
+    expect(world.status("r").journalRunId).toBe("another life");
+    world.clock.pass(60_000);
+    const { writes } = world;
+    await reconcile(key, world.io);
+    expect([asked, world.writes]).toEqual([2, writes]);
+  });
+
+  test("whose control state the store forgot has it set again", async () => {
+    const world = new World();
+    const key = world.apply("r", diamond);
+    await settle(world, key);
+    const saved = world.store.snapshotOf(uid);
+    world.apply("r", { ...diamond, desiredState: "Cancelled" });
+    await reconcile(key, world.io);
+    world.store.restore(uid, saved, "another life");
+    world.apply("r", diamond);
+    await settle(world, key);
+    await settle(world, key);
+    expect((await world.store.view(uid, [])).execution?.control.state).toBe("Cancelled");
+    expect(world.status("r").phase).toBe("Cancelled");
+  });
+
   test("that was deleted is left alone", async () => {
     expect(await reconcile({ namespace: "team-a", name: "ghost" }, new World().io)).toBeUndefined();
   });
