@@ -3,11 +3,13 @@ import { readFileSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import type { Execution, GovernancePolicy } from "../api/types.ts";
 import type { Json } from "../core/digest/json.ts";
-import { lintManifest } from "../core/manifest/lint.ts";
-import { formatProblem, type Problem } from "../core/manifest/problem.ts";
+import { type LintResult, lintManifest, toProblem } from "../core/manifest/lint.ts";
+import type { ManifestDocument } from "../core/manifest/parse.ts";
+import { formatProblem, type Problem, sortProblems } from "../core/manifest/problem.ts";
 import { CliError } from "./errors.ts";
 import { applyOverrides, inputOverride, type Override, setOverride } from "./overrides.ts";
 import type { Terminal } from "./terminal.ts";
+import { type ToolCheckOptions, toolProblems } from "./tool-problems.ts";
 
 export interface ManifestFlags {
   readonly input?: readonly string[] | undefined;
@@ -31,15 +33,16 @@ export interface RunManifest {
 }
 
 /** Throws CliError (exit 2) holding every error of every file. Warnings go to stderr. */
-export function readRunManifest(
+export async function readRunManifest(
   file: string,
   flags: ManifestFlags,
   terminal: Terminal,
   random: () => number,
-): RunManifest {
+): Promise<RunManifest> {
   const overrides = [...(flags.input ?? []).map(inputOverride), ...(flags.set ?? []).map(setOverride)];
   const fallbackName = nameFromFile(file);
-  const main = lintManifest(readText(file, terminal), file, ({ value }) =>
+  const baseDir = resolve(terminal.cwd, dirname(file));
+  const main = await lintWithTools(readText(file, terminal), file, { baseDir, missing: "Error" }, ({ value }) =>
     edited(value, overrides, flags.name, fallbackName),
   );
   const others = (flags.policy ?? []).map((path) => ({ path, result: lintManifest(readText(path, terminal), path) }));
@@ -63,7 +66,23 @@ export function readRunManifest(
   const policies = [...main.policies, ...others.flatMap(({ result }) => result.policies)].map(({ object }) =>
     named(object),
   );
-  return { execution, name, generated, namespace, policies, baseDir: resolve(terminal.cwd, dirname(file)) };
+  return { execution, name, generated, namespace, policies, baseDir };
+}
+
+/** lintManifest, and what the tools of its Executions are like. */
+export async function lintWithTools(
+  text: string,
+  file: string,
+  options: ToolCheckOptions,
+  edit?: (document: ManifestDocument) => Json,
+): Promise<LintResult> {
+  const result = lintManifest(text, file, edit);
+  const problems = await Promise.all(
+    result.documents.map(async (document) =>
+      (await toolProblems(document.value, options)).map((finding) => toProblem(document, finding)),
+    ),
+  );
+  return { ...result, problems: sortProblems([...result.problems, ...problems.flat()]) };
 }
 
 /** Prints every problem; throws after the last one when any is an error. */

@@ -37,6 +37,41 @@ export function httpEndpoint(tool: string, http: HttpToolSpec): Endpoint & { rea
   return { host, port, secrets: [...new Set(secrets)] };
 }
 
+/** What is wrong with an http tool whatever its secrets are. What the rules of the API refuse already is passed over. */
+export function httpToolProblems(tool: string, http: HttpToolSpec): InvalidTool[] {
+  const headers = http.headers ?? [];
+  const names = headers.map(({ name }) => name);
+  const attempts = [
+    () => checkQuery(tool, http, parseUrlTemplate(tool, http.url)),
+    // Each header by itself, behind as many others as stand before it: all are looked at, and each is named by its index.
+    ...headers.map((header, index) => () => {
+      if ((header.value === undefined) === (header.secretKeyRef === undefined)) return;
+      const before = Array.from({ length: index }, (_, place) => ({ name: `x-before-${place}`, value: "" }));
+      resolveHeaders(tool, { ...http, headers: [...before, header] }, () => "");
+    }),
+    () => {
+      if (new Set(names).size < names.length) return;
+      resolveHeaders(tool, { ...http, headers: names.map((name) => ({ name, value: "" })) }, () => "");
+    },
+  ];
+  const found = new Map<string, InvalidTool>();
+  for (const attempt of attempts) {
+    try {
+      attempt();
+    } catch (error) {
+      if (!(error instanceof InvalidTool)) throw error;
+      found.set(error.message, error);
+    }
+  }
+  return [...found.values()];
+}
+
+/** Throws InvalidTool for field `http.query`. */
+export function checkQuery(tool: string, http: HttpToolSpec, url: UrlTemplate): void {
+  const repeated = url.names.find((name) => http.query?.includes(name));
+  if (repeated !== undefined) throw new InvalidTool(tool, "http.query", `${repeated} is in the URL's path already`);
+}
+
 /** Parses an absolute http(s) URL with `{name}` in its path only. Throws InvalidTool for field `http.url`. */
 export function parseUrlTemplate(tool: string, template: string): UrlTemplate {
   const refuse = (problem: string) => new InvalidTool(tool, "http.url", problem);

@@ -13,6 +13,7 @@ import { readAnswer } from "./http-answer.ts";
 import { connectPinned, type Lookup, networkFailure, resolveChecked, systemLookup } from "./http-connect.ts";
 import {
   buildRequest,
+  checkQuery,
   httpEndpoint,
   parseUrlTemplate,
   resolveHeaders,
@@ -47,9 +48,7 @@ export async function createHttpTool(spec: ToolSpec, options: HttpToolOptions): 
   const { http } = spec;
   if (http === undefined) throw new InvalidTool(spec.name, "http", "is missing");
   const url = parseUrlTemplate(spec.name, http.url);
-  const repeated = url.names.find((name) => http.query?.includes(name));
-  if (repeated !== undefined)
-    throw new InvalidTool(spec.name, "http.query", `${repeated} is in the URL's path already`);
+  checkQuery(spec.name, http, url);
   const { headers, secrets } = resolveHeaders(spec.name, http, options.readSecret);
   const checkArguments = await compileArguments(spec.name, "http.inputSchema", http.inputSchema);
   const exchange: Exchange = {

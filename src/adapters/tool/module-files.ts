@@ -6,12 +6,18 @@ import { InvalidTool } from "./invalid-tool.ts";
 
 const EXTENSIONS = /\.(js|mjs|ts|mts)$/;
 
-/** Real path of a module below `baseDir`. Throws InvalidTool for `module.path`: absolute, outside (also by a link), absent, no ESM file. */
-export async function locateModule(tool: string, baseDir: string, path: string): Promise<string> {
+/** What is wrong with a path whatever files there are. Throws InvalidTool for `module.path`: absolute, upwards, no ESM file. */
+export function checkModulePath(tool: string, baseDir: string, path: string): void {
   const refuse = (problem: string) => new InvalidTool(tool, "module.path", `${path} ${problem}`);
   if (isAbsolute(path) || /^[a-z][a-z0-9+.-]*:/i.test(path)) throw refuse(`must be relative to ${baseDir}`);
   if (path.split(/[/\\]/).includes("..")) throw refuse("must not hold '..'");
   if (!EXTENSIONS.test(path)) throw refuse("must be an ESM file: .js, .mjs, .ts or .mts");
+}
+
+/** Real path of a module below `baseDir`. Throws InvalidTool for `module.path`: as above, outside (also by a link), absent. */
+export async function locateModule(tool: string, baseDir: string, path: string): Promise<string> {
+  checkModulePath(tool, baseDir, path);
+  const refuse = (problem: string) => new InvalidTool(tool, "module.path", `${path} ${problem}`);
   const base = await realpath(baseDir);
   const file = await realpath(resolve(base, path)).catch(() => undefined);
   if (file === undefined)

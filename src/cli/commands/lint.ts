@@ -1,13 +1,14 @@
 /** oao lint, oao explain */
+import { dirname, resolve } from "node:path";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { explain as explainField, type FieldDoc, listFields } from "../../core/manifest/explain.ts";
-import { lintManifest } from "../../core/manifest/lint.ts";
+import type { LintResult } from "../../core/manifest/lint.ts";
 import { formatProblem } from "../../core/manifest/problem.ts";
 import { CliError } from "../errors.ts";
 import { nearestNames } from "../nearest.ts";
 import { checkFormat, structured } from "../render/output.ts";
 import { type Paint, painter } from "../render/style.ts";
-import { readText } from "../run-manifest.ts";
+import { lintWithTools, readText } from "../run-manifest.ts";
 import type { Terminal } from "../terminal.ts";
 
 export interface LintFlags {
@@ -16,7 +17,8 @@ export interface LintFlags {
 
 export async function lint(files: readonly string[], flags: LintFlags, terminal: Terminal): Promise<CliExitCode> {
   const output = checkFormat(flags.output, ["table", "json", "yaml"]) ?? "table";
-  const problems = files.flatMap((file) => lintManifest(readText(file, terminal), file).problems);
+  const results = await Promise.all(files.map((file) => lintFile(file, terminal)));
+  const problems = results.flatMap((result) => result.problems);
   const errors = problems.filter((problem) => problem.severity === "Error").length;
   if (output !== "table") terminal.out(await structured(problems, output));
   else for (const problem of problems) terminal.out(`${formatProblem(problem)}\n`);
@@ -24,6 +26,11 @@ export async function lint(files: readonly string[], flags: LintFlags, terminal:
   const counts = problems.length === 0 ? "no problems" : `${counted(errors, "error")}, ${counted(warnings, "warning")}`;
   terminal.err(`${counted(files.length, "file")}: ${counts}\n`);
   return errors === 0 ? cliExitCodes.succeeded : cliExitCodes.usage;
+}
+
+function lintFile(file: string, terminal: Terminal): Promise<LintResult> {
+  const baseDir = resolve(terminal.cwd, dirname(file));
+  return lintWithTools(readText(file, terminal), file, { baseDir, missing: "Warning" });
 }
 
 function counted(count: number, noun: string): string {
@@ -44,10 +51,11 @@ export async function explain(field: string, flags: LintFlags, terminal: Termina
 
 function unknownField(field: string): CliError {
   const paths = listFields().map((doc) => doc.path);
-  const last = field.split(".").at(-1) ?? field;
-  const near = [
-    ...new Set([...nearestNames(field, paths), ...paths.filter((path) => path.endsWith(`.${last}`)).slice(0, 3)]),
-  ];
+  const wanted = field.toLowerCase();
+  const last = wanted.split(".").at(-1) ?? wanted;
+  const endings = (end: string) => paths.filter((path) => path.toLowerCase().endsWith(`.${end}`));
+  // The whole of what was typed first: spec.nodes.foreach is execution.spec.nodes.forEach.
+  const near = [...new Set([...endings(wanted), ...nearestNames(field, paths), ...endings(last)])].slice(0, 3);
   return new CliError(`there is no field ${field}`, [
     near.length > 0
       ? `did you mean ${near.join(" or ")}?`

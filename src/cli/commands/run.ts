@@ -23,7 +23,7 @@ export interface RunFlags extends ManifestFlags {
 
 export async function run(file: string, flags: RunFlags, terminal: Terminal): Promise<CliExitCode> {
   const output = checkFormat(flags.output, ["table", "json", "yaml"]);
-  const manifest = readRunManifest(file, flags, terminal, () => systemClock.random());
+  const manifest = await readRunManifest(file, flags, terminal, () => systemClock.random());
   checkSecrets(manifest.execution, terminal);
   const index = await openIndex(terminal);
   for (const policy of manifest.policies) index.putPolicy(manifest.namespace, policy);

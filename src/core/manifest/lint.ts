@@ -18,6 +18,8 @@ export interface ManifestObject<T> {
 }
 
 export interface LintResult {
+  /** Every document of kind Execution, sound or not, for checks that need files. */
+  readonly documents: readonly ManifestDocument[];
   /** Objects without errors, in file order. Plain JSON exactly as written: no defaults, nothing dropped. */
   readonly executions: readonly ManifestObject<Execution>[];
   readonly policies: readonly ManifestObject<GovernancePolicy>[];
@@ -35,14 +37,16 @@ const suggestionsMax = 200;
  * `edit` gives each document's value another content before it is looked at (`oao run --set`); lines stay the file's.
  */
 export function lintManifest(text: string, file: string, edit?: (document: ManifestDocument) => Json): LintResult {
-  const { documents, problems: unreadable } = parseManifests(text, file);
+  const { documents: parsedDocuments, problems: unreadable } = parseManifests(text, file);
   const problems = [...unreadable];
+  const documents: ManifestDocument[] = [];
   const executions: ManifestObject<Execution>[] = [];
   const policies: ManifestObject<GovernancePolicy>[] = [];
-  for (const parsed of documents) {
+  for (const parsed of parsedDocuments) {
     const document = edit === undefined ? parsed : { ...parsed, value: edit(parsed) };
     const { kind, findings } = lintDocument(document);
     problems.push(...findings.map((finding) => toProblem(document, finding)));
+    if (kind === "Execution") documents.push(document);
     const sound = findings.every((finding) => finding.severity === "Warning");
     // The schemas accepted the value, and it holds no field that they do not know.
     if (sound && kind === "Execution") executions.push({ document, object: document.value as unknown as Execution });
@@ -50,7 +54,7 @@ export function lintManifest(text: string, file: string, edit?: (document: Manif
       policies.push({ document, object: document.value as unknown as GovernancePolicy });
     }
   }
-  return { executions, policies, problems: sortProblems(problems) };
+  return { documents, executions, policies, problems: sortProblems(problems) };
 }
 
 /** A finding with the line and column of the field it is about. */

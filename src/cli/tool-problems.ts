@@ -1,0 +1,87 @@
+/** Mistakes in tool definitions that a worker finds when it makes the tool: found here before anything is spent. */
+import { readFile } from "node:fs/promises";
+import { compileArguments } from "../adapters/tool/argument-schema.ts";
+import { httpToolProblems } from "../adapters/tool/http-request.ts";
+import { InvalidTool } from "../adapters/tool/invalid-tool.ts";
+import { checkModuleExports } from "../adapters/tool/module-exports.ts";
+import { checkModulePath, locateModule } from "../adapters/tool/module-files.ts";
+import { type ModuleToolSpec, type ToolSpec, toolSpec } from "../api/execution.ts";
+import { isFields, objectsOf, type Path } from "../api/fields.ts";
+import type { Finding } from "../core/manifest/schema-problems.ts";
+
+export interface ToolCheckOptions {
+  /** Folder that module paths are relative to. */
+  readonly baseDir: string;
+  /** Of a module that is not there, or lacks the function: a manifest may well be linted where its modules are not. */
+  readonly missing: "Error" | "Warning";
+}
+
+/** Of one Execution as it was read. Entries that the schema refuses are left to the schema. */
+export async function toolProblems(value: unknown, options: ToolCheckOptions): Promise<Finding[]> {
+  const found: Finding[] = [];
+  const spec = isFields(value) && isFields(value.spec) ? value.spec : {};
+  for (const { index, entry } of objectsOf(spec, "tools")) {
+    const parsed = toolSpec.safeParse(entry);
+    if (!parsed.success) continue;
+    const at: Path = ["spec", "tools", index];
+    const problems = await problemsOf(parsed.data, options);
+    // An expression in a URL or a path is a problem of its own, and says more.
+    found.push(...problems.filter(({ field }) => !isExpression(parsed.data, field)).map((each) => toFinding(at, each)));
+  }
+  return found;
+}
+
+interface Located {
+  readonly field: string;
+  readonly problem: string;
+  readonly warning?: boolean;
+}
+
+async function problemsOf(tool: ToolSpec, options: ToolCheckOptions): Promise<Located[]> {
+  const { name, http, module } = tool;
+  return [
+    ...(http === undefined ? [] : httpToolProblems(name, http)),
+    ...(await refusals(() => compileArguments(name, "http.inputSchema", http?.inputSchema))),
+    ...(module === undefined ? [] : await moduleProblems(name, module, options)),
+    ...(await refusals(() => compileArguments(name, "module.inputSchema", module?.inputSchema))),
+  ];
+}
+
+async function moduleProblems(
+  tool: string,
+  definition: ModuleToolSpec,
+  { baseDir, missing }: ToolCheckOptions,
+): Promise<Located[]> {
+  const refused = await refusals(() => checkModulePath(tool, baseDir, definition.path));
+  if (refused.length > 0) return refused;
+  const absent = await refusals(async () => {
+    const file = await locateModule(tool, baseDir, definition.path);
+    checkModuleExports(tool, definition, await readFile(file, "utf8"));
+  });
+  return absent.map(({ field, problem }) => ({ field, problem, warning: missing === "Warning" }));
+}
+
+async function refusals(attempt: () => unknown): Promise<InvalidTool[]> {
+  try {
+    await attempt();
+    return [];
+  } catch (error) {
+    if (error instanceof InvalidTool) return [error];
+    throw error;
+  }
+}
+
+function isExpression({ http, module }: ToolSpec, field: string): boolean {
+  const text = field === "http.url" ? http?.url : field === "module.path" ? module?.path : undefined;
+  return text?.includes("$(") === true;
+}
+
+function toFinding(at: Path, { field, problem, warning }: Located): Finding {
+  const steps = [...field.matchAll(/[^.[\]]+/g)].map(([step]) => (/^\d+$/.test(step) ? Number(step) : step));
+  return {
+    path: [...at, ...steps],
+    code: "InvalidTool",
+    message: problem,
+    ...(warning === true ? { severity: "Warning" as const } : {}),
+  };
+}
