@@ -17,7 +17,7 @@ export type Verdict =
   /** The store knows less than was acknowledged, and no worker is left that could restore it. */
   | { readonly is: "RolledBack"; readonly detail: string };
 
-/** No worker holds a lease for longer. */
+/** Well past the lease of a worker, 10 s unless its host sets another. */
 const healGraceMs = 30_000;
 
 export function judge(draft: Draft, row: Row): Verdict {
