@@ -36,7 +36,7 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
   const { terminal, index, cluster, store, run } = options;
   const progress = terminal.interactive
     ? new LiveTree(terminal, () => systemClock.monotonicMs())
-    : new PlainProgress(terminal);
+    : new PlainProgress(terminal, run);
   const current = () => index.get(run.key) ?? run;
   const show = async () => progress.show(await readView(current(), store, systemClock.nowMs()));
   const over = Promise.withResolvers<void>();

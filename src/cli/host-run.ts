@@ -5,7 +5,8 @@ import { type CliExitCode, cliExitCodes } from "../api/exit-codes.ts";
 import type { DesiredState } from "../api/execution.ts";
 import { drive } from "./drive.ts";
 import { CliError } from "./errors.ts";
-import { exitCodeOf } from "./outcome.ts";
+import { contentDropped, isContentDropped } from "./journals.ts";
+import { exitCodeOf, hasEnded } from "./outcome.ts";
 import { readResult } from "./result.ts";
 import { nameArguments, nodeTable, objectWithStatus } from "./render/run-tables.ts";
 import { structured } from "./render/output.ts";
@@ -13,7 +14,7 @@ import { painter } from "./render/style.ts";
 import { reasonOf } from "./render/tree.ts";
 import { age } from "./render/time.ts";
 import { secretEnvironment } from "./secrets.ts";
-import { givenRedis, openRunStore, storeUrlOf } from "./store.ts";
+import { givenRedis, openJournalToLook, openRunStore, storeUrlOf } from "./store.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface HostRunOptions {
@@ -25,6 +26,8 @@ export interface HostRunOptions {
   readonly output?: "json" | "yaml" | "table" | undefined;
   /** Set once the run is held, before the first look at it. */
   readonly desiredState: DesiredState | undefined;
+  /** Said once the run is held. */
+  readonly announcement?: string | undefined;
 }
 
 /** Hosts the run to its end or suspension, prints what was asked for, returns the exit code. */
@@ -46,11 +49,12 @@ export async function hostToEnd(options: HostRunOptions): Promise<LocalRun> {
     secretsOf: (held, order) => secretEnvironment(held.object.spec, order.node, terminal.env),
     storeUrl: (held) => storeUrlOf(held, redis),
   });
-  await cluster.hold(run).catch((error: unknown) => {
-    throw error instanceof RunHeld ? held(error, run) : error;
-  });
   const store = await openRunStore(run, redis);
   try {
+    await cluster.hold(run).catch((error: unknown) => {
+      throw error instanceof RunHeld ? held(error, run) : error;
+    });
+    if (options.announcement !== undefined) terminal.err(`${options.announcement}\n`);
     index.setDesiredState(run.key, options.desiredState);
     return await drive({ terminal, index, cluster, store, run });
   } finally {
@@ -74,6 +78,9 @@ interface PrintOptions {
 
 async function printOutcome(run: LocalRun, { terminal, output, redis }: PrintOptions): Promise<void> {
   terminal.err(`${summary(run, terminal)}\n`);
+  const store = hasEnded(run.status) ? await openJournalToLook(run, redis) : undefined;
+  if (store !== undefined && (await isContentDropped(store, run))) terminal.err(`${contentDropped}\n`);
+  await store?.close();
   if (output === "json" || output === "yaml") terminal.out(await structured(objectWithStatus(run), output));
   else if (output === "table") terminal.out(nodeTable(run));
   else if (run.status?.phase === "Succeeded") {

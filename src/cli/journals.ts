@@ -1,9 +1,14 @@
 /** Reading the record of a run: journals of every item, bodies by digest. */
 import type { LocalRun } from "../adapters/local/local-index.ts";
+import { cliExitCodes } from "../api/exit-codes.ts";
+import { itemName } from "../core/protocol/names.ts";
 import type { NodeKey, StoredEntry } from "../core/protocol/types.ts";
 import { textsOf } from "../core/steps/bodies.ts";
+import type { Snapshot } from "../core/steps/format.ts";
 import type { ItemJournal } from "../core/trace/journal.ts";
 import type { JournalStore } from "../ports/store.ts";
+import { CliError } from "./errors.ts";
+import { hasEnded } from "./outcome.ts";
 
 const entriesPage = 512;
 const bodiesPage = 256;
@@ -22,7 +27,9 @@ export async function readJournals(store: JournalStore, run: LocalRun): Promise<
   for (const key of journalKeys(run)) {
     const entries: StoredEntry[] = [];
     for (;;) {
-      const page = await store.entries(run.uid, key, entries.length, entriesPage);
+      const page = await store.entries(run.uid, key, entries.length, entriesPage).catch((error: unknown) => {
+        throw error instanceof SyntaxError ? changed(itemName(key), "an entry is not JSON") : error;
+      });
       entries.push(...page);
       if (page.length < entriesPage) break;
     }
@@ -30,6 +37,30 @@ export async function readJournals(store: JournalStore, run: LocalRun): Promise<
   }
   return journals;
 }
+
+/** A journal that is not what was recorded is never passed off as a trace. */
+export function changed(item: string, why: string): CliError {
+  return new CliError(
+    `the journal of node ${item} was changed after it was recorded: ${why}`,
+    [],
+    cliExitCodes.tampered,
+  );
+}
+
+/**
+ * Whether the contents of a run that has ended are gone although its journal is there (a policy's recording.content: DigestOnly).
+ * The snapshot is the one body that such a run keeps.
+ */
+export async function isContentDropped(store: JournalStore, run: LocalRun): Promise<boolean> {
+  const digest = run.status?.snapshot?.replace(/^sha256:/, "");
+  // Without a policy everything is kept.
+  if (digest === undefined || (run.status?.policies ?? []).length === 0 || !hasEnded(run.status)) return false;
+  const bytes = (await store.bodies(run.uid, [digest])).get(digest);
+  return bytes !== undefined && (JSON.parse(bytes) as Snapshot).policy.recording.content === "DigestOnly";
+}
+
+export const contentDropped =
+  "content was not kept (recording.content: DigestOnly): only digests are left, and such a run cannot be replayed";
 
 /** Bodies and the long texts they refer to; what the store no longer has is absent. */
 export async function readBodies(

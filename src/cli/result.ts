@@ -17,5 +17,6 @@ export async function readResult(run: LocalRun, redis: string | undefined): Prom
   } finally {
     await store.close();
   }
-  return result.preview;
+  // Empty: a run of which only digests are kept.
+  return result.preview === "" ? undefined : result.preview;
 }

@@ -50,14 +50,54 @@ export function givenRedis(
 }
 
 export async function openRunStore(run: LocalRun, given: string | undefined): Promise<JournalStore> {
+  return open(storeUrlOf(run, given));
+}
+
+/** Before a run is made that would wait for it. Throws CliError. */
+export async function checkRedis(url: string): Promise<void> {
+  const store = await open(url);
+  try {
+    await store.runId();
+  } catch (error) {
+    throw unreachable(url, error);
+  } finally {
+    await store.close();
+  }
+}
+
+async function open(url: string): Promise<JournalStore> {
   const { openStore } = await import("../adapters/store/open-store.ts");
-  const url = storeUrlOf(run, given);
   return openStore(url, systemClock).catch((error: unknown) => {
-    if (url.startsWith("file:")) throw error;
-    const hint =
-      "if it wants a password, give its whole URL: --redis URL, or OAO_REDIS_URL (passwords are never stored)";
-    throw new CliError(error instanceof Error ? error.message : String(error), [hint], cliExitCodes.infrastructure);
+    throw url.startsWith("file:") ? error : unreachable(url, error);
   });
+}
+
+function unreachable(url: string, error: unknown): CliError {
+  const whole =
+    "give its whole URL, as in redis://:PASSWORD@HOST:PORT: --redis URL, or OAO_REDIS_URL (passwords are never stored)";
+  switch (refusalOf(error)) {
+    case "NOAUTH":
+      return new CliError(
+        `the Redis at ${withoutPassword(url)} wants a password`,
+        [whole],
+        cliExitCodes.infrastructure,
+      );
+    case "WRONGPASS":
+      return new CliError(
+        `the Redis at ${withoutPassword(url)} refused the user or password that it was given`,
+        [whole],
+        cliExitCodes.infrastructure,
+      );
+    default:
+      return new CliError(error instanceof Error ? error.message : String(error), [], cliExitCodes.infrastructure);
+  }
+}
+
+/** The server's own code for why it refused, wherever in the chain of causes it is. */
+function refusalOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const code = error.name === "ReplyError" ? error.message.split(" ", 1)[0] : undefined;
+  return code ?? refusalOf(error.cause);
 }
 
 /**

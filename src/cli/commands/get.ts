@@ -3,6 +3,7 @@ import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
 import { RunLock } from "../../adapters/local/run-lock.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { systemClock } from "../../adapters/clock/system-clock.ts";
+import type { JournalStore } from "../../ports/store.ts";
 import { type Finding, findingsOf } from "../../core/trace/journal.ts";
 import { readJournals } from "../journals.ts";
 import { defaultNamespace, findRun, openExistingIndex } from "../home.ts";
@@ -39,17 +40,29 @@ export async function get(name: string | undefined, flags: GetFlags, terminal: T
 async function showOne(index: LocalIndex, run: LocalRun, terminal: Terminal): Promise<void> {
   const store = await openJournalToLook(run, givenRedis(run, undefined, terminal.env));
   const { tokens } = await readView(run, store, systemClock.nowMs());
-  const findings = store === undefined ? [] : findingsOf(run.object.spec, await readJournals(store, run));
+  const findings = store === undefined ? [] : await readFindings(store, run);
   await store?.close();
   const reason = reasonOf({ run });
   const lines = [
     ...(tokens === undefined ? [] : [tokenText(tokens)]),
-    ...(findings.length === 0 ? [] : [`${findingCounts(findings)}: oao trace ${nameArguments(run)} --all`]),
+    ...(findings === undefined ? [`its journal cannot be read: oao trace ${nameArguments(run)} says why`] : []),
+    ...(findings === undefined || findings.length === 0
+      ? []
+      : [`${findingCounts(findings)}: oao trace ${nameArguments(run)} --all`]),
     ...(reason === undefined ? [] : [oneLine(reason)]),
   ];
   terminal.out(`${runTable(index, [run], false)}\n${nodeTable(run)}`);
   if (lines.length > 0) terminal.out(`\n${lines.join("\n")}\n`);
   hintUnhosted(index, run, terminal);
+}
+
+/** Undefined = the journal cannot be read. */
+async function readFindings(store: JournalStore, run: LocalRun): Promise<Finding[] | undefined> {
+  try {
+    return findingsOf(run.object.spec, await readJournals(store, run));
+  } catch {
+    return undefined;
+  }
 }
 
 /** `1 policy violation and 2 audit findings` */

@@ -13,7 +13,7 @@ import { hasEnded } from "../outcome.ts";
 import { checkFormat } from "../render/output.ts";
 import { type ManifestFlags, readRunManifest, type RunManifest } from "../run-manifest.ts";
 import { missingSecrets } from "../secrets.ts";
-import { fileStoreUrl, withoutPassword } from "../store.ts";
+import { checkRedis, fileStoreUrl, withoutPassword } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
 
 export interface RunFlags extends ManifestFlags {
@@ -28,11 +28,14 @@ export async function run(file: string, flags: RunFlags, terminal: Terminal): Pr
   const index = await openIndex(terminal);
   for (const policy of manifest.policies) index.putPolicy(manifest.namespace, policy);
   checkPolicy(index, manifest);
-  const created = createOrResume(index, manifest, file, flags, terminal);
+  const { store, given } = storeOf(index, flags);
+  if (given !== undefined) await checkRedis(given);
+  const { run: found, announcement } = createOrResume(index, manifest, file, store);
   return hostRun({
     terminal,
     index,
-    run: created,
+    run: found,
+    announcement,
     redis: flags.redis,
     output,
     desiredState: manifest.execution.spec.desiredState,
@@ -90,31 +93,29 @@ function checkPolicy(index: LocalIndex, manifest: RunManifest): void {
   );
 }
 
-function createOrResume(
-  index: LocalIndex,
-  manifest: RunManifest,
-  file: string,
-  flags: RunFlags,
-  terminal: Terminal,
-): LocalRun {
+interface Hosted {
+  readonly run: LocalRun;
+  readonly announcement?: string;
+}
+
+/** Where a new run keeps its journal, and the Redis to connect to for it. */
+function storeOf(index: LocalIndex, { redis }: RunFlags): { store: string; given: string | undefined } {
+  if (redis === undefined) return { store: fileStoreUrl(index.home), given: undefined };
+  return { store: withoutPassword(redis), given: redis };
+}
+
+function createOrResume(index: LocalIndex, manifest: RunManifest, file: string, store: string): Hosted {
   const key = { namespace: manifest.namespace, name: manifest.name };
-  const store = flags.redis === undefined ? fileStoreUrl(index.home) : withoutPassword(flags.redis);
   try {
-    return index.create(key, manifest.execution, { baseDir: manifest.baseDir, store });
+    return { run: index.create(key, manifest.execution, { baseDir: manifest.baseDir, store }) };
   } catch (error) {
     if (!(error instanceof AlreadyExists)) throw error;
-    return resumable(error.existing, index, manifest, file, terminal);
+    return resumable(error.existing, index, manifest, file);
   }
 }
 
 /** A second run of a name goes on with the first when it is the same and unfinished. */
-function resumable(
-  existing: LocalRun,
-  index: LocalIndex,
-  manifest: RunManifest,
-  file: string,
-  terminal: Terminal,
-): LocalRun {
+function resumable(existing: LocalRun, index: LocalIndex, manifest: RunManifest, file: string): Hosted {
   const another = `run it under another name: oao run ${file} --name ${freeName(index, existing)}`;
   if (hasEnded(existing.status))
     throw endedError(existing, [`look at it: oao get ${nameArguments(existing)}`, another]);
@@ -125,8 +126,7 @@ function resumable(
       [`go on with the existing one: oao resume ${nameArguments(existing)}`, another],
     );
   }
-  terminal.err(`${existing.key.namespace}/${existing.key.name} is unfinished: resuming it\n`);
-  return existing;
+  return { run: existing, announcement: `${existing.key.namespace}/${existing.key.name} is unfinished: resuming it` };
 }
 
 function specText(execution: Execution): string {

@@ -16,7 +16,7 @@ import { bodiesOf, type TraceRow, traceRowsWithFindings } from "../../core/trace
 import type { JournalStore } from "../../ports/store.ts";
 import { CliError } from "../errors.ts";
 import { findRun, openExistingIndex } from "../home.ts";
-import { readBodies, readJournals } from "../journals.ts";
+import { changed, contentDropped, isContentDropped, readBodies, readJournals } from "../journals.ts";
 import { hasEnded } from "../outcome.ts";
 import { checkFormat } from "../render/output.ts";
 import { fit, oneLine, saidOnce } from "../render/style.ts";
@@ -48,6 +48,7 @@ export async function trace(name: string, flags: TraceFlags, terminal: Terminal)
     warnOfBrokenChains(run, journals, terminal);
     if (flags.canonical === true) printCanonical(run, journals, terminal);
     else await printRows(run, journals, store, output, flags.all === true, terminal);
+    if (await isContentDropped(store, run)) terminal.err(`${contentDropped}\n`);
   } finally {
     await store.close();
   }
@@ -59,11 +60,7 @@ function warnOfBrokenChains(run: LocalRun, journals: readonly ItemJournal[], ter
   for (const journal of journals) {
     const broken = verifyChain(run.uid, journal);
     if (broken !== undefined) {
-      throw new CliError(
-        `the journal of node ${itemName(journal)} was changed after it was recorded: entry ${broken.index}: ${broken.reason}`,
-        [],
-        cliExitCodes.tampered,
-      );
+      throw changed(itemName(journal), `entry ${broken.index}: ${broken.reason}`);
     }
   }
   if (!hasEnded(run.status)) terminal.err("the run has not ended: steps have no numbers yet, only node and path\n");

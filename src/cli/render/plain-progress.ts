@@ -1,17 +1,31 @@
 /** One line per change of state, for logs and pipes. */
 import type { NodeState } from "../../api/status.ts";
+import type { StoredExecution } from "../../ports/cluster.ts";
 import type { Terminal } from "../terminal.ts";
 import type { RunView } from "./run-view.ts";
 import { oneLine } from "./style.ts";
 import { reasonOf } from "./tree.ts";
+
+const ended: ReadonlySet<NodeState> = new Set(["Succeeded", "Failed", "Skipped", "Cancelled"]);
+
+function seenAs(row: { readonly state: NodeState; readonly attempt?: number }): string {
+  return `${row.state}/${row.attempt ?? 0}`;
+}
 
 export class PlainProgress {
   readonly #terminal: Terminal;
   readonly #states = new Map<string, string>();
   #phase = "";
 
-  constructor(terminal: Terminal) {
+  /** What `run` has behind it already, in a resume, is not told again. */
+  constructor(terminal: Terminal, run: Pick<StoredExecution, "status">) {
     this.#terminal = terminal;
+    for (const node of run.status?.nodes ?? []) {
+      if (ended.has(node.state)) this.#states.set(node.name, seenAs(node));
+      for (const item of node.items ?? []) {
+        if (ended.has(item.state)) this.#states.set(`${node.name}[${item.index}]`, seenAs(item));
+      }
+    }
   }
 
   show(view: RunView): void {
@@ -40,7 +54,7 @@ export class PlainProgress {
     row: { state: NodeState; attempt?: number; try?: number; reason?: string; message?: string },
     nowMs: number,
   ): void {
-    const seen = `${row.state}/${row.attempt ?? 0}`;
+    const seen = seenAs(row);
     if (this.#states.get(name) === seen || (row.state === "Pending" && !this.#states.has(name))) return;
     this.#states.set(name, seen);
     const parts = [
