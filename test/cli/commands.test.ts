@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { modelAt, sample, serveModel, type Workplace, workplace } from "./harness.ts";
+import { modelAt, program, sample, serveModel, type Workplace, workplace } from "./harness.ts";
 
 let place: Workplace;
 let model: string;
@@ -156,11 +156,10 @@ describe("oao get, tree and trace", () => {
 
   it("find the folder of a project from below", async () => {
     mkdirSync(join(place.folder, "deep/er"), { recursive: true });
-    const below = spawnSync(
-      process.execPath,
-      [join(import.meta.dirname, "../../src/cli/main.ts"), "get", "finally", "-o", "json"],
-      { cwd: join(place.folder, "deep/er"), encoding: "utf8" },
-    );
+    const below = spawnSync(process.execPath, [program, "get", "finally", "-o", "json"], {
+      cwd: join(place.folder, "deep/er"),
+      encoding: "utf8",
+    });
     expect(below.status).toBe(0);
   });
 });
@@ -202,7 +201,6 @@ describe("help and completion", () => {
 
   it("works in a real bash", async () => {
     const { stdout: script } = await place.oao(["completion", "bash"]);
-    const program = join(import.meta.dirname, "../../src/cli/main.ts");
     const text = `oao() { ${JSON.stringify(process.execPath)} ${JSON.stringify(program)} "$@"; }\n${script}\nCOMP_WORDS=(oao trace fin); COMP_CWORD=2; _oao; printf '%s\\n' "\${COMPREPLY[@]}"`;
     const bash = spawnSync("bash", ["-c", text], { cwd: place.folder, encoding: "utf8" });
     expect(bash.stdout).toBe("finally\n");
@@ -218,13 +216,7 @@ describe("a terminal", () => {
       "--set",
       "nodes.greet.forEach.maxParallel=12",
     ];
-    const command = [
-      process.execPath,
-      join(import.meta.dirname, "../../src/cli/main.ts"),
-      "run",
-      sample("for-each.yaml"),
-      ...flags,
-    ]
+    const command = [process.execPath, program, "run", sample("for-each.yaml"), ...flags]
       .map((part) => `'${part}'`)
       .join(" ");
     const { status, stdout } = spawnSync("/usr/bin/script", ["-qec", `stty cols 60 rows 8; ${command}`, "/dev/null"], {

@@ -5,11 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { isFresh } from "../../hack/freshness.mjs";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
-/** The bundle where it was built from these sources, which starts faster; else the sources. */
-const program = join(root, isFresh(root.replace(/\/$/, "")) ? "dist/cli.js" : "src/cli/main.ts");
+/** The bundle, as build.ts has just made it. */
+export const program = join(root, "dist/cli.js");
 export const sample = (name: string) => join(root, "config/samples", name);
 
 export interface Ended {
@@ -42,7 +41,8 @@ export function workplace(): Workplace {
   const launch = (command: readonly string[], env: Readonly<Record<string, string>>) => {
     const child = spawn(process.execPath, command, {
       cwd: folder,
-      env: { PATH: process.env["PATH"] ?? "", HOME: folder, ...env },
+      // A suspension gives calls in flight five seconds to end; those of these tests never do.
+      env: { PATH: process.env["PATH"] ?? "", HOME: folder, OAO_SUSPEND_GRACE_MS: "100", ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });
     children.push(child);
