@@ -18,8 +18,8 @@ export default defineConfig({
         fileParallelism: !ONE_AT_A_TIME.has(suite),
         // The built program is what people run, and it starts five times as fast as its sources.
         globalSetup: suite === "cli" ? ["test/cli/build.ts"] : [],
-        testTimeout: suite === "unit" ? 20_000 : 120_000,
-        hookTimeout: 60_000,
+        testTimeout: suite === "unit" ? 60_000 : 300_000,
+        hookTimeout: 120_000,
         retry: 0,
         sequence: { groupOrder: SUITES.indexOf(suite) },
       },
