@@ -61,6 +61,8 @@ export interface CommitOrder {
 }
 
 const backoffMs = [20, 50, 100, 250, 500, 1_000];
+/** At a second each: about half an hour of a store that is away. */
+const deliveriesMax = 1_800;
 
 type Draft = SequencedWorkerCommand extends infer C
   ? C extends SequencedWorkerCommand
@@ -296,6 +298,8 @@ export class Session {
           return await this.#options.store.execute(this.#options.uid, command);
         } catch (error) {
           if (!(error instanceof StoreUnavailable || error instanceof StoreFull)) throw error;
+          // A worker that nobody hosts any more must not wait for ever; what it holds is then in doubt, never lost in silence.
+          if (failures >= deliveriesMax) throw error;
           await this.#options.clock.sleep(
             backoffMs[Math.min(failures, backoffMs.length - 1)] ?? 1_000,
             this.#options.signal,

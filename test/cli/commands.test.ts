@@ -123,6 +123,7 @@ describe("oao get, tree and trace", () => {
     const get = await place.oao(["get", "finally"]);
     expect(get.code).toBe(0);
     expect(get.stdout).toMatch(/work +Failed/);
+    expect(get.stdout).toContain("task: Fail and clean up");
     const tree = await place.oao(["tree", "finally"]);
     expect(tree).toMatchObject({ code: 0, stderr: "" });
     expect(tree.stdout).toMatch(/✘ work +Failed/);

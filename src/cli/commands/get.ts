@@ -3,6 +3,7 @@ import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
 import { RunLock } from "../../adapters/local/run-lock.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { systemClock } from "../../adapters/clock/system-clock.ts";
+import type { JsonObject } from "../../core/digest/json.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import { type Finding, findingsOf } from "../../core/trace/journal.ts";
 import { readJournals } from "../journals.ts";
@@ -44,6 +45,7 @@ async function showOne(index: LocalIndex, run: LocalRun, terminal: Terminal): Pr
   await store?.close();
   const reason = reasonOf({ run });
   const lines = [
+    `task: ${oneLine(await taskOf(run))}`,
     ...(tokens === undefined ? [] : [tokenText(tokens)]),
     ...(findings === undefined ? [`its journal cannot be read: oao trace ${nameArguments(run)} says why`] : []),
     ...(findings === undefined || findings.length === 0
@@ -52,8 +54,19 @@ async function showOne(index: LocalIndex, run: LocalRun, terminal: Terminal): Pr
     ...(reason === undefined ? [] : [oneLine(reason)]),
   ];
   terminal.out(`${runTable(index, [run], false)}\n${nodeTable(run)}`);
-  if (lines.length > 0) terminal.out(`\n${lines.join("\n")}\n`);
+  terminal.out(`\n${lines.join("\n")}\n`);
   hintUnhosted(index, run, terminal);
+}
+
+/** What the run is for, its expressions evaluated; as it is written where they cannot be. */
+async function taskOf({ object: { spec } }: LocalRun): Promise<string> {
+  const { interpolate } = await import("../../core/expressions/evaluate.ts");
+  try {
+    const task = interpolate(spec.task, { input: (spec.input ?? {}) as JsonObject, nodes: new Map() });
+    return typeof task === "string" ? task : JSON.stringify(task);
+  } catch {
+    return spec.task;
+  }
 }
 
 /** Undefined = the journal cannot be read. */
