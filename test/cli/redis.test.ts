@@ -1,0 +1,60 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { durable, RedisProcess } from "../support/redis-process.ts";
+import { sample, serveModel, type Workplace, workplace } from "./harness.ts";
+
+let place: Workplace;
+let redis: RedisProcess;
+let url: string;
+
+beforeAll(async () => {
+  place = workplace();
+  const model = await serveModel(place, sample("small.model.yaml"));
+  redis = await RedisProcess.start({ ...durable, requirepass: "open sesame" }, true);
+  url = `redis://127.0.0.1:${redis.port}`;
+  writeFileSync(
+    join(place.folder, "greet.yaml"),
+    `apiVersion: oao.dev/v1alpha1
+kind: Execution
+metadata: { name: greet }
+spec:
+  task: t
+  models: [{ name: main, provider: openai, model: gpt-5-mini, baseURL: "${model}" }]
+  agents: [{ name: greeter, model: main, systemPrompt: You greet }]
+  nodes: [{ name: greet, agent: { ref: greeter, prompt: Hello you } }]
+`,
+  );
+});
+afterAll(async () => {
+  await place.end();
+  await redis.remove();
+});
+
+const withPassword = (password: string) => url.replace("//", `//:${encodeURIComponent(password)}@`);
+
+it.each([
+  ["without a password", () => url, /^error: the Redis at \S+ wants a password$/m],
+  ["with a wrong password", () => withPassword("wrong"), /^error: the Redis at \S+ refused the user or password/m],
+  ["that is not there", () => "redis://127.0.0.1:1", /^error: no Redis at redis:\/\/127\.0\.0\.1:1: .*ECONNREFUSED/m],
+])("a Redis %s is told in one sentence, and no run is left behind", async (_, given, message) => {
+  const { code, stderr } = await place.oao(["run", "greet.yaml", "--redis", given()]);
+  expect(stderr).toMatch(message);
+  expect(stderr).not.toContain("wrong@");
+  expect(code).toBe(7);
+  expect((await place.oao(["get"])).stderr).toContain("no executions");
+});
+
+it("a journal behind a password is read with OAO_REDIS_URL, and says so without it", async () => {
+  expect(await place.oao(["run", "greet.yaml", "--redis", withPassword("open sesame")])).toMatchObject({ code: 0 });
+  const refused = await place.oao(["trace", "greet"]);
+  expect(refused.code).toBe(7);
+  expect(refused.stderr).toMatch(/wants a password\n.*OAO_REDIS_URL/);
+  // What the index knows is shown anyway.
+  expect(await place.oao(["get", "greet"])).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/greet +Succeeded/),
+  });
+  const env = { OAO_REDIS_URL: withPassword("open sesame") };
+  expect(await place.oao(["trace", "greet"], env)).toMatchObject({ code: 0, stdout: expect.stringContaining("greet") });
+});
