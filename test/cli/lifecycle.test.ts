@@ -89,6 +89,7 @@ describe("Ctrl-C", () => {
     const before = await place.oao(["trace", "chain", "-o", "json"]);
     const resumed = await place.oao(["resume", "chain"]);
     expect(resumed.stderr).toContain("Succeeded");
+    expect(resumed.stderr).not.toMatch(/ first +Succeeded/);
     expect(resumed.code).toBe(0);
     expect(resumed.stdout).toBe("answer to then answer to slow\n");
     const after = await place.oao(["trace", "chain", "-o", "json"]);
@@ -171,7 +172,9 @@ describe("a second terminal", () => {
     const run = await startSlow();
     const refused = `is being run by process ${run.child.pid}`;
     expect(await place.oao(["resume", "chain"])).toMatchObject({ code: 2, stderr: expect.stringContaining(refused) });
-    expect(await place.oao(["run", "chain.yaml"])).toMatchObject({ code: 2, stderr: expect.stringContaining(refused) });
+    const again = await place.oao(["run", "chain.yaml"]);
+    expect(again).toMatchObject({ code: 2, stderr: expect.stringContaining(refused) });
+    expect(again.stderr).not.toContain("resuming it");
     expect((await place.oao(["tree", "chain"])).stdout).toMatch(/second +Running/);
   });
 
@@ -248,6 +251,28 @@ describe("the record of a run", () => {
     expect(await place.oao(["trace", "one"])).toMatchObject({
       code: 8,
       stderr: expect.stringContaining("was changed after it was recorded"),
+    });
+  });
+
+  it("that is no longer JSON is told as changed too", async () => {
+    writeFileSync(
+      join(place.folder, "one.yaml"),
+      manifest()
+        .replace(/ {4}- \{ name: second[\s\S]*/, "")
+        .replace("name: chain", "name: one"),
+    );
+    await place.oao(["run", "one.yaml"]);
+    const [file = ""] = readdirSync(join(place.folder, ".oao/journals")).filter((name) => name.endsWith(".db"));
+    const journal = new DatabaseSync(join(place.folder, ".oao/journals", file));
+    journal.exec("DROP TRIGGER entries_are_final; UPDATE entries SET bytes = 'x' || bytes");
+    journal.close();
+    expect(await place.oao(["trace", "one"])).toMatchObject({
+      code: 8,
+      stderr: expect.stringContaining("was changed after it was recorded"),
+    });
+    expect(await place.oao(["get", "one"])).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining("its journal cannot be read: oao trace one"),
     });
   });
 
