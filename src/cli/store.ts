@@ -88,6 +88,7 @@ function unreachable(url: string, error: unknown): CliError {
         [whole],
         cliExitCodes.infrastructure,
       );
+    case undefined:
     default:
       return new CliError(error instanceof Error ? error.message : String(error), [], cliExitCodes.infrastructure);
   }

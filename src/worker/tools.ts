@@ -5,7 +5,7 @@ import { OaoError } from "../core/errors/errors.ts";
 import { addressRules } from "../core/policy/addresses.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import type { Tool } from "../ports/tool.ts";
-import { environmentSecrets, maskSecrets, providerKeyVariable } from "../adapters/tool/secrets.ts";
+import { environmentSecrets, maskSecrets, MissingSecret, modelKeyVariables } from "../adapters/tool/secrets.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -39,14 +39,13 @@ async function createTool(
   throw new OaoError("OAO_INVALID_SPEC", `tool ${spec.name} has neither http nor module`);
 }
 
-/**
- * The key for a model's endpoint: the named secret, else the provider's own variable, and that only for the provider's
- * own endpoint (G3: a key never goes to a server that nobody paired it with). Undefined = the endpoint needs none.
- */
+/** The key for a model's endpoint (G3: modelKeyVariables says which variables count). Undefined = the endpoint needs none. */
 export function apiKey(model: ModelSpec, env: Environment): string | undefined {
-  const own = model.baseURL === undefined ? providerKeyVariable(model.provider) : undefined;
-  if (model.apiKeySecretRef !== undefined) return environmentSecrets(env)(model.apiKeySecretRef, own);
-  return own === undefined ? undefined : env[own];
+  const variables = modelKeyVariables(model);
+  const found = variables.map((name) => env[name]).find((value) => value !== undefined && value !== "");
+  if (found === undefined && model.apiKeySecretRef !== undefined)
+    throw new MissingSecret(model.apiKeySecretRef, variables);
+  return found;
 }
 
 /** Every secret value this process was given, out of every text it writes. */

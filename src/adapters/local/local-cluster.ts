@@ -117,7 +117,7 @@ export class LocalCluster implements Cluster {
 
   async stopWorker(worker: WorkerView, graceMs: number): Promise<void> {
     for (const found of this.#workers.values()) {
-      if (this.#locks.has(found.order.uid) && workerName(found.order) === workerName(worker) && !found.exited)
+      if (!found.exited && this.#locks.has(found.order.uid) && workerName(found.order) === workerName(worker))
         void found.stop(graceMs);
     }
   }
