@@ -1,4 +1,4 @@
-// `npm test [-- suite… | vitest arguments]`: every suite that can run on this machine (see vitest.config.ts), or the named
+// `npm test [-- suite… | vitest arguments]`: every suite that can run on this machine (see test/vitest.config.ts), or the named
 // ones. Builds first what is stale and gets a Redis server if there is none. The very last line is the sum over all suites.
 //
 // A test file with `redis` in its path needs redis-server; where there is none and none can be installed, these files are
@@ -78,6 +78,7 @@ function runVitest(): Counts {
     "vitest",
     [
       "run",
+      "--config=test/vitest.config.ts",
       "--passWithNoTests",
       "--reporter=default",
       "--reporter=json",

@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { tree } from "./tree.ts";
 
 const repository = fileURLToPath(new URL("../../../", import.meta.url));
-const CONFIG = ["hack", "package.json", "tsconfig.json", "biome.json", ".oxlintrc.json", "knip.jsonc", ".gitignore"];
+const CONFIG = ["hack", "package.json", "tsconfig.json", ".biome.json", ".oxlintrc.json", ".knip.jsonc", ".gitignore"];
 
 /** Runs one part of the check on a small repository with the real configuration and these files. */
 function check(part: string, files: Readonly<Record<string, string>>): { code: number | null; output: string } {

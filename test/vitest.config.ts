@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 /** Suites are the folders of test/ that vitest runs; each is one project. A folder that is not there is simply absent. */
@@ -7,9 +8,13 @@ const SUITES = ["unit", "conformance", "golden", "faults", "cli", "simulation"];
 /** Suites that start many processes run one file after the other, so that they do not starve each other. */
 const ONE_AT_A_TIME = new Set(["faults", "cli"]);
 
+const root = fileURLToPath(new URL("..", import.meta.url));
+
 export default defineConfig({
+  root,
   test: {
-    projects: SUITES.filter((suite) => existsSync(new URL(`./test/${suite}`, import.meta.url))).map((suite) => ({
+    projects: SUITES.filter((suite) => existsSync(new URL(suite, import.meta.url))).map((suite) => ({
+      root,
       test: {
         name: suite,
         include: [`test/${suite}/**/*.test.ts`],
