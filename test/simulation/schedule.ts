@@ -114,6 +114,8 @@ class Simulation {
       if (steps > stepsMax) throw new Broken("progress", `no end after ${stepsMax} steps`);
       if (this.#outcome() !== undefined) break;
       this.#faults = steps < faultSteps;
+      // A paused process is woken or taken over in the end; until then a sibling may rightly wait for what it holds.
+      if (steps === faultSteps) this.#wakeAll();
       if (this.#faults && this.#random.chance(this.#faultRate)) this.#fault();
       this.#host();
       if (!this.#scheduler.step()) this.#wakeAll();
