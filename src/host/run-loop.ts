@@ -25,6 +25,8 @@ export function runLoop(io: HostIo, options: RunLoopOptions = {}): RunLoop {
     parallel: options.parallel ?? 8,
     backoff: options.backoff ?? { firstMs: 100, maxMs: 60_000 },
     async work(key) {
+      // On a laptop every port answers at once, so passes that wake each other would keep signals, timers and exits waiting.
+      await new Promise((resolve) => setImmediate(resolve));
       await follow(key);
       return reconcile(key, io);
     },
