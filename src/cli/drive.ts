@@ -66,7 +66,7 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
           note(`waiting: ${event.error instanceof Error ? event.error.message : String(event.error)}`);
       },
     },
-    { backoff },
+    { backoff, concerns: (key) => key.namespace === run.key.namespace && key.name === run.key.name },
   );
   loop.add(run.key);
   const ticker = setInterval(() => {

@@ -8,6 +8,8 @@ export interface RunLoopOptions {
   /** Runs looked at at once; 8 when absent. */
   readonly parallel?: number;
   readonly backoff?: { readonly firstMs: number; readonly maxMs: number };
+  /** Which runs this host is for; all when absent. A laptop's index shows the runs of other processes too. */
+  readonly concerns?: (key: ObjectKey) => boolean;
 }
 
 export interface RunLoop {
@@ -53,7 +55,8 @@ export function runLoop(io: HostIo, options: RunLoopOptions = {}): RunLoop {
     }
   }
 
-  const unwatch = io.cluster.watch((key) => queue.add(key));
+  const concerns = options.concerns ?? (() => true);
+  const unwatch = io.cluster.watch((key) => concerns(key) && queue.add(key));
   return {
     add: (key) => queue.add(key),
     async stop() {
