@@ -144,6 +144,15 @@ describe("a killed oao run", () => {
   });
 });
 
+describe("runs of other names, side by side in one folder", () => {
+  it("do not touch each other", async () => {
+    writeFileSync(join(place.folder, "quick.yaml"), manifest().replace("prompt: slow", "prompt: quick too"));
+    const names = ["one", "two", "three"];
+    const ended = await Promise.all(names.map((name) => place.oao(["run", "quick.yaml", "--name", name])));
+    expect(ended.map(({ code, stderr }) => [code, stderr.includes("not held")])).toEqual(names.map(() => [0, false]));
+  });
+});
+
 describe("a second terminal", () => {
   it("cancels a run: exit 4 there, 0 here", async () => {
     const run = await startSlow();
