@@ -81,7 +81,8 @@ export function unwrap(error: unknown): unknown {
  */
 export function classify(error: unknown, options: ClassifyOptions = {}): CallFailure {
   const inner = unwrap(error);
-  if (inner instanceof CallFailure) return inner;
+  const own = ownFailure(inner);
+  if (own !== undefined) return withUsage(own, options.usage);
   const fields = (typeof inner === "object" && inner !== null ? inner : {}) as Fields;
   const codes = codesOf(inner);
   const failureClass = classOf(fields, codes);
@@ -90,6 +91,18 @@ export function classify(error: unknown, options: ClassifyOptions = {}): CallFai
     sent: typeof fields["status"] === "number" || !codes.some((code) => notSentCodes.has(code)),
     usage: options.usage,
   });
+}
+
+/** What OAO itself found wrong with an answer: clients wrap what their fetch throws. */
+function ownFailure(error: unknown, depth = 0): CallFailure | undefined {
+  if (error instanceof CallFailure) return error;
+  return error instanceof Error && depth < 8 ? ownFailure(error.cause, depth + 1) : undefined;
+}
+
+function withUsage(failure: CallFailure, usage: ReportedUsage | undefined): CallFailure {
+  if (failure.usage !== undefined || usage === undefined) return failure;
+  const { failureClass, message, retryAfterMs: after, sent } = failure;
+  return new CallFailure(failureClass, message, { retryAfterMs: after, sent, usage });
 }
 
 function classOf(fields: Fields, codes: readonly string[]): FailureClass {

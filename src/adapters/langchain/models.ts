@@ -2,6 +2,7 @@
 import type { BaseChatModel } from "@langchain/core/language_models/chat_models";
 import type { ModelSpec } from "../../api/execution.ts";
 import { OaoError } from "../../core/errors/errors.ts";
+import { guardedFetch } from "./answer-guard.ts";
 import type { ClientOptions } from "./client-options.ts";
 import { isolateEnvironment } from "./environment.ts";
 import { genericProjection, type Projection } from "./projection.ts";
@@ -69,8 +70,9 @@ export async function createModel(spec: ModelSpec, options: ClientOptions): Prom
       `model ${spec.name}: ${spec.provider} needs a key; set apiKeySecretRef, or baseURL for a compatible server without one`,
     );
   }
-  if (spec.provider === "openai") return (await import("./openai.ts")).createOpenAiModel(spec, options);
-  return (await import("./anthropic.ts")).createAnthropicModel(spec, options);
+  const guarded = { ...options, fetch: guardedFetch(options.fetch ?? globalThis.fetch) };
+  if (spec.provider === "openai") return (await import("./openai.ts")).createOpenAiModel(spec, guarded);
+  return (await import("./anthropic.ts")).createAnthropicModel(spec, guarded);
 }
 
 async function createOtherModel(spec: ModelSpec, options: ClientOptions): Promise<BaseChatModel> {

@@ -244,6 +244,55 @@ describe("broken answers", () => {
   });
 });
 
+describe("what is no model server's answer", () => {
+  test("a page says its address, its type and how it begins, and no key", async () => {
+    const server = await serve((response) => {
+      response.writeHead(200, { "content-type": "text/html; charset=utf-8" });
+      response.end(`<!doctype html><title>Welcome</title>${"x".repeat(100_000)}`);
+    });
+    const failure = await failureOf(ask(server.baseURL));
+    expect(failure.failureClass).toBe("InvalidAnswer");
+    expect(failure.message).toContain(`${server.baseURL}/chat/completions answered 200 as text/html`);
+    expect(failure.message).toContain("<!doctype html><title>Welcome</title>");
+    expect(failure.message).toContain("check baseURL");
+    expect(failure.message.length).toBeLessThan(400);
+    expect(server.seen).toHaveLength(1);
+  });
+
+  test.each(["openai", "anthropic"])("an empty answer of %s is named as one", async (provider) => {
+    const server = await serve((response) => {
+      response.writeHead(200);
+      response.end();
+    });
+    expect(await failureOf(ask(server.baseURL, { spec: { provider } }))).toMatchObject({
+      failureClass: "InvalidAnswer",
+      message: expect.stringContaining("answered 200 without a content type: an empty body"),
+    });
+  });
+
+  test("a line without an end is cut off long before it fills the memory", async () => {
+    const piece = Buffer.alloc(1024 * 1024, "a");
+    let written = 0;
+    const server = await serve((response) => {
+      sendHead(response);
+      sendDelta(response, { role: "assistant", content: "one " });
+      response.write("data: ");
+      const more = (): void => {
+        if (response.destroyed) return;
+        written += piece.length;
+        response.write(piece, more);
+      };
+      more();
+    });
+    expect(await failureOf(ask(server.baseURL))).toMatchObject({
+      failureClass: "InvalidAnswer",
+      message: `the model server sent a line of more than ${16 * 1024 * 1024} bytes`,
+    });
+    await server.seen[0]?.closed;
+    expect(written).toBeLessThan(64 * 1024 * 1024);
+  });
+});
+
 describe("refused requests", () => {
   test.each([
     [400, { error: { message: "bad" } }, "InvalidRequest"],
