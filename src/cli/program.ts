@@ -83,6 +83,17 @@ function readCommands(program: Command, terminal: Terminal, exit: (code: CliExit
     .action(async (name: string | undefined, flags) =>
       exit(await (await import("./commands/get.ts")).get(name, flags, terminal)),
     );
+  sub(program, "policies [name]", "List the policies that govern the runs of this folder, show one or delete it")
+    .option("--delete", "forget the named policy; runs that have started keep what it said")
+    .addOption(namespaceOption())
+    .addOption(outputOption("table, json or yaml"))
+    .addHelpText(
+      "after",
+      `${examples("oao policies", "oao policies standard -o yaml", "oao policies standard --delete")}\noao run --policy FILE stores one.`,
+    )
+    .action(async (name: string | undefined, flags) =>
+      exit(await (await import("./commands/policies.ts")).policies(name, flags, terminal)),
+    );
   sub(program, "tree <name>", "Show a run's nodes as a tree, with what they are doing now")
     .addOption(namespaceOption())
     .addOption(redisOption())

@@ -86,6 +86,32 @@ describe("oao run", () => {
     expect(await place.oao(["run", path, "--name", "governed-2"])).toMatchObject({ code: 3 });
   });
 
+  it("says which stored default policies govern it too; oao policies lists, shows and deletes them", async () => {
+    const path = file("bounded.yaml", minimal("metadata: { name: bounded, namespace: bounds }\n"));
+    const label = 'labels: { "oao.dev/default": "true" }';
+    const bound = file(
+      "bound.yaml",
+      policy("bound", "{ limits: { maxSteps: 50 } }").replace("name: bound", `name: bound, ${label}`),
+    );
+    const first = await place.oao(["run", path, "--policy", bound]);
+    expect(first).toMatchObject({ code: 0, stderr: expect.not.stringContaining("also governed") });
+    const second = await place.oao(["run", path, "--name", "bounded-2"]);
+    expect(second.stderr).toContain("also governed by the stored default policy bound");
+    expect((await place.oao(["policies", "-n", "bounds"])).stdout).toMatch(/^bound +every run +Enforce/m);
+    expect(parse((await place.oao(["policies", "bound", "-n", "bounds", "-o", "yaml"])).stdout)).toMatchObject({
+      kind: "GovernancePolicy",
+      spec: { limits: { maxSteps: 50 } },
+    });
+    expect(await place.oao(["policies", "bund", "-n", "bounds"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("did you mean bound?"),
+    });
+    expect(await place.oao(["policies", "--delete", "-n", "bounds"])).toMatchObject({ code: 2 });
+    expect(await place.oao(["policies", "bound", "--delete", "-n", "bounds"])).toMatchObject({ code: 0 });
+    const third = await place.oao(["run", path, "--name", "bounded-3"]);
+    expect(third).toMatchObject({ code: 0, stderr: expect.not.stringContaining("also governed") });
+  });
+
   it("starts nothing when a file has errors, and says all of them", async () => {
     const path = file(
       "wrong.yaml",

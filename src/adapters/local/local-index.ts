@@ -101,6 +101,19 @@ export class LocalIndex {
       .map((row) => asRun(row) as LocalRun);
   }
 
+  /** Runs of a namespace that are not over, in no order. */
+  unfinished(namespace: string): LocalRun[] {
+    return this.#database
+      .all("SELECT * FROM executions WHERE namespace = ? AND status ->> '$.completedAt' IS NULL", namespace)
+      .map((row) => asRun(row) as LocalRun);
+  }
+
+  /** Deletes this object, not a later one of its name. Repeat: no-op. */
+  remove(run: Pick<StoredExecution, "key" | "uid">): void {
+    const { namespace, name } = run.key;
+    this.#database.run("DELETE FROM executions WHERE namespace = ? AND name = ? AND uid = ?", namespace, name, run.uid);
+  }
+
   /** Up to `limit` names of a namespace, newest first; for suggestions and completion. */
   names(namespace: string, limit: number): string[] {
     return (
@@ -226,6 +239,11 @@ export class LocalIndex {
       policy.metadata.name,
       object,
     );
+  }
+
+  /** Runs that have started keep what it said (G2). Repeat: no-op. */
+  deletePolicy(namespace: string, name: string): void {
+    this.#database.run("DELETE FROM policies WHERE namespace = ? AND name = ?", namespace, name);
   }
 
   /** When the journal of an ended run may be removed. */

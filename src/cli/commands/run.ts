@@ -4,6 +4,7 @@ import { systemClock } from "../../adapters/clock/system-clock.ts";
 import type { CliExitCode } from "../../api/exit-codes.ts";
 import { canonicalJson } from "../../core/digest/digest.ts";
 import type { Execution } from "../../api/types.ts";
+import { defaultPolicyLabel } from "../../host/open-run.ts";
 import { CliError } from "../errors.ts";
 import { findRun, openExistingIndex, openIndex } from "../home.ts";
 import { endedError, hostRun } from "../host-run.ts";
@@ -28,6 +29,7 @@ export async function run(file: string, flags: RunFlags, terminal: Terminal): Pr
   const index = await openIndex(terminal);
   for (const policy of manifest.policies) index.putPolicy(manifest.namespace, policy);
   checkPolicy(index, manifest);
+  sayDefaults(index, manifest, terminal);
   const { store, given } = storeOf(index, flags);
   if (given !== undefined) await checkRedis(given);
   const { run: found, announcement } = createOrResume(index, manifest, file, store);
@@ -91,6 +93,23 @@ function checkPolicy(index: LocalIndex, manifest: RunManifest): void {
       "give its file: oao run FILE --policy POLICY.yaml, or put it into the same file after ---",
     ],
   );
+}
+
+/** What an earlier run stored governs this one too, and nothing in its files says so. */
+function sayDefaults(index: LocalIndex, manifest: RunManifest, terminal: Terminal): void {
+  const given = new Set([
+    ...manifest.policies.map(({ metadata }) => metadata.name),
+    manifest.execution.spec.policyRef?.name,
+  ]);
+  const others = index
+    .policies(manifest.namespace)
+    .filter(({ metadata }) => metadata.labels?.[defaultPolicyLabel] === "true" && !given.has(metadata.name))
+    .map(({ metadata }) => metadata.name);
+  if (others.length === 0) return;
+  terminal.err(
+    `also governed by the stored default ${others.length === 1 ? "policy" : "policies"} ${others.join(", ")}`,
+  );
+  terminal.err(` (oao policies shows and deletes them)\n`);
 }
 
 interface Hosted {
