@@ -51,7 +51,7 @@ export async function hostToEnd(options: HostRunOptions): Promise<LocalRun> {
   });
   const store = await openRunStore(run, redis);
   try {
-    await cluster.hold(run).catch((error: unknown) => {
+    await cluster.take(run).catch((error: unknown) => {
       throw error instanceof RunHeld ? held(error, run) : error;
     });
     if (options.announcement !== undefined) terminal.err(`${options.announcement}\n`);

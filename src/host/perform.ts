@@ -15,7 +15,7 @@ export async function perform(decision: Decision, run: StoredExecution, io: Host
       // Fenced = a later attempt holds the journal; the next plan sees it.
       return send(run, io, { op: "release", ...decision.key, attempt: decision.attempt }, ["FENCED"]);
     case "StopWorker":
-      return io.cluster.stopWorker(decision.worker, io.stopGraceMs);
+      return io.cluster.stopWorker(run.uid, decision.worker, io.stopGraceMs);
     case "StartWorker":
       return io.cluster.startWorker({
         ...decision.key,

@@ -54,7 +54,7 @@ async function finish(run: StoredExecution, status: ExecutionStatus, io: HostIo)
 
 async function stopAll(run: StoredExecution, io: HostIo): Promise<void> {
   for (const worker of await io.cluster.workers(run.uid)) {
-    if (worker.state !== "Exited") await io.cluster.stopWorker(worker, io.stopGraceMs);
+    if (worker.state !== "Exited") await io.cluster.stopWorker(run.uid, worker, io.stopGraceMs);
   }
 }
 

@@ -18,6 +18,8 @@ export interface StoredExecution {
   /** Grows with every change of the spec; status names the one it saw. */
   readonly generation: number;
   readonly createdAtMs: number;
+  /** Set once somebody asked for its deletion: it stays only until its host lets go of it (release). */
+  readonly deletedAtMs?: number | undefined;
   readonly object: Execution;
   readonly status: ExecutionStatus | undefined;
 }
@@ -25,12 +27,28 @@ export interface StoredExecution {
 /** Meanings and process exit codes: api/exit-codes.ts. */
 export type WorkerExit = WorkerExitName;
 
+/** What ended a worker, or keeps it from starting, other than its own program. */
+export type WorkerFailure =
+  | "OOMKilled"
+  | "Evicted"
+  | "ImagePullFailed"
+  | "Unschedulable"
+  /** It cannot be made as asked for: a missing secret or key, an image name that is none. */
+  | "BadConfig"
+  | "DeadlineExceeded"
+  /** Its machine is gone, or its host did not hear of it for too long. */
+  | "NodeLost"
+  /** A signal, or an exit code that is none of ours. */
+  | "Crashed";
+
 /** One process or pod, as far as the host knows. */
 export interface WorkerView extends NodeKey {
   readonly attempt: number;
   readonly state: "Starting" | "Running" | "Exited";
   /** Set when Exited; "infrastructure" for signals and unknown codes. */
   readonly exit?: WorkerExit | undefined;
+  /** Absent for exits by our own codes. On a worker that is Starting: why it does not start. */
+  readonly failure?: WorkerFailure | undefined;
   /** For people: exit code, signal, pod reason. */
   readonly detail?: string | undefined;
 }
@@ -56,6 +74,8 @@ export interface Cluster {
    */
   readonly listsAll: boolean;
   get(key: ObjectKey): Promise<StoredExecution | undefined>;
+  /** Runs of a namespace that are not over, in no order; as fresh as what `get` answers. */
+  list(namespace: string): Promise<readonly StoredExecution[]>;
   /** Policies by name; a missing or invalid one is absent. */
   policies(namespace: string): Promise<readonly GovernancePolicy[]>;
   /** Throws Conflict when resourceVersion is not the current one. Returns the new one. */
@@ -65,7 +85,13 @@ export interface Cluster {
   /** Repeat with the same (uid, node, item, attempt) is a no-op (P2). */
   startWorker(order: WorkerOrder): Promise<void>;
   /** Ask a worker to end (SIGTERM), then force it after `graceMs`. Repeat is a no-op. */
-  stopWorker(worker: WorkerView, graceMs: number): Promise<void>;
+  stopWorker(uid: string, worker: WorkerView, graceMs: number): Promise<void>;
+  /** Keep the object there, even if it is deleted, until `release`: its workers must be stopped first. Repeat is a no-op. */
+  hold(run: StoredExecution): Promise<void>;
+  /** The host is done with this object. Repeat is a no-op, also when the object is gone. */
+  release(run: StoredExecution): Promise<void>;
+  /** Delete this object (and no later one of its name). Repeat is a no-op. */
+  remove(run: StoredExecution): Promise<void>;
   /** Something about this key changed. Returns an unsubscribe function. */
   watch(listener: (key: ObjectKey) => void): () => void;
 }

@@ -37,7 +37,7 @@ export class RunHeld extends Error {
 }
 
 export class LocalCluster implements Cluster {
-  /** Every worker of a held run is a child of this process: `hold` ended all others. */
+  /** Every worker of a held run is a child of this process: `take` ended all others. */
   readonly listsAll = true;
   readonly #options: LocalClusterOptions;
   readonly #index: LocalIndex;
@@ -58,7 +58,7 @@ export class LocalCluster implements Cluster {
    * Become the one host of this run. Workers that a killed host left behind are killed first: from here on nothing but
    * this process makes calls for the run. Repeat: no-op. Throws RunHeld.
    */
-  async hold(run: Pick<StoredExecution, "uid" | "key">): Promise<void> {
+  async take(run: Pick<StoredExecution, "uid" | "key">): Promise<void> {
     if (this.#locks.has(run.uid)) return;
     const lock = RunLock.take(this.#index.home, run.uid);
     if (lock === undefined) throw new RunHeld(run.key, this.#index.hosts.of(run.uid)?.pid);
@@ -73,6 +73,10 @@ export class LocalCluster implements Cluster {
 
   async get(key: ObjectKey): Promise<StoredExecution | undefined> {
     return this.#index.get(key);
+  }
+
+  async list(namespace: string): Promise<readonly StoredExecution[]> {
+    return this.#index.unfinished(namespace);
   }
 
   async policies(namespace: string): Promise<readonly GovernancePolicy[]> {
@@ -115,11 +119,18 @@ export class LocalCluster implements Cluster {
     }
   }
 
-  async stopWorker(worker: WorkerView, graceMs: number): Promise<void> {
-    for (const found of this.#workers.values()) {
-      if (!found.exited && this.#locks.has(found.order.uid) && workerName(found.order) === workerName(worker))
-        void found.stop(graceMs);
-    }
+  async stopWorker(uid: string, worker: WorkerView, graceMs: number): Promise<void> {
+    const found = this.#workers.get(`${uid}/${workerName(worker)}`);
+    if (found !== undefined && !found.exited) void found.stop(graceMs);
+  }
+
+  /** An object of the index only goes by `remove`: nothing to hold. */
+  async hold(): Promise<void> {}
+
+  async release(): Promise<void> {}
+
+  async remove(run: StoredExecution): Promise<void> {
+    this.#index.remove(run);
   }
 
   /** All workers of this process at once; resolves when they are gone. */

@@ -97,6 +97,9 @@ export class World implements Cluster {
     this.before(`get ${key.name}`);
     return this.runs.get(key.name);
   }
+  async list(): Promise<readonly StoredExecution[]> {
+    return [...this.runs.values()].filter((run) => run.status?.completedAt === undefined);
+  }
   async policies(): Promise<readonly GovernancePolicy[]> {
     return this.policyList;
   }
@@ -165,13 +168,18 @@ export class World implements Cluster {
       view.state === "Exited" ? view : { ...view, state: "Exited", exit: "stopped" },
     );
   }
-  async stopWorker(worker: WorkerView): Promise<void> {
+  async stopWorker(_uid: string, worker: WorkerView): Promise<void> {
     this.stopped.push(worker);
     const place = this.views.findIndex(
       (view) => view.node === worker.node && view.attempt === worker.attempt && view.state !== "Exited",
     );
     const view = this.views[place];
     if (view !== undefined) this.views[place] = { ...view, state: "Exited", exit: "stopped" };
+  }
+  async hold(): Promise<void> {}
+  async release(): Promise<void> {}
+  async remove(run: StoredExecution): Promise<void> {
+    this.runs.delete(run.key.name);
   }
   watch(listener: (key: ObjectKey) => void): () => void {
     this.#listeners.add(listener);

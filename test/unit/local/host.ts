@@ -14,7 +14,7 @@ if (verb === "suspend") {
   const run = index.get(key);
   if (run === undefined) throw new Error("no such run");
   try {
-    await cluster.hold(run);
+    await cluster.take(run);
     for (const node of nodes) {
       await cluster.startWorker(order(run, node));
       await logged(workerLogPath(home, run.uid, { node, attempt: 1 }), "ready");

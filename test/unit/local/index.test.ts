@@ -55,6 +55,17 @@ describe("objects on a laptop", () => {
     expect(index.setDesiredState(key, undefined)?.object.spec.desiredState).toBe("Cancelled");
   });
 
+  it("are removed only as the object that was seen, and listed as unfinished until they are over", () => {
+    const [ended, open] = [createRun(index, home, "ended"), createRun(index, home, "open")];
+    index.writeStatus(ended, { ...status("Succeeded"), completedAt: "2026-01-01T00:00:00.000Z" });
+    expect(index.unfinished("default").map((run) => run.key.name)).toEqual(["open"]);
+    index.remove({ key: open.key, uid: ended.uid });
+    expect(index.get(open.key)).toBeDefined();
+    index.remove(open);
+    index.remove(open);
+    expect(index.get(open.key)).toBeUndefined();
+  });
+
   it("are listed newest first, of one namespace or all, up to a limit", () => {
     for (const name of ["a", "b", "c"]) createRun(index, home, name);
     index.create({ namespace: "team-b", name: "d" }, execution("d"), { baseDir: home, store: "file:x" });

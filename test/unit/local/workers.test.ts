@@ -34,7 +34,7 @@ const log = (node: string) => workerLogPath(home, run.uid, { node, attempt: 1 })
 
 describe("a worker process", () => {
   it.each(Object.entries(workerExitCodes))("that exits as %s is listed so", async (exit, code) => {
-    await cluster.hold(run);
+    await cluster.take(run);
     await cluster.startWorker(order(run, `exit-${code}`));
     expect(await exited(cluster, run.uid, `exit-${code}`)).toMatchObject({
       state: "Exited",
@@ -44,13 +44,13 @@ describe("a worker process", () => {
   });
 
   it("with an unknown exit code is a loss of infrastructure", async () => {
-    await cluster.hold(run);
+    await cluster.take(run);
     await cluster.startWorker(order(run, "exit-99"));
     expect(await exited(cluster, run.uid, "exit-99")).toMatchObject({ exit: "infrastructure", detail: "exit code 99" });
   });
 
   it("that is killed is a loss of infrastructure, and the signal is named", async () => {
-    await cluster.hold(run);
+    await cluster.take(run);
     await cluster.startWorker(order(run, "polite"));
     await logged(log("polite"), "ready");
     process.kill(index.hosts.workers(run.uid)[0]?.pid ?? 0, "SIGKILL");
@@ -62,7 +62,7 @@ describe("a worker process", () => {
   });
 
   it("is started once however often it is ordered", async () => {
-    await cluster.hold(run);
+    await cluster.take(run);
     await cluster.startWorker(order(run, "polite"));
     await cluster.startWorker(order(run, "polite"));
     await cluster.startWorker(order(run, "exit-0"));
@@ -75,21 +75,21 @@ describe("a worker process", () => {
   });
 
   it("ends by SIGTERM when it listens", async () => {
-    await cluster.hold(run);
+    await cluster.take(run);
     await cluster.startWorker(order(run, "polite"));
     await logged(log("polite"), "ready");
     const [view] = await cluster.workers(run.uid);
-    await cluster.stopWorker(view!, 60_000);
-    await cluster.stopWorker(view!, 60_000);
+    await cluster.stopWorker(run.uid, view!, 60_000);
+    await cluster.stopWorker(run.uid, view!, 60_000);
     expect(await exited(cluster, run.uid, "polite")).toMatchObject({ exit: "stopped" });
   });
 
   it("ends by SIGKILL when it does not", async () => {
-    await cluster.hold(run);
+    await cluster.take(run);
     await cluster.startWorker(order(run, "deaf"));
     await logged(log("deaf"), "ready");
     const [view] = await cluster.workers(run.uid);
-    await cluster.stopWorker(view!, 30);
+    await cluster.stopWorker(run.uid, view!, 30);
     expect(await exited(cluster, run.uid, "deaf")).toMatchObject({
       exit: "infrastructure",
       detail: "ended by SIGKILL",
@@ -98,7 +98,7 @@ describe("a worker process", () => {
   });
 
   it("gets names, digests and its own secrets, nothing else of the host's environment", async () => {
-    await cluster.hold(run);
+    await cluster.take(run);
     await cluster.startWorker(order(run, "env"));
     await exited(cluster, run.uid, "env");
     await logged(log("env"), "\n");
@@ -130,7 +130,7 @@ describe("a worker process", () => {
 
 describe("what a worker prints", () => {
   it("is in a file of its own, complete", async () => {
-    await cluster.hold(run);
+    await cluster.take(run);
     await cluster.startWorker(order(run, "print-1000"));
     await exited(cluster, run.uid, "print-1000");
     await logged(log("print-1000"), "000000999");
@@ -160,7 +160,7 @@ describe("what a worker prints", () => {
   });
 
   it("is bounded while the worker writes", async () => {
-    await cluster.hold(run);
+    await cluster.take(run);
     await cluster.startWorker(order(run, "print-200000"));
     await exited(cluster, run.uid, "print-200000");
     expect(statSync(log("print-200000")).size).toBeLessThanOrEqual(workerLogBytesMax);
@@ -172,9 +172,9 @@ describe("the host of a run", () => {
   it("is one process: a second is refused and told which pid", async () => {
     const other = otherHost(home, "host", "brief");
     expect(await other.next()).toMatchObject({ held: true });
-    await expect(cluster.hold(run)).rejects.toThrow(new RunHeld(run.key, other.child.pid));
+    await expect(cluster.take(run)).rejects.toThrow(new RunHeld(run.key, other.child.pid));
     await other.kill("SIGKILL");
-    await cluster.hold(run);
+    await cluster.take(run);
     expect(index.hosts.of(run.uid)?.pid).toBe(process.pid);
     const late = otherHost(home, "host", "brief");
     expect(await late.next()).toMatchObject({ held: false, pid: process.pid });
@@ -188,7 +188,7 @@ describe("the host of a run", () => {
     await other.kill("SIGKILL");
     while (processIdentity(workers[0]) === identity) await new Promise((resolve) => setTimeout(resolve, 5));
     expect(readFileSync(log("follow"), "utf8")).toContain("alone");
-    await cluster.hold(run);
+    await cluster.take(run);
   });
 
   it("ends what a killed host left behind before it does anything, also a worker that hangs", async () => {
@@ -196,7 +196,7 @@ describe("the host of a run", () => {
     const { workers } = (await other.next()) as { workers: [number] };
     await other.kill("SIGKILL");
     expect(processIdentity(workers[0])).toBeDefined();
-    await cluster.hold(run);
+    await cluster.take(run);
     expect(processIdentity(workers[0])).toBeUndefined();
     expect(await cluster.workers(run.uid)).toMatchObject([
       { node: "loop", attempt: 1, state: "Exited", exit: "infrastructure" },
@@ -211,7 +211,7 @@ describe("the host of a run", () => {
       pid: process.pid,
       identity: "an older life",
     });
-    await cluster.hold(run);
+    await cluster.take(run);
     expect(processIdentity(process.pid)).toBeDefined();
     expect(index.hosts.workers(run.uid)).toEqual([]);
   });
