@@ -1,9 +1,10 @@
 /** The folder of local state, and finding a run in it by name. */
-import { existsSync, rmSync } from "node:fs";
+import { existsSync, rmSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { LocalIndex, type LocalRun } from "../adapters/local/local-index.ts";
 import { RunLock } from "../adapters/local/run-lock.ts";
 import { systemClock } from "../adapters/clock/system-clock.ts";
+import { cliExitCodes } from "../api/exit-codes.ts";
 import { CliError } from "./errors.ts";
 import { nearestNames } from "./nearest.ts";
 import type { Terminal } from "./terminal.ts";
@@ -23,14 +24,29 @@ export function homeFolder(terminal: Pick<Terminal, "env" | "cwd">): string {
 
 /** Opens the index and removes what retention has given up. */
 export async function openIndex(terminal: Terminal): Promise<LocalIndex> {
-  const index = new LocalIndex(homeFolder(terminal), systemClock);
-  await removeExpired(index);
-  return index;
+  const home = homeFolder(terminal);
+  try {
+    const index = new LocalIndex(home, systemClock);
+    await removeExpired(index);
+    return index;
+  } catch (error) {
+    throw new CliError(
+      `the local state in ${home} cannot be used: ${error instanceof Error ? error.message : String(error)}`,
+      [
+        "it must be a folder that this user may write, made by oao",
+        "keep it for a look and start with another: OAO_HOME=FOLDER oao …",
+      ],
+      cliExitCodes.infrastructure,
+    );
+  }
 }
 
 /** Undefined = nothing was ever run here: reading commands make no folder. */
 export async function openExistingIndex(terminal: Terminal): Promise<LocalIndex | undefined> {
-  return existsSync(join(homeFolder(terminal), "index.db")) ? openIndex(terminal) : undefined;
+  const home = homeFolder(terminal);
+  if (existsSync(home) && !statSync(home).isDirectory())
+    throw new CliError(`${home} is a file, not the folder of local state`, ["look at OAO_HOME"]);
+  return existsSync(join(home, "index.db")) ? openIndex(terminal) : undefined;
 }
 
 async function removeExpired(index: LocalIndex): Promise<void> {

@@ -143,6 +143,25 @@ describe("oao run", () => {
   });
 });
 
+describe("local state that cannot be used", () => {
+  it("is named with its path", async () => {
+    const broken = join(place.folder, "broken");
+    mkdirSync(broken);
+    writeFileSync(join(broken, "index.db"), "this is no database, and it is long enough to be looked at");
+    const { code, stderr } = await place.oao(["get"], { OAO_HOME: broken });
+    expect(stderr).toContain(`the local state in ${broken} cannot be used`);
+    expect(code).toBe(7);
+  });
+
+  it("is refused when it is a file", async () => {
+    file("a-file", "x");
+    expect(await place.oao(["get"], { OAO_HOME: "a-file" })).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("a-file is a file, not the folder of local state"),
+    });
+  });
+});
+
 describe("oao get, tree and trace", () => {
   it("read a failed run with exit code 0", async () => {
     expect(await place.oao(["run", sample("finally.yaml"), ...modelAt(model)])).toMatchObject({ code: 1 });
@@ -203,6 +222,7 @@ describe("help and completion", () => {
       "cancel",
       "suspend",
       "get",
+      "policies",
       "tree",
       "trace",
       "logs",

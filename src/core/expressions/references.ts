@@ -1,5 +1,5 @@
 import type { Json } from "../digest/json.ts";
-import { ExpressionError } from "./errors.ts";
+import { ExpressionError, Stop } from "./errors.ts";
 import { Meter } from "./meter.ts";
 import { meterTree } from "./metered.ts";
 import { parseTemplate } from "./template.ts";
@@ -52,6 +52,8 @@ class Collector implements References {
   readonly problems: ExpressionProblem[] = [];
   usesInput = false;
   usesItem = false;
+  /** One for all patterns that are written out: it bounds what compiling them may cost. */
+  readonly #patterns = new Meter();
   #path: readonly (string | number)[];
 
   constructor(path: readonly (string | number)[]) {
@@ -156,6 +158,17 @@ class Collector implements References {
     if (typeof key !== "string") this.#visit(key, offset, bound);
   }
 
+  /** A pattern that is written out fails always or never. */
+  #pattern([pattern]: readonly Tree[], offset: number): void {
+    if (pattern?.op !== "value" || typeof pattern.args !== "string") return;
+    try {
+      this.#patterns.matches("", pattern.args);
+    } catch (error) {
+      // Too expensive is what the evaluation finds out, which may never come here.
+      if (error instanceof Stop && error.code === "ExpressionFailed") this.#problem(pattern, offset, error.message);
+    }
+  }
+
   #method(node: Tree, offset: number, bound: ReadonlySet<string>): void {
     const [method, receiver, args] = node.args as [string, Tree, Tree[]];
     if (zoned.test(method) && args.length === 1) {
@@ -165,6 +178,7 @@ class Collector implements References {
         `${method} takes no time zone here: its data differ between machines; timestamps are UTC`,
       );
     }
+    if (method === "matches") this.#pattern(args, offset);
     this.#visit(receiver, offset, bound);
     const variable = args[0];
     const isMacro = node.meta.macro !== undefined || node.meta.alternate?.op === "comprehension";

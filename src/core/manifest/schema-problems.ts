@@ -102,7 +102,7 @@ function wrongChoice(kind: Kind, choices: readonly unknown[], path: Path, value:
   if (value === "PolicyViolation" && path.includes("retryOn")) {
     return {
       code: "PolicyViolationRetry",
-      message: "a PolicyViolation is never retried: a run that breaks a policy stops (G1)",
+      message: "a PolicyViolation is never retried: a run that breaks a policy stops",
       hint: "remove it; if the limit is wrong, change the policy",
     };
   }

@@ -37,6 +37,8 @@ describe("conditionReferences", () => {
   test.each([
     ["nodes[input.name].output", "must be written out"],
     ["nodes[1].output", "must be written out"],
+    ["'a'.matches('(?=b)')", "not an RE2 pattern"],
+    ["input.names.exists(n, n.matches('a{2'  + 'b)')) || input.x.matches('[')", "not an RE2 pattern"],
     ["nodes.map(n, n)", "Name one node"],
     ["size(nodes)", "Name one node"],
     ["cel.bind(n, nodes, n.a.output)", "Name one node"],

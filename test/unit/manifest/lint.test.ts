@@ -125,7 +125,7 @@ test.each<[string, Fields, string[]]>([
     "PolicyViolation in a retry list",
     { nodes: [{ name: "a", ...tool, retry: { maxRetries: 1, retryOn: ["PolicyViolation"] } }] },
     [
-      "spec.nodes[0].retry.retryOn[0]  a PolicyViolation is never retried: a run that breaks a policy stops (G1)  (remove it; if the limit is wrong, change the policy)",
+      "spec.nodes[0].retry.retryOn[0]  a PolicyViolation is never retried: a run that breaks a policy stops  (remove it; if the limit is wrong, change the policy)",
     ],
   ],
   [
@@ -320,7 +320,7 @@ test.each<[string, Fields, string[]]>([
     "a retry of violations",
     { retry: { retryOn: ["PolicyViolation"] } },
     [
-      "spec.retry.retryOn[0]  a PolicyViolation is never retried: a run that breaks a policy stops (G1)  (remove it; if the limit is wrong, change the policy)",
+      "spec.retry.retryOn[0]  a PolicyViolation is never retried: a run that breaks a policy stops  (remove it; if the limit is wrong, change the policy)",
     ],
   ],
   [
