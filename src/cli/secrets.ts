@@ -1,6 +1,7 @@
 /** Which secrets an Execution names, where they are looked for, and which of them each worker gets. */
-import { modelKeyVariables, secretVariable } from "../adapters/tool/secrets.ts";
+import { modelKeyVariables } from "../adapters/tool/secrets.ts";
 import type { ExecutionSpec, ModelSpec, NodeSpec } from "../api/types.ts";
+import { secretVariable } from "../core/policy/secret-variable.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -10,7 +10,7 @@ import { withTimes } from "../core/planner/conditions.ts";
 import { combinePolicies, type GoverningPolicy } from "../core/policy/combine.ts";
 import { executionLimits } from "../core/policy/limits.ts";
 import type { Snapshot } from "../core/steps/format.ts";
-import type { StoredExecution } from "../ports/cluster.ts";
+import type { StoredExecution, StoredPolicy } from "../ports/cluster.ts";
 import type { HostIo } from "./io.ts";
 
 export const defaultPolicyLabel = "oao.dev/default";
@@ -24,8 +24,8 @@ export interface Opened {
 }
 
 /**
- * The status to write for a run that was not opened yet. Fails closed: a run whose policyRef names no valid policy waits,
- * says so, and starts when the policy appears; a spec that is no graph is Failed(InvalidSpec).
+ * The status to write for a run that was not opened yet. Fails closed: a run whose policyRef names no policy, or that an
+ * invalid one governs, waits, says so, and starts when the policy appears; a spec that is no graph is Failed(InvalidSpec).
  * Repeat: the first snapshot that reached the journal stands. Throws StoreUnavailable, StoreFull.
  */
 export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened> {
@@ -40,9 +40,12 @@ export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened>
     };
   }
   const governing = governingPolicies(run, io.floorPolicies, await io.cluster.policies(run.key.namespace));
-  if (typeof governing === "string") {
+  if ("reason" in governing) {
     if (spec.desiredState === "Cancelled") {
-      return { status: failedStatus(fresh, "Cancelled", governing, run.generation, nowMs), wakeAfterMs: undefined };
+      return {
+        status: failedStatus(fresh, "Cancelled", governing.message, run.generation, nowMs),
+        wakeAfterMs: undefined,
+      };
     }
     return { status: waitingStatus(fresh, governing, run.generation, nowMs), wakeAfterMs: policyPollMs };
   }
@@ -55,23 +58,45 @@ export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened>
   return { status: { ...initialStatus(spec, nowMs, opened), observedGeneration: run.generation }, wakeAfterMs: 0 };
 }
 
-/** Floor, the namespace's defaults, policyRef; or why there is no answer. */
+/** Why a run cannot be governed yet. */
+interface Ungoverned {
+  readonly reason: "PolicyNotFound" | "PolicyInvalid";
+  readonly message: string;
+}
+
+/** Floor, the namespace's defaults, policyRef; or why there is no answer. An invalid default governs like a valid one. */
 export function governingPolicies(
   run: StoredExecution,
   floor: readonly GovernancePolicy[],
-  inNamespace: readonly GovernancePolicy[],
-): readonly GoverningPolicy[] | string {
+  inNamespace: readonly StoredPolicy[],
+): readonly GoverningPolicy[] | Ungoverned {
   const found: GoverningPolicy[] = floor.map((policy) => ({ policy, role: "Floor" }));
   for (const policy of inNamespace) {
     if (policy.metadata.labels?.[defaultPolicyLabel] === "true") found.push({ policy, role: "Default" });
   }
   const wanted = run.object.spec.policyRef?.name;
-  if (wanted === undefined) return found;
-  const named = inNamespace.find((policy) => policy.metadata.name === wanted);
-  if (named === undefined) {
-    return `policyRef names GovernancePolicy "${wanted}", which namespace ${run.key.namespace} does not have or which is invalid; create or correct it and the run starts`;
+  if (wanted !== undefined) {
+    const named = inNamespace.find((policy) => policy.metadata.name === wanted);
+    if (named === undefined) {
+      const message = `policyRef names GovernancePolicy "${wanted}", which namespace ${run.key.namespace} does not have; create it and the run starts`;
+      return { reason: "PolicyNotFound", message };
+    }
+    found.push({ policy: named, role: "Ref" });
   }
-  return [...found, { policy: named, role: "Ref" }];
+  return invalidOf(run, inNamespace, found) ?? found;
+}
+
+function invalidOf(
+  run: StoredExecution,
+  inNamespace: readonly StoredPolicy[],
+  governing: readonly GoverningPolicy[],
+): Ungoverned | undefined {
+  const invalid = inNamespace.find(
+    (stored) => stored.problem !== undefined && governing.some(({ policy }) => policy === stored),
+  );
+  if (invalid === undefined) return undefined;
+  const message = `GovernancePolicy "${invalid.metadata.name}" of namespace ${run.key.namespace} governs this run and is invalid (${invalid.problem}); correct it and the run starts`;
+  return { reason: "PolicyInvalid", message };
 }
 
 async function open(
@@ -93,8 +118,7 @@ async function open(
   );
 }
 
-function waitingStatus(fresh: ExecutionStatus, message: string, generation: number, nowMs: number): ExecutionStatus {
-  const told = { reason: "PolicyNotFound", message };
+function waitingStatus(fresh: ExecutionStatus, told: Ungoverned, generation: number, nowMs: number): ExecutionStatus {
   const now: Partial<Record<Condition["type"], Omit<Condition, "lastTransitionTime" | "type">>> = {
     Succeeded: { status: "Unknown", ...told },
     Ready: { status: "False", ...told },

@@ -67,6 +67,12 @@ export interface WorkerOrder extends NodeKey {
   readonly known?: KnownPosition | undefined;
 }
 
+/** A policy as its host has it. */
+export type StoredPolicy = GovernancePolicy & {
+  /** Why it is invalid, and so cannot be combined with others. Absent = it is valid. */
+  readonly problem?: string | undefined;
+};
+
 export interface Cluster {
   /**
    * Whether a worker that is not listed does not exist: true where this process starts them itself, false where a cache
@@ -76,8 +82,8 @@ export interface Cluster {
   get(key: ObjectKey): Promise<StoredExecution | undefined>;
   /** Runs of a namespace that are not over, in no order; as fresh as what `get` answers. */
   list(namespace: string): Promise<readonly StoredExecution[]>;
-  /** Policies by name; a missing or invalid one is absent. */
-  policies(namespace: string): Promise<readonly GovernancePolicy[]>;
+  /** All of a namespace, invalid ones with their problem: a run that one of them governs waits until it is corrected. */
+  policies(namespace: string): Promise<readonly StoredPolicy[]>;
   /** Throws Conflict when resourceVersion is not the current one. Returns the new one. */
   writeStatus(seen: Pick<StoredExecution, "key" | "uid" | "resourceVersion">, status: ExecutionStatus): Promise<string>;
   /** Workers of one run, also exited ones until forgotten. */

@@ -1,6 +1,7 @@
 /** Secret values from the environment, and the filter that keeps them out of everything recorded. */
 import type { ModelSpec } from "../../api/execution.ts";
 import { OaoError } from "../../core/errors/errors.ts";
+import { secretVariable } from "../../core/policy/secret-variable.ts";
 import type { SecretReader } from "../../ports/tool.ts";
 
 /** A secret that is in none of the variables it may be in. */
@@ -15,11 +16,6 @@ export class MissingSecret extends OaoError {
     );
     this.variables = variables;
   }
-}
-
-/** Name of the variable that holds a secret on a laptop. */
-export function secretVariable(ref: { name: string; key: string }): string {
-  return `OAO_SECRET_${ref.name}_${ref.key}`.toUpperCase().replaceAll(/[^A-Z0-9]/g, "_");
 }
 
 /**

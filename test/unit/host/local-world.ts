@@ -1,6 +1,5 @@
 /** A cluster in memory for host tests: objects with versions, and workers that do as they are told. */
 import { MemoryStore } from "../../../src/adapters/store/memory/memory-store.ts";
-import type { GovernancePolicy } from "../../../src/api/policy.ts";
 import type { ExecutionStatus } from "../../../src/api/status.ts";
 import type { ExecutionSpec } from "../../../src/api/types.ts";
 import type { Json } from "../../../src/core/digest/json.ts";
@@ -11,7 +10,14 @@ import type { Command } from "../../../src/core/protocol/types.ts";
 import { packBody } from "../../../src/core/steps/bodies.ts";
 import { type HostEvent, type HostIo, SnapshotCache } from "../../../src/host/io.ts";
 import type { Clock } from "../../../src/ports/clock.ts";
-import type { Cluster, ObjectKey, StoredExecution, WorkerOrder, WorkerView } from "../../../src/ports/cluster.ts";
+import type {
+  Cluster,
+  ObjectKey,
+  StoredExecution,
+  StoredPolicy,
+  WorkerOrder,
+  WorkerView,
+} from "../../../src/ports/cluster.ts";
 import { Conflict } from "../../../src/ports/cluster-errors.ts";
 
 export const uid = "00000000-0000-4000-8000-0000000000aa";
@@ -50,7 +56,7 @@ export class World implements Cluster {
   readonly stopped: WorkerView[] = [];
   readonly events: HostEvent[] = [];
   views: WorkerView[] = [];
-  policyList: GovernancePolicy[] = [];
+  policyList: StoredPolicy[] = [];
   writes = 0;
   /** Called before an effect; a throw is the host losing it. */
   before: (effect: string) => void = () => undefined;
@@ -100,7 +106,7 @@ export class World implements Cluster {
   async list(): Promise<readonly StoredExecution[]> {
     return [...this.runs.values()].filter((run) => run.status?.completedAt === undefined);
   }
-  async policies(): Promise<readonly GovernancePolicy[]> {
+  async policies(): Promise<readonly StoredPolicy[]> {
     return this.policyList;
   }
   async writeStatus(seen: Pick<StoredExecution, "key" | "resourceVersion">, status: ExecutionStatus): Promise<string> {

@@ -236,6 +236,32 @@ describe("the start of a run", () => {
     expect((await world.store.view(uid, [])).execution?.account.limits).toEqual({ TotalTokens: 5 });
   });
 
+  test.each([
+    ["it names", { policyRef: { name: "broken" } }, undefined],
+    ["that is a default of its namespace", {}, { "oao.dev/default": "true" }],
+  ])("under an invalid policy %s fails closed, says why, and goes on when it is corrected", async (_, refs, labels) => {
+    const world = new World();
+    world.outputs = { a: 1 };
+    world.policyList = [{ ...policyNamed("broken", { maxTokens: 5 }, labels), problem: "spec.budget is unknown" }];
+    const key = world.apply("r", { task: "t", ...refs, nodes: [{ name: "a" }] });
+    expect(await reconcile(key, world.io)).toBe(10_000);
+    expect(reasonOf(world, "r")).toEqual(["Unknown", "PolicyInvalid"]);
+    expect(world.status("r").conditions[0]?.message).toContain('"broken"');
+    expect(world.status("r").conditions[0]?.message).toContain("spec.budget is unknown");
+    expect(world.orders).toEqual([]);
+    world.policyList = [policyNamed("broken", { maxTokens: 5 }, labels)];
+    await settle(world, key);
+    expect((await world.store.view(uid, [])).execution?.account.limits).toEqual({ TotalTokens: 5 });
+  });
+
+  test("is not kept waiting by an invalid policy that does not govern it", async () => {
+    const world = new World();
+    world.outputs = { a: 1 };
+    world.policyList = [{ ...policyNamed("other", {}), problem: "broken" }];
+    await settle(world, world.apply("r", { task: "t", nodes: [{ name: "a" }] }));
+    expect(world.status("r").phase).toBe("Succeeded");
+  });
+
   test("is governed by the floor, the namespace's defaults and policyRef, and by nothing else", () => {
     const world = new World();
     world.apply("r", { task: "t", policyRef: { name: "mine" }, nodes: [{ name: "a" }] });
@@ -245,9 +271,11 @@ describe("the start of a run", () => {
       policyNamed("base", {}, { "oao.dev/default": "true" }),
     ];
     const found = governingPolicies(world.runs.get("r")!, [policyNamed("floor", {})], inNamespace);
-    expect(
-      typeof found === "string" ? found : found.map(({ policy, role }) => `${role} ${policy.metadata.name}`),
-    ).toEqual(["Floor floor", "Default base", "Ref mine"]);
+    expect("reason" in found ? found : found.map(({ policy, role }) => `${role} ${policy.metadata.name}`)).toEqual([
+      "Floor floor",
+      "Default base",
+      "Ref mine",
+    ]);
   });
 
   test("keeps the first snapshot that reached the journal, whatever the policies became meanwhile (G2)", async () => {
