@@ -1,0 +1,230 @@
+/** The Cluster port on Kubernetes: objects, policies and pods from caches that own writes enter at once. */
+import type { V1Pod } from "@kubernetes/client-node";
+import { apiVersion } from "../../api/common.ts";
+import type { ExecutionStatus } from "../../api/status.ts";
+import type { Snapshot } from "../../core/steps/format.ts";
+import type {
+  Cluster,
+  ObjectKey,
+  StoredExecution,
+  StoredPolicy,
+  WorkerOrder,
+  WorkerView,
+} from "../../ports/cluster.ts";
+import { Conflict } from "../../ports/cluster-errors.ts";
+import type { KubeClient, KubeRequest } from "./client.ts";
+import { isKubeError } from "./kube-error.ts";
+import { finalizer, podName, secretName } from "./names.ts";
+import { Observed, type ObservedOptions } from "./observed.ts";
+import { ownerReference, type PodSettings, storeCaKey, storePasswordKey, workerPod } from "./pod.ts";
+import { resourcePath, resources } from "./resources.ts";
+import { type KubeExecution, storedExecution } from "./stored.ts";
+import type { WorkerPod } from "./worker-view.ts";
+
+export interface KubeClusterOptions extends ObservedOptions {
+  readonly workerImage: string;
+  /** The journal store as pods see it, without credentials. */
+  readonly storeUrl: string;
+  /** Certificate authority of the store, PEM. */
+  readonly storeCa?: string | undefined;
+  /** 10,000 when absent. */
+  readonly leaseTtlMs?: number;
+  /** Between SIGTERM and SIGKILL of a pod, whoever ends it; 15,000 when absent. */
+  readonly stopGraceMs?: number;
+  /** The run's own user at the journal store, made if it is not there. */
+  readonly credentials: { ensure(run: StoredExecution): Promise<{ readonly user: string; readonly password: string }> };
+  /** What the run was opened with: the object alone does not say what it inherits. Undefined = gone. */
+  readonly snapshot: (run: StoredExecution, digest: string) => Promise<Snapshot | undefined>;
+}
+
+export class KubeCluster implements Cluster {
+  readonly listsAll = false;
+  readonly #options: KubeClusterOptions;
+  readonly #client: KubeClient;
+  readonly #pods: PodSettings;
+  readonly #observed: Observed;
+  /** Runs whose Secret is there; forgotten with the run. */
+  readonly #secretsMade = new Set<string>();
+
+  constructor(options: KubeClusterOptions) {
+    this.#options = options;
+    this.#client = options.client;
+    this.#pods = {
+      workerImage: options.workerImage,
+      storeUrl: options.storeUrl,
+      hasStoreCa: options.storeCa !== undefined,
+      leaseTtlMs: options.leaseTtlMs ?? 10_000,
+      graceSeconds: Math.ceil((options.stopGraceMs ?? 15_000) / 1_000),
+    };
+    this.#observed = new Observed(options);
+    this.#observed.executions.onChange(({ type, object }) => {
+      if (type === "Deleted") this.#secretsMade.delete(object.metadata.uid);
+    });
+  }
+
+  /** Resolves when the caches hold everything. Waits as long as the API server is away. */
+  start(): Promise<void> {
+    return this.#observed.start();
+  }
+
+  stop(): Promise<void> {
+    return this.#observed.stop();
+  }
+
+  get watchRestarts(): number {
+    return this.#observed.watchRestarts;
+  }
+
+  /** How long the API server has not been heard on some watch, milliseconds: more than 60,000 means that caches are old. */
+  get silentMs(): number {
+    return this.#observed.silentMs;
+  }
+
+  /** All that the caches hold, over or not. */
+  *executions(): Generator<StoredExecution> {
+    for (const object of this.#observed.executions.values()) yield storedExecution(object);
+  }
+
+  async get(key: ObjectKey): Promise<StoredExecution | undefined> {
+    return this.#observed.run(key);
+  }
+
+  async list(namespace: string): Promise<readonly StoredExecution[]> {
+    return [...this.#observed.executions.in(namespace)]
+      .filter(({ status }) => status?.completedAt === undefined)
+      .map(storedExecution);
+  }
+
+  async policies(namespace: string): Promise<readonly StoredPolicy[]> {
+    return this.#observed.policies(namespace);
+  }
+
+  async writeStatus(
+    { key, uid, resourceVersion }: Pick<StoredExecution, "key" | "uid" | "resourceVersion">,
+    status: ExecutionStatus,
+  ): Promise<string> {
+    const metadata = { ...key, uid, resourceVersion };
+    const body = { apiVersion, kind: "Execution", metadata, status };
+    const written = await this.#write(key, {
+      method: "PUT",
+      path: resourcePath(resources.executions, { ...key, subresource: "status" }),
+      body,
+    });
+    return written.metadata.resourceVersion;
+  }
+
+  async workers(uid: string): Promise<readonly WorkerView[]> {
+    return this.#observed.workers.of(uid);
+  }
+
+  async startWorker(order: WorkerOrder): Promise<void> {
+    const run = await this.get(order.key);
+    if (run?.uid !== order.uid || run.deletedAtMs !== undefined) return; // deleted meanwhile
+    if (this.#observed.workers.isKnown(order.uid, podName(order.uid, order, order.attempt))) return; // P2
+    const { credentials, snapshot: snapshotOf } = this.#options;
+    const snapshot = await snapshotOf(run, order.snapshot);
+    if (snapshot === undefined) throw new Error(`the snapshot ${order.snapshot} of ${nameOf(run.key)} is gone`);
+    const { user, password } = await credentials.ensure(run);
+    await this.#ensureSecret(run, password);
+    const path = resourcePath(resources.pods, { namespace: run.key.namespace });
+    const body: V1Pod = workerPod(run, order, snapshot, user, this.#pods);
+    try {
+      this.#observed.pods.remember(
+        await this.#client.request<WorkerPod>({ method: "POST", path, body, repeatable: true }),
+      );
+    } catch (error) {
+      if (!isKubeError(error, 409, "AlreadyExists")) throw error;
+    }
+  }
+
+  async stopWorker(uid: string, worker: WorkerView, graceMs: number): Promise<void> {
+    const pod = this.#observed.workers.pod(uid, podName(uid, worker, worker.attempt));
+    // A pod that is already being deleted has been told.
+    if (pod === undefined || pod.metadata.deletionTimestamp !== undefined) return;
+    const { name, namespace, uid: podUid } = pod.metadata;
+    const body = { gracePeriodSeconds: Math.ceil(graceMs / 1_000), preconditions: { uid: podUid } };
+    await this.#delete(resourcePath(resources.pods, { namespace, name }), body);
+  }
+
+  async hold(run: StoredExecution): Promise<void> {
+    const held = finalizersOf(run);
+    if (held.includes(finalizer) || run.deletedAtMs !== undefined) return;
+    await this.#setFinalizers(run, [...held, finalizer]);
+  }
+
+  async release(run: StoredExecution): Promise<void> {
+    const held = finalizersOf(run);
+    if (!held.includes(finalizer)) return;
+    await this.#setFinalizers(
+      run,
+      held.filter((each) => each !== finalizer),
+    ).catch((error: unknown) => {
+      if (!isKubeError(error, 404)) throw error;
+    });
+  }
+
+  async remove(run: StoredExecution): Promise<void> {
+    const body = { preconditions: { uid: run.uid }, propagationPolicy: "Background" };
+    await this.#delete(resourcePath(resources.executions, run.key), body);
+  }
+
+  watch(listener: (key: ObjectKey) => void): () => void {
+    return this.#observed.watch(listener);
+  }
+
+  /** Owned by the run and never read back: the right to create is enough. */
+  async #ensureSecret(run: StoredExecution, password: string): Promise<void> {
+    if (this.#secretsMade.has(run.uid)) return;
+    const { storeCa } = this.#options;
+    const body = {
+      apiVersion: "v1",
+      kind: "Secret",
+      type: "Opaque",
+      metadata: { name: secretName(run.uid), ownerReferences: [ownerReference(run)] },
+      stringData: { [storePasswordKey]: password, ...(storeCa === undefined ? {} : { [storeCaKey]: storeCa }) },
+    };
+    const path = resourcePath(resources.secrets, { namespace: run.key.namespace });
+    await this.#client.request({ method: "POST", path, body, repeatable: true }).catch((error: unknown) => {
+      if (!isKubeError(error, 409, "AlreadyExists")) throw error;
+    });
+    this.#secretsMade.add(run.uid);
+  }
+
+  /** The version keeps a list that somebody else changed meanwhile from being overwritten. */
+  async #setFinalizers({ key, resourceVersion }: StoredExecution, finalizers: readonly string[]): Promise<void> {
+    const path = resourcePath(resources.executions, key);
+    await this.#write(key, {
+      method: "PATCH",
+      patch: "Merge",
+      path,
+      body: { metadata: { resourceVersion, finalizers } },
+    });
+  }
+
+  async #write(key: ObjectKey, request: KubeRequest): Promise<KubeExecution> {
+    try {
+      const written = await this.#client.request<KubeExecution>(request);
+      this.#observed.executions.remember(written);
+      return written;
+    } catch (error) {
+      if (!isKubeError(error, 409) && !(isKubeError(error, 404) && request.method === "PUT")) throw error;
+      throw new Conflict(`Execution ${nameOf(key)} is not as it was seen: ${error.message}`);
+    }
+  }
+
+  /** Gone, or another object of the name: nothing to delete. */
+  async #delete(path: string, body: unknown): Promise<void> {
+    await this.#client.request({ method: "DELETE", path, body }).catch((error: unknown) => {
+      if (!isKubeError(error, 404) && !isKubeError(error, 409)) throw error;
+    });
+  }
+}
+
+function finalizersOf(run: StoredExecution): readonly string[] {
+  const { finalizers } = run.object.metadata as { readonly finalizers?: readonly string[] };
+  return finalizers ?? [];
+}
+
+function nameOf({ namespace, name }: ObjectKey): string {
+  return `${namespace}/${name}`;
+}

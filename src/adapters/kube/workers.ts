@@ -1,0 +1,66 @@
+/** Which pods belong to which run, and how those ended that are gone: a deleted pod takes its exit code with it. */
+import type { ObjectKey, WorkerView } from "../../ports/cluster.ts";
+import type { Change } from "./informer.ts";
+import { podLabels } from "./names.ts";
+import { workerView, type WorkerPod } from "./worker-view.ts";
+
+/** Ends that are kept over all runs; the run with the oldest loses its own first, and leases say what is over then. */
+const endedMax = 10_000;
+
+export class Workers {
+  /** Pods that exist: by run, by name. */
+  readonly #pods = new Map<string, Map<string, WorkerPod>>();
+  /** Ends of pods that do not: by run, by name, in their order. */
+  readonly #ends = new Map<string, Map<string, WorkerView>>();
+  #endCount = 0;
+
+  /** The run that a change belongs to; undefined = none of ours. */
+  take({ type, object }: Change<WorkerPod>): ObjectKey | undefined {
+    const uid = object.metadata.labels?.[podLabels.uid];
+    // Only what the run owns: labels alone could be copied onto any pod.
+    const owner = object.metadata.ownerReferences?.find((each) => each.uid === uid && each.kind === "Execution");
+    if (uid === undefined || owner === undefined) return undefined;
+    const { name, namespace = "" } = object.metadata;
+    const pods = this.#pods.get(uid) ?? new Map<string, WorkerPod>();
+    if (type === "Deleted") {
+      pods.delete(name);
+      this.#keepEnd(uid, object);
+    } else {
+      pods.set(name, object);
+    }
+    if (pods.size === 0) this.#pods.delete(uid);
+    else this.#pods.set(uid, pods);
+    return { namespace, name: owner.name };
+  }
+
+  pod(uid: string, name: string): WorkerPod | undefined {
+    return this.#pods.get(uid)?.get(name);
+  }
+
+  /** Whether a pod of this name is there, or ended and went. */
+  isKnown(uid: string, name: string): boolean {
+    return this.pod(uid, name) !== undefined || this.#ends.get(uid)?.has(name) === true;
+  }
+
+  of(uid: string): WorkerView[] {
+    const living = [...(this.#pods.get(uid)?.values() ?? [])].flatMap((pod) => workerView(pod) ?? []);
+    return [...(this.#ends.get(uid)?.values() ?? []), ...living];
+  }
+
+  /** The run is gone. */
+  forget(uid: string): void {
+    this.#endCount -= this.#ends.get(uid)?.size ?? 0;
+    this.#ends.delete(uid);
+  }
+
+  #keepEnd(uid: string, pod: WorkerPod): void {
+    const view = workerView(pod);
+    // One that was not seen to end may still be at work: its lease says when it is not.
+    if (view?.state !== "Exited") return;
+    const ends = this.#ends.get(uid) ?? new Map<string, WorkerView>();
+    if (!ends.has(pod.metadata.name)) this.#endCount += 1;
+    this.#ends.set(uid, ends.set(pod.metadata.name, view));
+    const [oldest] = this.#ends.keys();
+    if (this.#endCount > endedMax && oldest !== undefined) this.forget(oldest);
+  }
+}
