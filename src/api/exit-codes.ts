@@ -19,10 +19,29 @@ export const workerExitCodes = {
 
 export type WorkerExitName = keyof typeof workerExitCodes;
 
+/** What ended a worker, or keeps it from starting, other than its own program. */
+export type WorkerFailure =
+  | "OOMKilled"
+  | "Evicted"
+  | "ImagePullFailed"
+  | "Unschedulable"
+  /** It cannot be made as asked for: a missing secret or key, an image name that is none. */
+  | "BadConfig"
+  | "DeadlineExceeded"
+  /** Its machine is gone, or its host did not hear of it for too long. */
+  | "NodeLost"
+  /** A signal, or an exit code that is none of ours. */
+  | "Crashed";
+
 /** What the process of a worker says about its node; undefined code = ended by a signal. */
 export function workerExitOf(code: number | null | undefined): WorkerExitName {
   for (const [name, known] of Object.entries(workerExitCodes)) if (known === code) return name as WorkerExitName;
   return "infrastructure";
+}
+
+/** Whether a worker ended by its own word, whatever it was; false for signals and codes of others. */
+export function isWorkerExitCode(code: number | null | undefined): boolean {
+  return Object.values(workerExitCodes).some((known) => known === code);
 }
 
 /** Exit codes of the CLI. run and resume say how the Execution ended; reading a failed run is 0. */

@@ -7,6 +7,7 @@ import type { ExecutionStatus } from "../api/status.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import { SnapshotCache } from "../host/io.ts";
 import { runLoop } from "../host/run-loop.ts";
+import { StatusPace } from "../host/status-pace.ts";
 import type { JournalStore } from "../ports/store.ts";
 import { hasEnded } from "./outcome.ts";
 import { LiveTree } from "./render/live-tree.ts";
@@ -24,6 +25,8 @@ export interface DriveOptions {
 
 const viewIntervalMs = 200;
 const stopGraceMs = 5_000;
+/** The live tree shows figures of the journal; those of the status are for what is read later. */
+const pace = { progressMs: 200, figuresMs: 5_000 };
 const backoff = { firstMs: 50, maxMs: 5_000 };
 /** A passing failure is worth a line only when it stays. */
 const failuresShown = 3;
@@ -53,6 +56,7 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
       requireSecretPairing: false,
       stopGraceMs,
       snapshots: new SnapshotCache(),
+      pace: new StatusPace(pace),
       report: (event) => {
         if (event.kind === "Status") {
           failures = 0;

@@ -1,6 +1,7 @@
 /** Everything between "this run exists" and its exit code, shared by run, resume, cancel and suspend. */
 import { LocalCluster, RunHeld } from "../adapters/local/local-cluster.ts";
 import type { LocalIndex, LocalRun } from "../adapters/local/local-index.ts";
+import { maskSecrets } from "../adapters/tool/secrets.ts";
 import { type CliExitCode, cliExitCodes } from "../api/exit-codes.ts";
 import type { DesiredState } from "../api/execution.ts";
 import { drive } from "./drive.ts";
@@ -46,6 +47,7 @@ export async function hostToEnd(options: HostRunOptions): Promise<LocalRun> {
   const cluster = new LocalCluster({
     index,
     env: terminal.env,
+    maskOf: maskSecrets,
     secretsOf: (held, order) => secretEnvironment(held.object.spec, order.node, terminal.env),
     storeUrl: (held) => storeUrlOf(held, redis),
   });

@@ -5,6 +5,7 @@ import type { Snapshot } from "../core/steps/format.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Cluster, ObjectKey, StoredExecution } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
+import type { StatusPace } from "./status-pace.ts";
 
 export interface HostIo {
   readonly cluster: Cluster;
@@ -19,6 +20,8 @@ export interface HostIo {
   readonly stopGraceMs: number;
   /** Snapshots by digest: one parsed object per run, so that what the planner derives from it is kept too. */
   readonly snapshots: SnapshotCache;
+  /** When news that nobody acts on are written; absent = at once. */
+  readonly pace?: StatusPace;
   /** Told of each status that was written, and of what could not be done. Must not throw. */
   readonly report?: (event: HostEvent) => void;
 }

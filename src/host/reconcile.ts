@@ -1,12 +1,16 @@
 /** The one loop of operator and CLI: observe, plan, write status, perform. */
 import type { ExecutionStatus } from "../api/status.ts";
-import { canonicalJson } from "../core/digest/digest.ts";
 import { failedStatus, plan } from "../core/planner/plan.ts";
+import type { Plan } from "../core/planner/types.ts";
 import type { ObjectKey, StoredExecution } from "../ports/cluster.ts";
 import type { HostIo } from "./io.ts";
 import { observe } from "./observe.ts";
 import { openRun } from "./open-run.ts";
 import { perform } from "./perform.ts";
+import { changeOf, sameJson } from "./status-pace.ts";
+
+/** A pass reads on this often when its plan asks for more; what is left is for the next pass. */
+const looksMax = 4;
 
 /**
  * One pass over one run. Returns milliseconds until it should be looked at again, undefined = when something changes.
@@ -23,17 +27,50 @@ export async function reconcile(key: ObjectKey, io: HostIo): Promise<number | un
   if (status?.snapshot === undefined) {
     if (status?.completedAt !== undefined) return finish(run, { ...status, observedGeneration: run.generation }, io);
     const opened = await openRun(run, io);
+    if (opened.status.snapshot !== undefined) return pass(run, opened.status, opened.status.snapshot, io);
     await write(run, opened.status, io);
     return opened.wakeAfterMs;
   }
-  const seen = await observe(run, status, status.snapshot, io);
-  if (seen === undefined) return snapshotGone(run, status, io);
-  const { bodies, status: next, decisions, statusAfter, wakeAfterMs } = plan(seen, io.clock.nowMs());
-  if (bodies.length > 0) await (await io.journal(run)).putBodies(run.uid, bodies);
+  return pass(run, status, status.snapshot, io);
+}
+
+/** `status` is what the run goes on from: the stored one, or that of a run that was just opened. */
+async function pass(
+  run: StoredExecution,
+  status: ExecutionStatus,
+  snapshot: string,
+  io: HostIo,
+): Promise<number | undefined> {
+  const planned = await look(run, status, snapshot, io);
+  if (planned === undefined) return snapshotGone(run, status, io);
+  const { status: next, decisions, statusAfter, wakeAfterMs } = planned;
+  const waitMs = decisions.length > 0 || wakeAfterMs === 0 ? 0 : pauseBefore(run, next, io);
+  if (waitMs > 0) return Math.min(waitMs, wakeAfterMs ?? waitMs);
   const resourceVersion = await write(run, next, io); // first: a failing effect cannot hide it
   for (const decision of decisions) await perform(decision, run, io); // a throw backs off
   if (statusAfter !== undefined) await write({ ...run, status: next, resourceVersion }, statusAfter, io);
   return wakeAfterMs;
+}
+
+/** Undefined = the snapshot is gone. Until there is something to do, a plan that only needs to read on needs no write. */
+async function look(
+  run: StoredExecution,
+  status: ExecutionStatus,
+  snapshot: string,
+  io: HostIo,
+): Promise<Plan | undefined> {
+  for (let looks = 1; ; looks += 1) {
+    const seen = await observe(run, status, snapshot, io);
+    if (seen === undefined) return undefined;
+    const planned = plan(seen, io.clock.nowMs());
+    if (planned.bodies.length > 0) await (await io.journal(run)).putBodies(run.uid, planned.bodies);
+    if (planned.decisions.length > 0 || planned.wakeAfterMs !== 0 || looks === looksMax) return planned;
+    status = planned.status;
+  }
+}
+
+function pauseBefore(run: StoredExecution, next: ExecutionStatus, io: HostIo): number {
+  return io.pace?.waitMs(run.uid, changeOf(run.status, next), io.clock.monotonicMs()) ?? 0;
 }
 
 /** The journal vanished under a run: nothing of it can be resumed or even named any more. */
@@ -60,8 +97,9 @@ async function stopAll(run: StoredExecution, io: HostIo): Promise<void> {
 
 /** An unchanged status is not written, else every write would wake the loop that wrote it. */
 async function write(run: StoredExecution, status: ExecutionStatus, io: HostIo): Promise<string> {
-  if (run.status !== undefined && canonicalJson(run.status) === canonicalJson(status)) return run.resourceVersion;
+  if (run.status !== undefined && sameJson(run.status, status)) return run.resourceVersion;
   const resourceVersion = await io.cluster.writeStatus(run, status);
+  io.pace?.written(run.uid, io.clock.monotonicMs());
   io.report?.({ kind: "Status", key: run.key, uid: run.uid, status });
   return resourceVersion;
 }

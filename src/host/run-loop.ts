@@ -1,4 +1,5 @@
 /** reconcile() for every run that something happens to: object and worker changes, journal wake-ups, time. */
+import type { ExecutionStatus } from "../api/status.ts";
 import type { ObjectKey } from "../ports/cluster.ts";
 import type { HostIo } from "./io.ts";
 import { reconcile } from "./reconcile.ts";
@@ -19,12 +20,28 @@ export interface RunLoop {
   stop(): Promise<void>;
 }
 
+/**
+ * A pass takes time in proportion to the rows of a run, so does the pause after it: a large run's workers, which end one by
+ * one, are looked at together, and no run takes its host for itself.
+ */
+function restMs(rows: number): number {
+  const perRowMs = 0.1;
+  const mostMs = 100;
+  return Math.min(mostMs, Math.floor(rows * perRowMs));
+}
+
+function rowsOf(status: ExecutionStatus | undefined): number {
+  return (status?.nodes ?? []).reduce((sum, row) => sum + 1 + (row.items?.length ?? 0), 0);
+}
+
 export function runLoop(io: HostIo, options: RunLoopOptions = {}): RunLoop {
+  const sizes = new Map<string, number>();
   const journals = new Map<string, Promise<() => Promise<void>>>();
   const queue = new WorkQueue<ObjectKey>({
     clock: io.clock,
     nameOf: (key) => `${key.namespace}/${key.name}`,
     parallel: options.parallel ?? 8,
+    restMs: (key) => restMs(sizes.get(`${key.namespace}/${key.name}`) ?? 0),
     backoff: options.backoff ?? { firstMs: 100, maxMs: 60_000 },
     async work(key) {
       // On a laptop every port answers at once, so passes that wake each other would keep signals, timers and exits waiting.
@@ -40,6 +57,8 @@ export function runLoop(io: HostIo, options: RunLoopOptions = {}): RunLoop {
     const run = await io.cluster.get(key);
     const name = `${key.namespace}/${key.name}`;
     const isOver = run === undefined || run.status?.completedAt !== undefined;
+    if (isOver) sizes.delete(name);
+    else sizes.set(name, rowsOf(run.status));
     if (isOver) {
       const stopWatching = journals.get(name);
       journals.delete(name);

@@ -7,6 +7,8 @@ export interface WorkQueueOptions<K> {
   nameOf(key: K): string;
   /** Returns milliseconds until this key is due again. A throw backs off. */
   work(key: K): Promise<number | undefined>;
+  /** Milliseconds after a pass before the next one of this key: what happens meanwhile is looked at together. 0 when absent. */
+  restMs?(key: K): number;
   /** Keys at work at once. */
   readonly parallel: number;
   readonly backoff: { readonly firstMs: number; readonly maxMs: number };
@@ -17,6 +19,8 @@ interface Entry<K> {
   readonly key: K;
   isQueued: boolean;
   isRunning: boolean;
+  /** Until a pause after its last pass is over. */
+  isResting: boolean;
   failures: number;
   /** Drops the pending wake-up. */
   wake: AbortController | undefined;
@@ -43,7 +47,7 @@ export class WorkQueue<K> {
     if (this.#isStopped || entry.isQueued || (entry.failures > 0 && entry.wake !== undefined)) return;
     entry.isQueued = true;
     this.#cancelWake(entry);
-    if (!entry.isRunning) this.#queue.push(entry);
+    if (!entry.isRunning && !entry.isResting) this.#queue.push(entry);
     this.#fill();
   }
 
@@ -59,7 +63,7 @@ export class WorkQueue<K> {
     const name = this.#options.nameOf(key);
     const found = this.#entries.get(name);
     if (found !== undefined) return found;
-    const entry: Entry<K> = { key, isQueued: false, isRunning: false, failures: 0, wake: undefined };
+    const entry: Entry<K> = { key, isQueued: false, isRunning: false, isResting: false, failures: 0, wake: undefined };
     this.#entries.set(name, entry);
     return entry;
   }
@@ -92,13 +96,29 @@ export class WorkQueue<K> {
       if (this.#running === 0) for (const resolve of this.#idle.splice(0)) resolve();
       return;
     }
+    const restMs = entry.failures > 0 ? 0 : (this.#options.restMs?.(entry.key) ?? 0);
+    if (restMs > 0) this.#rest(entry, restMs, dueAfterMs);
+    else this.#next(entry, dueAfterMs);
+    this.#fill();
+  }
+
+  #next(entry: Entry<K>, dueAfterMs: number | undefined): void {
     if (entry.isQueued && entry.failures === 0) this.#queue.push(entry);
     else {
       entry.isQueued = false;
       if (dueAfterMs === undefined) this.#entries.delete(this.#options.nameOf(entry.key));
       else this.#wakeAfter(entry, dueAfterMs);
     }
-    this.#fill();
+  }
+
+  #rest(entry: Entry<K>, restMs: number, dueAfterMs: number | undefined): void {
+    entry.isResting = true;
+    void this.#options.clock.sleep(restMs).then(() => {
+      entry.isResting = false;
+      if (this.#isStopped) return;
+      this.#next(entry, dueAfterMs === undefined ? undefined : Math.max(0, dueAfterMs - restMs));
+      this.#fill();
+    });
   }
 
   #wakeAfter(entry: Entry<K>, afterMs: number): void {

@@ -1,6 +1,6 @@
 /** The host of a run: child processes on a laptop, pods on Kubernetes. Objects, status and workers; never journals. */
 import type { Execution } from "../api/execution.ts";
-import type { WorkerExitName } from "../api/exit-codes.ts";
+import type { WorkerExitName, WorkerFailure } from "../api/exit-codes.ts";
 import type { GovernancePolicy } from "../api/policy.ts";
 import type { ExecutionStatus } from "../api/status.ts";
 import type { KnownPosition, NodeKey } from "../core/protocol/types.ts";
@@ -26,20 +26,7 @@ export interface StoredExecution {
 
 /** Meanings and process exit codes: api/exit-codes.ts. */
 export type WorkerExit = WorkerExitName;
-
-/** What ended a worker, or keeps it from starting, other than its own program. */
-export type WorkerFailure =
-  | "OOMKilled"
-  | "Evicted"
-  | "ImagePullFailed"
-  | "Unschedulable"
-  /** It cannot be made as asked for: a missing secret or key, an image name that is none. */
-  | "BadConfig"
-  | "DeadlineExceeded"
-  /** Its machine is gone, or its host did not hear of it for too long. */
-  | "NodeLost"
-  /** A signal, or an exit code that is none of ours. */
-  | "Crashed";
+export type { WorkerFailure } from "../api/exit-codes.ts";
 
 /** One process or pod, as far as the host knows. */
 export interface WorkerView extends NodeKey {

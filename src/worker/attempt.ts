@@ -15,6 +15,7 @@ import type { WorkerExit, WorkerOrder } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
 import type { Tool } from "../ports/tool.ts";
 import { BodyReader } from "./body-reader.ts";
+import { Lease } from "./lease.ts";
 import { Lifeline } from "./lifeline.ts";
 import type { NodeContext } from "./node-context.ts";
 import { iso } from "./recorder.ts";
@@ -29,6 +30,8 @@ export interface AttemptIo {
   readonly leaseTtlMs: number;
   readonly heartbeatIntervalMs: number;
   readonly suspendGraceMs: number;
+  /** Told once: what the node needs is loaded, its work begins. */
+  readonly ready?: () => void;
   /** Builds the tools a node may call; throws OAO_INVALID_SPEC, OAO_MISSING_SECRET. */
   readonly createTools: (specs: readonly ToolSpec[], snapshot: Snapshot) => Promise<ReadonlyMap<string, Tool>>;
   readonly apiKey: (model: ModelSpec) => string | undefined;
@@ -47,6 +50,8 @@ export interface Attempt {
 }
 
 const entriesPage = 512;
+/** A module's own top-level code holds the thread for this long at most, as its loader sees to where it can. */
+const moduleLoadMs = 30_000;
 /** Of an error's message in the journal. */
 const messageUnitsMax = 4_096;
 
@@ -72,6 +77,9 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
       ),
     );
   };
+  const lease = new Lease(io.leaseTtlMs, io.clock);
+  const toolSpecs = toolsOf(snapshot, node);
+  const loaded = toolSpecs.some((tool) => tool.module !== undefined) ? lease.lend(moduleLoadMs) : () => undefined;
   let lifeline: Lifeline | undefined;
   const session = new Session({
     store: io.store,
@@ -83,7 +91,7 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
     phase: order.phase,
     ...own,
     known: order.known,
-    leaseTtlMs: io.leaseTtlMs,
+    lease,
     signal: io.terminate,
     onReply: (control, crossed) => {
       lifeline?.observe(control);
@@ -98,6 +106,7 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
   const live: { tool?: string; tokens?: number } = {};
   lifeline = new Lifeline({
     ...io,
+    lease,
     uid: order.uid,
     identity: session.identity,
     phase: order.phase,
@@ -140,6 +149,7 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
         );
       return tool;
     },
+    lend: (timeoutMs) => lease.lend(timeoutMs),
     showLive: (shown) => {
       delete live.tool;
       delete live.tokens;
@@ -161,8 +171,9 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
     node,
     prepare: async () => {
       try {
-        tools = await io.createTools(toolsOf(snapshot, node), snapshot);
+        tools = await io.createTools(toolSpecs, snapshot);
       } finally {
+        loaded();
         waiting.unshift(startDraft(order, io, tools));
       }
       checkSameTools(history.firstStart?.tools, tools);

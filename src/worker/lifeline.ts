@@ -6,6 +6,7 @@ import { FencedError, OaoError, StoppedError } from "../core/errors/errors.ts";
 import type { Control, NodeKey, Wake } from "../core/protocol/types.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { JournalStore } from "../ports/store.ts";
+import type { Lease } from "./lease.ts";
 
 export interface LifelineOptions {
   readonly store: JournalStore;
@@ -13,7 +14,7 @@ export interface LifelineOptions {
   readonly uid: string;
   readonly identity: NodeKey & { attempt: number; claimId: string };
   readonly phase: "Main" | "Finally";
-  readonly leaseTtlMs: number;
+  readonly lease: Lease;
   readonly heartbeatIntervalMs: number;
   /** After Suspended, calls in flight may end by themselves for this long. */
   readonly suspendGraceMs: number;
@@ -123,10 +124,11 @@ export class Lifeline {
   }
 
   async #renew(): Promise<void> {
-    const { store, uid, identity, leaseTtlMs, clock } = this.#options;
+    const { store, uid, identity, lease, clock } = this.#options;
     try {
       const sentAtMs = clock.monotonicMs();
-      const reply = await store.execute(uid, { op: "heartbeat", ...identity, live: this.#options.live(), leaseTtlMs });
+      const live = this.#options.live();
+      const reply = await store.execute(uid, { op: "heartbeat", ...identity, live, leaseTtlMs: lease.ttlMs });
       if (reply.code === "OK") {
         this.#renewedAtMs = sentAtMs;
         this.observe(reply.control);
@@ -139,7 +141,8 @@ export class Lifeline {
   }
 
   #enforceDeadlines(): void {
-    const { clock, leaseTtlMs, heartbeatIntervalMs, suspendGraceMs } = this.#options;
+    const { clock, lease, heartbeatIntervalMs, suspendGraceMs } = this.#options;
+    const leaseTtlMs = lease.ttlMs;
     const now = clock.monotonicMs();
     if (now - this.#renewedAtMs > leaseTtlMs - 2 * heartbeatIntervalMs) {
       this.#abort(

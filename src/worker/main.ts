@@ -48,6 +48,8 @@ async function main(): Promise<void> {
     createTools: (specs, snapshot) => createTools(specs, snapshot, config.baseDir, process.env),
     apiKey: (model) => apiKey(model, process.env),
     mask,
+    // A host on the same machine lets the next one load.
+    ready: () => process.send?.("ready", undefined, undefined, () => undefined),
     log: (level, message, fields) => logger[level](fields ?? {}, message),
   });
   logger.info({ exit }, "worker ends");

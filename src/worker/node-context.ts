@@ -40,6 +40,8 @@ export interface NodeContext {
     used: number,
   ): PolicyViolationError;
   tool(name: string): Tool;
+  /** Foreign code may hold the thread from now on, for `timeoutMs` at most; see lease.ts. */
+  lend(timeoutMs: number): () => void;
   /** What a person watching sees: current tool and tokens of the running call. */
   showLive(live: { tool?: string; tokens?: number }): void;
   /** What goes before the next append: the attempt's start entry, audit findings. */

@@ -61,7 +61,10 @@ async function runAndFinish(attempt: Attempt, order: WorkerOrder, io: AttemptIo)
 }
 
 async function perform(work: NodeWork, scope: StepScope, context: NodeContext, io: AttemptIo): Promise<Json> {
-  if (work.kind === "tool") return scope.tool(0, 0, { tool: work.tool, arguments: work.arguments });
+  if (work.kind === "tool") {
+    io.ready?.();
+    return scope.tool(0, 0, { tool: work.tool, arguments: work.arguments });
+  }
   const [{ runAgent }, { assertNoHiddenRetries, createModel }] = await Promise.all([
     import("../adapters/langchain/agent.ts"),
     import("../adapters/langchain/models.ts"),
@@ -69,6 +72,7 @@ async function perform(work: NodeWork, scope: StepScope, context: NodeContext, i
   // A client that retries by itself would make calls that nobody recorded or charged.
   await assertNoHiddenRetries(work.model);
   const model = await createModel(work.model, { apiKey: io.apiKey(work.model) });
+  io.ready?.();
   return runAgent({ ...work, model, modelSpec: work.model, scope, signal: context.stop });
 }
 

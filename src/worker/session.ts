@@ -23,6 +23,7 @@ import { chain, type EntryDraft } from "../core/steps/chain.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { JournalStore } from "../ports/store.ts";
 import { StoreFull, StoreUnavailable } from "../ports/store-errors.ts";
+import type { Lease } from "./lease.ts";
 import { admission, type BeginReply, durabilityLost, refused } from "./replies.ts";
 import { Tail } from "./tail.ts";
 
@@ -37,7 +38,7 @@ export interface SessionOptions {
   readonly limits: Limits;
   readonly auditLimits: Limits;
   readonly known: { readonly length: number; readonly head: string } | undefined;
-  readonly leaseTtlMs: number;
+  readonly lease: Lease;
   /** Ends waiting for a store that does not answer. */
   readonly signal: AbortSignal;
   /** Each OK reply's control and crossed audit limits. */
@@ -233,7 +234,7 @@ export class Session {
   }
 
   #sequence(draft: Draft): SequencedWorkerCommand {
-    const content = { ...draft, ...this.identity, seq: this.#seq + 1, leaseTtlMs: this.#options.leaseTtlMs };
+    const content = { ...draft, ...this.identity, seq: this.#seq + 1, leaseTtlMs: this.#options.lease.ttlMs };
     return { ...content, digest: commandDigest(content) };
   }
 
@@ -278,7 +279,7 @@ export class Session {
   }
 
   async #claimReply(): Promise<Reply> {
-    const { limits, auditLimits, known, leaseTtlMs } = this.#options;
+    const { limits, auditLimits, known, lease } = this.#options;
     return this.#deliver({
       op: "claim",
       ...this.identity,
@@ -286,7 +287,7 @@ export class Session {
       limits,
       auditLimits,
       known,
-      leaseTtlMs,
+      leaseTtlMs: lease.ttlMs,
     });
   }
 

@@ -97,7 +97,22 @@ async function oneCall(
 ): Promise<{ output: Json } | { retryInMs: number }> {
   const startedAtMs = context.clock.nowMs();
   const common = { identity, input: plan.input, startedAtMs, free: held, settled: held, overshoot: zeroAmounts };
-  await begin(context, recorder, identity, plan, startedAtMs);
+  const ended = plan.tool.spec.module === undefined ? () => undefined : context.lend(timeoutMs(plan.tool));
+  try {
+    await begin(context, recorder, identity, plan, startedAtMs);
+    return await invoke(context, recorder, plan, common);
+  } finally {
+    ended();
+  }
+}
+
+async function invoke(
+  context: NodeContext,
+  recorder: Recorder,
+  plan: CallPlan,
+  common: Omit<CallResult, "outcome">,
+): Promise<{ output: Json } | { retryInMs: number }> {
+  const { identity } = common;
   context.showLive({ tool: identity.name });
   try {
     const output = context.redact(

@@ -7,6 +7,7 @@ import type { EntryDraft } from "../../src/core/steps/chain.ts";
 import { modelReservation } from "../../src/core/steps/usage.ts";
 import type { JournalStore } from "../../src/ports/store.ts";
 import { systemClock } from "../../src/adapters/clock/system-clock.ts";
+import { Lease } from "../../src/worker/lease.ts";
 import { Session, type SessionOptions } from "../../src/worker/session.ts";
 
 export function sessionOn(
@@ -26,7 +27,7 @@ export function sessionOn(
     limits: {},
     auditLimits: {},
     known: undefined,
-    leaseTtlMs: 60_000,
+    lease: new Lease(60_000, systemClock),
     signal: new AbortController().signal,
     ...changes,
   });

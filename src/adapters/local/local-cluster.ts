@@ -8,6 +8,7 @@ import type { WorkerRow } from "./host-records.ts";
 import type { LocalIndex, LocalRun } from "./local-index.ts";
 import { processIdentity } from "./process-identity.ts";
 import { RunLock } from "./run-lock.ts";
+import { StartGate } from "./start-gate.ts";
 import { workerLogPath } from "./worker-log.ts";
 import { WorkerProcess, type WorkerProgram } from "./worker-process.ts";
 import { commonEnvironment, workerProgram } from "./worker-program.ts";
@@ -18,6 +19,8 @@ export interface LocalClusterOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Secrets of one node, by variable name: only those that its own model and tools name. */
   readonly secretsOf: (run: LocalRun, order: WorkerOrder) => Readonly<Record<string, string>>;
+  /** A filter that takes these values out of a text, in every form they may have there. */
+  readonly maskOf: (secrets: Iterable<string>) => (text: string) => string;
   /** Store URL as workers get it, when it differs from the one in the index (which holds no password). */
   readonly storeUrl?: (run: LocalRun) => string;
   /** Absent: the worker that belongs to this program. */
@@ -43,6 +46,9 @@ export class LocalCluster implements Cluster {
   readonly #index: LocalIndex;
   readonly #locks = new Map<string, RunLock>();
   readonly #workers = new Map<string, WorkerProcess>();
+  /** What was asked for is fixed, and large: parsed once, not for every worker. */
+  readonly #runs = new Map<string, LocalRun>();
+  readonly #gate = new StartGate();
   readonly #leftovers = new Map<string, WorkerView[]>();
   readonly #listeners = new Set<(key: ObjectKey) => void>();
   #watcher: FSWatcher | undefined;
@@ -99,24 +105,22 @@ export class LocalCluster implements Cluster {
   async startWorker(order: WorkerOrder): Promise<void> {
     const id = `${order.uid}/${workerName(order)}`;
     if (this.#workers.has(id)) return; // P2
-    const run = this.#index.byUid(order.uid);
+    const run = this.#runs.get(order.uid) ?? this.#index.byUid(order.uid);
     if (run === undefined) return; // deleted meanwhile
     if (!this.#locks.has(order.uid)) throw new Error(`run ${order.uid} is not held by this process`);
+    this.#runs.set(order.uid, run);
+    const secrets = this.#options.secretsOf(run, order);
     const worker = new WorkerProcess({
       order,
       program: this.#options.program ?? workerProgram(),
-      env: this.#environment(run, order),
+      env: this.#environment(run, order, secrets),
       logPath: workerLogPath(this.#index.home, order.uid, order),
-      onExit: () => this.#exited(worker, run.key),
+      mask: this.#options.maskOf(Object.values(secrets)),
+      onReady: () => this.#gate.leave(),
+      onExit: () => this.#exited(order, run.key),
     });
     this.#workers.set(id, worker);
-    if (worker.pid !== undefined) {
-      this.#index.hosts.addWorker(order.uid, {
-        ...rowOf(order),
-        pid: worker.pid,
-        identity: processIdentity(worker.pid) ?? "",
-      });
-    }
+    this.#gate.enter(() => this.#spawn(worker));
   }
 
   async stopWorker(uid: string, worker: WorkerView, graceMs: number): Promise<void> {
@@ -130,6 +134,7 @@ export class LocalCluster implements Cluster {
   async release(): Promise<void> {}
 
   async remove(run: StoredExecution): Promise<void> {
+    this.#runs.delete(run.uid);
     this.#index.remove(run);
   }
 
@@ -161,12 +166,13 @@ export class LocalCluster implements Cluster {
       lock.release();
     }
     this.#locks.clear();
+    this.#runs.clear();
   }
 
-  #environment(run: LocalRun, order: WorkerOrder): Record<string, string> {
+  #environment(run: LocalRun, order: WorkerOrder, secrets: Readonly<Record<string, string>>): Record<string, string> {
     return {
       ...commonEnvironment(this.#options.env),
-      ...this.#options.secretsOf(run, order),
+      ...secrets,
       OAO_HOME: this.#index.home,
       OAO_STORE: this.#options.storeUrl?.(run) ?? run.place.store,
       OAO_BASE_DIR: run.place.baseDir,
@@ -174,8 +180,16 @@ export class LocalCluster implements Cluster {
     };
   }
 
-  #exited(worker: WorkerProcess, key: ObjectKey): void {
-    this.#index.hosts.removeWorker(worker.order.uid, rowOf(worker.order));
+  #spawn(worker: WorkerProcess): void {
+    if (worker.exited) return this.#gate.leave(); // stopped while it waited
+    worker.spawn();
+    const { order, pid } = worker;
+    if (pid === undefined) return;
+    this.#index.hosts.addWorker(order.uid, { ...rowOf(order), pid, identity: processIdentity(pid) ?? "" });
+  }
+
+  #exited(order: WorkerOrder, key: ObjectKey): void {
+    this.#index.hosts.removeWorker(order.uid, rowOf(order));
     this.#tell(key);
   }
 

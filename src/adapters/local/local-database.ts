@@ -1,13 +1,17 @@
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 
-/** One SQLite file, open in many processes at once: a write-ahead log, durable at each commit, waiting up to 10 s for a turn. */
+/** One SQLite file, open in many processes at once: a write-ahead log, waiting up to 10 s for a turn. */
 export class LocalDatabase {
   readonly #database: DatabaseSync;
 
-  /** `schema` makes what is missing and may be run again. */
-  constructor(path: string, schema: string) {
+  /**
+   * `schema` makes what is missing and may be run again. `survives` says what a commit outlives: a power cut, or only the end
+   * of this process (no sync of the disk).
+   */
+  constructor(path: string, schema: string, survives: "PowerCut" | "ProcessEnd" = "PowerCut") {
     this.#database = new DatabaseSync(path, { timeout: 10_000 });
-    this.#database.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;");
+    const synchronous = survives === "PowerCut" ? "FULL" : "NORMAL";
+    this.#database.exec(`PRAGMA journal_mode=WAL; PRAGMA synchronous=${synchronous};`);
     // Only the first process of a folder writes here; the others do not wait for each other.
     if (this.one("SELECT name FROM sqlite_master LIMIT 1") === undefined)
       this.transaction(() => this.#database.exec(schema));

@@ -66,6 +66,10 @@ export class LocalIndex {
   readonly home: string;
   readonly hosts: HostRecords;
   readonly #database: LocalDatabase;
+  /** Processes end with a power cut, so what is noted of them need not outlive one. */
+  readonly #processes: LocalDatabase;
+  /** The run that was last read: hosts look at one again and again, and a large one takes long to parse. */
+  #latest: LocalRun | undefined;
   readonly #clock: Pick<Clock, "nowMs" | "uuid">;
 
   /** `home` is the folder `.oao`; it is made when missing, readable by its owner only. */
@@ -74,7 +78,8 @@ export class LocalIndex {
     this.home = home;
     this.#clock = clock;
     this.#database = new LocalDatabase(join(home, "index.db"), schema);
-    this.hosts = new HostRecords(this.#database, clock);
+    this.#processes = new LocalDatabase(join(home, "index.db"), schema, "ProcessEnd");
+    this.hosts = new HostRecords(this.#processes, clock);
   }
 
   /** The file whose changes tell that some process wrote. */
@@ -83,9 +88,13 @@ export class LocalIndex {
   }
 
   get(key: ObjectKey): LocalRun | undefined {
-    return asRun(
-      this.#database.one("SELECT * FROM executions WHERE namespace = ? AND name = ?", key.namespace, key.name),
-    );
+    const where = "FROM executions WHERE namespace = ? AND name = ?";
+    const head = this.#database.one(`SELECT uid, version ${where}`, key.namespace, key.name) as Row | undefined;
+    const held = this.#latest;
+    if (held !== undefined && held.uid === head?.uid && held.resourceVersion === String(head.version)) return held;
+    const found = this.#database.one(`SELECT * ${where}`, key.namespace, key.name);
+    this.#latest = asRun(found, held) ?? held;
+    return found === undefined ? undefined : this.#latest;
   }
 
   byUid(uid: string): LocalRun | undefined {
@@ -259,6 +268,7 @@ export class LocalIndex {
   }
 
   close(): void {
+    this.#processes.close();
     this.#database.close();
   }
 
@@ -269,10 +279,12 @@ export class LocalIndex {
   }
 }
 
-function asRun(found: unknown): LocalRun | undefined {
+/** `held`: an earlier reading, whose object is taken when it is of this run and generation. */
+function asRun(found: unknown, held?: LocalRun): LocalRun | undefined {
   if (found === undefined) return undefined;
   const row = found as Row;
-  const object = JSON.parse(row.object) as Execution;
+  const isHeld = held?.uid === row.uid && held.generation === row.generation;
+  const object = isHeld ? held.object : (JSON.parse(row.object) as Execution);
   return {
     key: { namespace: row.namespace, name: row.name },
     uid: row.uid,

@@ -1,4 +1,4 @@
-import { closeSync, copyFileSync, fstatSync, ftruncateSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, copyFileSync, fstatSync, ftruncateSync, mkdirSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { itemName } from "../../core/protocol/names.ts";
 import type { NodeKey } from "../../core/protocol/types.ts";
@@ -9,6 +9,40 @@ const lookIntervalMs = 500;
 /** `<home>/logs/<uid>/<node>[item]#attempt.log`; a worker that writes more has its earlier lines in `….log.1`. */
 export function workerLogPath(home: string, uid: string, worker: NodeKey & { readonly attempt: number }): string {
   return join(home, "logs", uid, `${itemName(worker)}#${worker.attempt}.log`);
+}
+
+const tailBytes = 8_192;
+const lastWordsChars = 256;
+/** Lines that say nothing about why: blank ones, OAO's own JSON, stack frames, the runtime's name, the caret under a line of source. */
+const wordless = /^\s*$|^\{.*\}$|^\s+at |^Node\.js v|^\s*\^+$|^[{}]$/;
+
+/** The last line of a log that says why its process died, masked, then cut; "" when there is none. Of an uncaught error its first line. */
+export function lastWords(path: string, mask: (text: string) => string): string {
+  const lines = mask(tail(path)).split("\n");
+  const thrown = lines.findLast((line) =>
+    /^(FATAL ERROR\b|(Uncaught )?\[?\w*Error\b|\[UnhandledPromiseRejection)/.test(line),
+  );
+  const words = thrown ?? lines.findLast((line) => !wordless.test(line)) ?? "";
+  const text = words.trim();
+  return text.length <= lastWordsChars ? text : `${text.slice(0, lastWordsChars - 1)}…`.toWellFormed();
+}
+
+function tail(path: string): string {
+  try {
+    const file = openSync(path, "r");
+    try {
+      const { size } = fstatSync(file);
+      const bytes = Buffer.alloc(Math.min(size, tailBytes));
+      readSync(file, bytes, 0, bytes.length, size - bytes.length);
+      const text = bytes.toString("utf8");
+      // Half a line may hold half a secret, which nobody would recognise.
+      return bytes.length < size ? text.slice(text.indexOf("\n") + 1) : text;
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    return "";
+  }
 }
 
 /**

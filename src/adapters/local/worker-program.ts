@@ -36,9 +36,15 @@ const inherited = [
 /** Settings of the worker itself. */
 const settings = ["OAO_LEASE_TTL_MS", "OAO_HEARTBEAT_INTERVAL_MS", "OAO_SUSPEND_GRACE_MS", "OAO_LOG_LEVEL"] as const;
 
+/**
+ * A host on the same machine sees its workers end, so their leases decide nothing while they answer: long enough that a
+ * machine that is short of time loses none.
+ */
+const leaseTtlMs = 120_000;
+
 /** What of the host's environment every worker gets. Proxies are left out: they would see and move every call. */
 export function commonEnvironment(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
-  const common: Record<string, string> = {};
+  const common: Record<string, string> = { OAO_LEASE_TTL_MS: String(leaseTtlMs) };
   for (const name of [...inherited, ...settings]) {
     const value = env[name];
     if (value !== undefined) common[name] = value;

@@ -43,12 +43,13 @@ export function draftOf(seen: Seen, nowMs: number, asked: ReadonlySet<string>): 
   const graph = specGraph(seen.spec);
   const rows = thawRows(graph, seen.status);
   const workers = new Map<string, SeenWorker[]>();
-  for (const worker of [...seen.workers].sort(byView)) {
+  for (const worker of seen.workers) {
     const name = itemName(worker);
     const views = workers.get(name);
     if (views === undefined) workers.set(name, [worker]);
     else views.push(worker);
   }
+  for (const views of workers.values()) if (views.length > 1) views.sort(byView);
   const cancelRequested = seen.status.cancelRequested === true || seen.run.desiredState === "Cancelled";
   return {
     seen,
@@ -73,7 +74,7 @@ export function draftOf(seen: Seen, nowMs: number, asked: ReadonlySet<string>): 
 
 /** Doubled views count in one order, whatever order they arrived in (P1). */
 function byView(a: SeenWorker, b: SeenWorker): number {
-  const text = (view: SeenWorker) => [view.state, view.exit ?? "", view.detail ?? ""].join(" ");
+  const text = (view: SeenWorker) => [view.state, view.exit ?? "", view.failure ?? "", view.detail ?? ""].join(" ");
   return a.attempt - b.attempt || byCodeUnit(text(a), text(b));
 }
 

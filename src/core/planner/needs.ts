@@ -8,6 +8,7 @@ import { isEnded } from "./node-machine.ts";
 import { finishedOf, type NodeRow, type Row, thawRows } from "./rows.ts";
 
 interface Rows {
+  readonly spec: ExecutionSpec;
   readonly rows: readonly NodeRow[];
   readonly byName: ReadonlyMap<string, NodeRow>;
 }
@@ -71,9 +72,16 @@ export function keysOf(row: Pick<NodeRow, "node" | "itemCount" | "attempt">): re
   return Array.from({ length: row.itemCount ?? 0 }, (_, item) => ({ node, item }));
 }
 
+const thawed = new WeakMap<ExecutionStatus, Rows>();
+
+/** Kept with the status: host and planner ask about the same one. Nothing here changes a row. */
 function rowsOf(spec: ExecutionSpec, status: ExecutionStatus): Rows {
+  const held = thawed.get(status);
+  if (held !== undefined && held.spec === spec) return held;
   const rows = thawRows(specGraph(spec), status);
-  return { rows, byName: new Map(rows.map((row) => [row.node.name, row])) };
+  const made = { spec, rows, byName: new Map(rows.map((row) => [row.node.name, row])) };
+  thawed.set(status, made);
+  return made;
 }
 
 /** Its dependencies have ended or are at work, so they may end in the coming pass. */

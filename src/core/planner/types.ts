@@ -1,6 +1,6 @@
 /** What the planner sees and what it decides. Both are data: the same Seen and time give the same Plan (P1). */
 import type { DesiredState, ExecutionSpec } from "../../api/execution.ts";
-import type { WorkerExitName } from "../../api/exit-codes.ts";
+import type { WorkerExitName, WorkerFailure } from "../../api/exit-codes.ts";
 import type { ExecutionStatus } from "../../api/status.ts";
 import type { Json } from "../digest/json.ts";
 import type { EffectivePolicy } from "../policy/types.ts";
@@ -28,6 +28,8 @@ export interface SeenWorker extends NodeKey {
   readonly attempt: number;
   readonly state: "Starting" | "Running" | "Exited";
   readonly exit?: WorkerExitName | undefined;
+  /** Why it ended, or does not start, when that was not its own word. */
+  readonly failure?: WorkerFailure | undefined;
   readonly detail?: string | undefined;
 }
 

@@ -90,7 +90,7 @@ describe("a run", () => {
       });
       expect(world.orders.map((order) => order.attempt)).toEqual([1, 1, 1, 1]);
     }
-    expect(effects).toBeGreaterThan(15);
+    expect(effects).toBeGreaterThan(10);
   });
 
   test("does not write a status that did not change", async () => {

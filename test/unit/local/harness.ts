@@ -7,6 +7,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { LocalCluster } from "../../../src/adapters/local/local-cluster.ts";
 import { LocalIndex, type LocalRun } from "../../../src/adapters/local/local-index.ts";
+import { maskSecrets } from "../../../src/adapters/tool/secrets.ts";
 import type { Execution } from "../../../src/api/execution.ts";
 import type { ExecutionStatus } from "../../../src/api/status.ts";
 import type { WorkerOrder, WorkerView } from "../../../src/ports/cluster.ts";
@@ -45,7 +46,7 @@ const program = {
 
 export function openCluster(home: string, secrets: Record<string, string> = {}, env: NodeJS.ProcessEnv = process.env) {
   const index = new LocalIndex(home, clock);
-  const cluster = new LocalCluster({ index, env, program, secretsOf: () => secrets });
+  const cluster = new LocalCluster({ index, env, program, maskOf: maskSecrets, secretsOf: () => secrets });
   return { index, cluster };
 }
 
