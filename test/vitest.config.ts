@@ -5,8 +5,16 @@ import { defineConfig } from "vitest/config";
 /** Suites are the folders of test/ that vitest runs; each is one project. A folder that is not there is simply absent. */
 const SUITES = ["unit", "conformance", "golden", "faults", "cli", "simulation"];
 
+/** Needs a Kubernetes API server (test/cluster/setup.ts), so only where it is asked for: npm run test:cluster. */
+if (process.env["OAO_TEST_CLUSTER"] === "true") SUITES.push("cluster");
+
 /** Suites that start many processes run one file after the other, so that they do not starve each other. */
 const ONE_AT_A_TIME = new Set(["faults", "cli"]);
+
+const globalSetups: Readonly<Record<string, string[]>> = {
+  cli: ["test/cli/build.ts"],
+  cluster: ["test/cluster/setup.ts"],
+};
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -22,7 +30,7 @@ export default defineConfig({
         pool: "forks",
         fileParallelism: !ONE_AT_A_TIME.has(suite),
         // The built program is what people run, and it starts five times as fast as its sources.
-        globalSetup: suite === "cli" ? ["test/cli/build.ts"] : [],
+        globalSetup: globalSetups[suite] ?? [],
         testTimeout: suite === "unit" ? 60_000 : 300_000,
         hookTimeout: 120_000,
         retry: 0,

@@ -5,9 +5,12 @@ const spec = ["spec"] as const;
 const nodeLists = ["nodes", "finally"] as const;
 type NodeList = (typeof nodeLists)[number];
 
-/** A list of names as one CEL variable: bound once, else the API server prices the rule per node. */
+/**
+ * The names of a list as one CEL variable: bound once, and as keys of a map, since `in` costs a list its length each time
+ * (1,000 nodes with one dependency each were over the API server's limit). transformMapEntry: Kubernetes 1.33 and later.
+ */
 function bound(list: string, variable: string, condition: string): string {
-  return `[has(self.${list}) ? self.${list}.map(x, x.name) : []].all(${variable}, ${condition})`;
+  return `[has(self.${list}) ? self.${list}.transformMapEntry(i, x, {x.name: i}) : {}].all(${variable}, ${condition})`;
 }
 
 function uniqueNames(list: string): Rule {

@@ -10,7 +10,10 @@ const environment = new Environment({ unlistedVariablesAreDyn: true, homogeneous
 
 /** What the API server would say: true = the rule holds. */
 function celHolds(cel: string, self: unknown, oldSelf?: unknown): boolean {
-  const result: unknown = environment.evaluate(cel, { self, oldSelf });
+  // This library has no two-variable macros; whether a name is in a map's keys or in the list of them is the same.
+  // The rule as it is runs in test/cluster/crds.test.ts, on a real API server.
+  const oneVariable = cel.replaceAll(".transformMapEntry(i, x, {x.name: i}) : {}", ".map(x, x.name) : []");
+  const result: unknown = environment.evaluate(oneVariable, { self, oldSelf });
   if (typeof result !== "boolean") throw new Error(`${cel} gave ${String(result)}`);
   return result;
 }

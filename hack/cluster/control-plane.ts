@@ -1,0 +1,207 @@
+// A real control plane on this machine: etcd, API server, controller manager, scheduler. No node.
+import { spawn, spawnSync } from "node:child_process";
+import { openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { networkInterfaces } from "node:os";
+import { join } from "node:path";
+import { kubeBinary } from "./kube-binary.ts";
+import { freePorts, identityOf, isAlive, type Layout, makeFolders, type Started, startedOf } from "./layout.ts";
+
+const podCidr = "10.244.0.0/16";
+const serviceCidr = "10.96.0.0/16";
+const readyMs = 60_000;
+
+interface Ports {
+  readonly etcd: number;
+  readonly etcdPeer: number;
+  readonly api: number;
+  readonly manager: number;
+  readonly scheduler: number;
+}
+
+/** Brings the control plane up and waits until it is ready. Repeat: no-op while every component lives. */
+export async function up(layout: Layout): Promise<void> {
+  const running = startedOf(layout);
+  if (running.length > 0 && running.every(isAlive)) return;
+  await down(layout); // what a crash left behind
+  makeFolders(layout);
+  const kube = kubeBinary();
+  const [etcd = 0, etcdPeer = 0, api = 0, manager = 0, scheduler = 0] = await freePorts(5);
+  const ports = { etcd, etcdPeer, api, manager, scheduler };
+  const address = outsideAddress();
+  certificates(kube, layout, address, api);
+  const [etcdPart, server, ...managers] = components(layout, ports, address);
+  for (const part of [etcdPart, server]) if (part !== undefined) start(kube, layout, ...part);
+  await ready(kube, layout);
+  // They give up when there is no API server.
+  for (const part of managers) start(kube, layout, ...part);
+  const admins = ["kubeadm:cluster-admins", "--clusterrole=cluster-admin", "--group=kubeadm:cluster-admins"];
+  run(kube, [
+    "kubectl",
+    "--kubeconfig",
+    join(layout.folder, "super-admin.conf"),
+    "create",
+    "clusterrolebinding",
+    ...admins,
+  ]);
+}
+
+/** Ends exactly the processes that `up` started, and removes the cluster's files but its logs. Repeat: no-op. */
+export async function down(layout: Layout): Promise<void> {
+  for (const started of startedOf(layout).filter(isAlive)) process.kill(started.pid, "SIGTERM");
+  const deadline = Date.now() + 5_000;
+  while (startedOf(layout).some(isAlive)) {
+    if (Date.now() > deadline)
+      for (const started of startedOf(layout).filter(isAlive)) process.kill(started.pid, "SIGKILL");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  for (const part of ["pids", "etcd", "pki", "kubeconfig", "kubeadm.yaml"])
+    rmSync(join(layout.folder, part), { recursive: true, force: true });
+}
+
+/** kubeadm and pods refuse loopback addresses. */
+function outsideAddress(): string {
+  const found = Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .find(({ family, internal }) => family === "IPv4" && !internal);
+  if (found !== undefined) return found.address;
+  const own = "10.250.0.1";
+  spawnSync("ip", ["addr", "add", `${own}/32`, "dev", "lo"]); // there already = fine
+  return own;
+}
+
+function certificates(kube: string, layout: Layout, address: string, api: number): void {
+  const config = join(layout.folder, "kubeadm.yaml");
+  writeFileSync(
+    config,
+    `apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+localAPIEndpoint: { advertiseAddress: ${address}, bindPort: ${api} }
+nodeRegistration: { criSocket: "unix:///run/none.sock", name: ${layout.name} }
+---
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+kubernetesVersion: v1.34.4
+clusterName: ${layout.name}
+certificatesDir: ${layout.pki}
+networking: { serviceSubnet: ${serviceCidr}, podSubnet: ${podCidr} }
+apiServer: { certSANs: ["127.0.0.1", localhost] }
+`,
+  );
+  run(kube, ["kubeadm", "init", "phase", "certs", "all", "--config", config]);
+  for (const which of ["admin", "super-admin", "controller-manager", "scheduler"])
+    run(kube, ["kubeadm", "init", "phase", "kubeconfig", which, "--config", config, "--kubeconfig-dir", layout.folder]);
+  for (const file of ["admin", "super-admin", "controller-manager", "scheduler"])
+    toLoopback(layout, `${file}.conf`, api);
+  writeFileSync(layout.kubeconfig, readFileSync(join(layout.folder, "admin.conf")), { mode: 0o600 });
+}
+
+/** Nothing on this machine talks to another address than loopback. */
+function toLoopback(layout: Layout, file: string, api: number): void {
+  const path = join(layout.folder, file);
+  const text = readFileSync(path, "utf8").replace(/server: https:\/\/\S+/, `server: https://127.0.0.1:${api}`);
+  writeFileSync(path, text, { mode: 0o600 });
+}
+
+function components(layout: Layout, ports: Ports, address: string): [component: string, flags: string[]][] {
+  const pki = (file: string): string => join(layout.pki, file);
+  const config = (name: string): string => join(layout.folder, `${name}.conf`);
+  const etcdUrl = `http://127.0.0.1:${ports.etcd}`;
+  const peerUrl = `http://127.0.0.1:${ports.etcdPeer}`;
+  return [
+    [
+      "etcd",
+      [
+        `--data-dir=${join(layout.folder, "etcd")}`,
+        `--listen-client-urls=${etcdUrl}`,
+        `--advertise-client-urls=${etcdUrl}`,
+        `--listen-peer-urls=${peerUrl}`,
+        `--initial-advertise-peer-urls=${peerUrl}`,
+        `--initial-cluster=default=${peerUrl}`,
+      ],
+    ],
+    [
+      "kube-apiserver",
+      [
+        `--etcd-servers=${etcdUrl}`,
+        `--advertise-address=${address}`,
+        `--secure-port=${ports.api}`,
+        `--client-ca-file=${pki("ca.crt")}`,
+        `--tls-cert-file=${pki("apiserver.crt")}`,
+        `--tls-private-key-file=${pki("apiserver.key")}`,
+        `--service-account-key-file=${pki("sa.pub")}`,
+        `--service-account-signing-key-file=${pki("sa.key")}`,
+        "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+        `--service-cluster-ip-range=${serviceCidr}`,
+        "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",
+        "--allow-privileged=true",
+        `--kubelet-client-certificate=${pki("apiserver-kubelet-client.crt")}`,
+        `--kubelet-client-key=${pki("apiserver-kubelet-client.key")}`,
+        "--kubelet-preferred-address-types=InternalIP",
+        `--requestheader-client-ca-file=${pki("front-proxy-ca.crt")}`,
+        "--requestheader-allowed-names=front-proxy-client",
+        "--requestheader-username-headers=X-Remote-User",
+        "--requestheader-group-headers=X-Remote-Group",
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+        `--proxy-client-cert-file=${pki("front-proxy-client.crt")}`,
+        `--proxy-client-key-file=${pki("front-proxy-client.key")}`,
+      ],
+    ],
+    [
+      "kube-controller-manager",
+      [
+        `--kubeconfig=${config("controller-manager")}`,
+        `--authentication-kubeconfig=${config("controller-manager")}`,
+        `--authorization-kubeconfig=${config("controller-manager")}`,
+        "--bind-address=127.0.0.1",
+        `--secure-port=${ports.manager}`,
+        `--root-ca-file=${pki("ca.crt")}`,
+        `--service-account-private-key-file=${pki("sa.key")}`,
+        "--use-service-account-credentials=true",
+        `--cluster-cidr=${podCidr}`,
+        "--allocate-node-cidrs=true",
+        `--cluster-signing-cert-file=${pki("ca.crt")}`,
+        `--cluster-signing-key-file=${pki("ca.key")}`,
+        "--leader-elect=false",
+      ],
+    ],
+    [
+      "kube-scheduler",
+      [
+        `--kubeconfig=${config("scheduler")}`,
+        "--bind-address=127.0.0.1",
+        `--secure-port=${ports.scheduler}`,
+        "--leader-elect=false",
+      ],
+    ],
+  ];
+}
+
+function start(kube: string, layout: Layout, component: string, flags: readonly string[]): void {
+  const log = openSync(join(layout.logs, `${component}.log`), "a");
+  const child = spawn(kube, [component, ...flags], { stdio: ["ignore", log, log], detached: true });
+  child.unref();
+  if (child.pid === undefined) throw new Error(`${component} could not be started`);
+  const started: Started = { component, pid: child.pid, identity: identityOf(child.pid) };
+  writeFileSync(join(layout.pids, component), JSON.stringify(started));
+}
+
+/** Throws with the log to read when the API server ends or is not ready in time. */
+async function ready(kube: string, layout: Layout): Promise<void> {
+  const deadline = Date.now() + readyMs;
+  const ask = ["kubectl", "--kubeconfig", join(layout.folder, "super-admin.conf"), "get", "--raw", "/readyz"];
+  while (spawnSync(kube, ask, { stdio: "ignore", timeout: 5_000 }).status !== 0) {
+    const ended = startedOf(layout).find((started) => !isAlive(started));
+    if (ended !== undefined || Date.now() > deadline) {
+      const component = ended?.component ?? "kube-apiserver";
+      throw new Error(`${component} is not ready; its log says why: ${join(layout.logs, `${component}.log`)}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
+function run(kube: string, args: readonly string[]): void {
+  const result = spawnSync(kube, args, { encoding: "utf8", timeout: 60_000 });
+  if (result.status !== 0)
+    throw new Error(`kube ${args.slice(0, 5).join(" ")} failed: ${result.stderr || result.stdout}`);
+}
