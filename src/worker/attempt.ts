@@ -77,7 +77,7 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
       ),
     );
   };
-  const lease = new Lease(io.leaseTtlMs, io.clock);
+  const lease = new Lease(io.leaseTtlMs, io.heartbeatIntervalMs, io.clock);
   const toolSpecs = toolsOf(snapshot, node);
   const loaded = toolSpecs.some((tool) => tool.module !== undefined) ? lease.lend(moduleLoadMs) : () => undefined;
   let lifeline: Lifeline | undefined;
@@ -126,6 +126,7 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
     item: itemName(order),
     attempt: order.attempt,
     try: order.try,
+    predecessorMayLive: order.predecessorMayLive === true,
     session,
     history,
     bodies: new BodyReader(io.store, order.uid, outputs),

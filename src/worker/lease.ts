@@ -7,16 +7,18 @@ import type { Clock } from "../ports/clock.ts";
 
 /** For the answer to be recorded after the limit. */
 const marginMs = 3_000;
-/** Heartbeats that come a little late lose no lease. */
-const leastMs = 5_000;
+/** Heartbeats that come a little late lose no lease: so many of them fit into the shortest one. */
+const heartbeatsLeast = 5;
 
 export class Lease {
   readonly #ttlMs: number;
+  readonly #leastMs: number;
   readonly #clock: Pick<Clock, "monotonicMs">;
   readonly #calls = new Set<{ readonly untilMs: number }>();
 
-  constructor(ttlMs: number, clock: Pick<Clock, "monotonicMs">) {
+  constructor(ttlMs: number, heartbeatIntervalMs: number, clock: Pick<Clock, "monotonicMs">) {
     this.#ttlMs = ttlMs;
+    this.#leastMs = Math.min(ttlMs, heartbeatsLeast * heartbeatIntervalMs);
     this.#clock = clock;
   }
 
@@ -24,7 +26,7 @@ export class Lease {
   get ttlMs(): number {
     if (this.#calls.size === 0) return this.#ttlMs;
     const latestMs = Math.max(...[...this.#calls].map((call) => call.untilMs));
-    return Math.max(Math.min(leastMs, this.#ttlMs), Math.ceil(latestMs - this.#clock.monotonicMs()) + marginMs);
+    return Math.max(this.#leastMs, Math.ceil(latestMs - this.#clock.monotonicMs()) + marginMs);
   }
 
   /** Foreign code may hold the thread from now on, for `timeoutMs` at most. Returns what is to be called when it has ended. */

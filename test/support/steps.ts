@@ -27,7 +27,7 @@ export function sessionOn(
     limits: {},
     auditLimits: {},
     known: undefined,
-    lease: new Lease(60_000, systemClock),
+    lease: new Lease(60_000, 1_000, systemClock),
     signal: new AbortController().signal,
     ...changes,
   });
