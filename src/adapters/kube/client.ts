@@ -77,7 +77,13 @@ export class KubeClient {
       const answer = await this.#connection.send(call);
       headIsThere();
       if (!isSuccess(answer)) throw await this.#refusal(request, answer);
-      for await (const line of createInterface({ input: answer, crlfDelay: Infinity })) if (line !== "") onLine(line);
+      // One that breaks after nobody reads it any more is nobody's error.
+      answer.on("error", () => undefined);
+      try {
+        for await (const line of createInterface({ input: answer, crlfDelay: Infinity })) if (line !== "") onLine(line);
+      } finally {
+        answer.destroy();
+      }
       // A connection that breaks ends the lines as a full answer does.
       if (!answer.complete) throw new Error("the connection broke");
     });

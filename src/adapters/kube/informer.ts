@@ -10,6 +10,7 @@ import type { Clock } from "../../ports/clock.ts";
 import type { KubeClient } from "./client.ts";
 import { errorOf, KubeError } from "./kube-error.ts";
 import { isNewer, type KubeObject, type Resource, resourcePath } from "./resources.ts";
+import { eventOf, type WatchEvent } from "./watch-event.ts";
 
 export interface InformerOptions<T extends KubeObject> {
   readonly client: KubeClient;
@@ -40,11 +41,6 @@ export interface Change<T> {
 interface Page<T> {
   readonly metadata: { readonly resourceVersion: string; readonly continue?: string };
   readonly items: readonly T[];
-}
-
-interface WatchEvent<T> {
-  readonly type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK" | "ERROR";
-  readonly object: T;
 }
 
 const pageTimeoutMs = 30_000;
@@ -179,7 +175,7 @@ export class Informer<T extends KubeObject> {
     try {
       await client.lines(request, (line) => {
         watchdog.refresh();
-        this.#take(JSON.parse(line) as WatchEvent<T>);
+        this.#take(eventOf(line));
       });
       // A server that ends every watch at once is in trouble too.
       if (clock.monotonicMs() - beganMs < steadyMs) throw new KubeError(0, "Unreachable", "the watch ended at once");

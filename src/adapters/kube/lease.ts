@@ -95,6 +95,9 @@ class HeldLease {
       await clock.sleep(this.#leaseMs / 6, signal).catch(() => undefined);
       if (signal.aborted) break;
       if (await this.#try(signal)) continue;
+      // Somebody else wrote the object: what it says now counts.
+      if (this.#held === undefined && (await this.#try(signal))) continue;
+      if (signal.aborted) break;
       if (this.#held === undefined || clock.monotonicMs() - this.#renewedMs > (this.#leaseMs * 2) / 3) return "Lost"; // L1
     }
     return "Stopped";
@@ -124,7 +127,6 @@ class HeldLease {
       return true;
     } catch (error) {
       if (isKubeError(error, 404)) return this.#create(askedMs);
-      // Somebody else wrote it: read it again before anything is concluded.
       if (isKubeError(error, 409)) this.#held = undefined;
       else if (!signal.aborted) onError?.(error);
       return false;
