@@ -57,7 +57,7 @@ interface RowStatus {
   readonly message?: string;
   /** Highest journal position seen while not ended: `length:head`, head as its first 16 hex digits. */
   readonly journal?: string;
-  /** Not before this time is the next attempt made. */
+  /** Not before this time is the next attempt made. Of a row at work whose worker fell silent: when it is given up. */
   readonly retryAt?: string;
   /** Of the current attempt; in runs of up to 200 nodes and items, beyond that only where timeoutSeconds needs it. */
   readonly startedAt?: string;
@@ -71,6 +71,8 @@ export interface NodeStatus extends RowStatus {
   /** forEach only: how many items there are, and until the node ended one row per item that has started, by index. */
   readonly itemCount?: number;
   readonly items?: readonly ItemStatus[];
+  /** forEach only: items that succeeded, of a node that ended otherwise. */
+  readonly itemsDone?: number;
   /** forEach only: sha256:… of the list of outputs once Succeeded. Of other nodes the journal knows it. */
   readonly output?: string;
 }

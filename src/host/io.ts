@@ -1,6 +1,7 @@
 /** What the loop needs of the outside; operator and CLI hand in their own. */
 import type { ExecutionStatus } from "../api/status.ts";
 import type { GovernancePolicy } from "../api/policy.ts";
+import type { Loss } from "../core/planner/types.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Cluster, ObjectKey, StoredExecution } from "../ports/cluster.ts";
@@ -22,12 +23,13 @@ export interface HostIo {
   readonly snapshots: SnapshotCache;
   /** When news that nobody acts on are written; absent = at once. */
   readonly pace?: StatusPace;
-  /** Told of each status that was written, and of what could not be done. Must not throw. */
+  /** Told of each status that was written, each process that was lost, and of what could not be done. Must not throw. */
   readonly report?: (event: HostEvent) => void;
 }
 
 export type HostEvent =
   | { readonly kind: "Status"; readonly key: ObjectKey; readonly uid: string; readonly status: ExecutionStatus }
+  | { readonly kind: "Lost"; readonly key: ObjectKey; readonly uid: string; readonly loss: Loss }
   | { readonly kind: "Failed"; readonly key: ObjectKey; readonly error: unknown; readonly retryAfterMs: number };
 
 /** Keeps the most recently used ones. */

@@ -3,11 +3,14 @@ import { executionDefaults } from "../api/defaults.ts";
 import type { ExecutionStatus } from "../api/status.ts";
 import { sha256Hex } from "../core/digest/digest.ts";
 import type { Json } from "../core/digest/json.ts";
-import { itemsOfInterest, outputsNeeded } from "../core/planner/needs.ts";
-import type { Seen } from "../core/planner/types.ts";
+import { itemsOfInterest, outputsNeeded, silentItems } from "../core/planner/needs.ts";
+import type { OpenCall, Seen } from "../core/planner/types.ts";
 import { itemName } from "../core/protocol/names.ts";
+import type { ItemRecord, NodeKey } from "../core/protocol/types.ts";
 import { textsOf, unpackBody } from "../core/steps/bodies.ts";
+import { readEntry } from "../core/steps/chain.ts";
 import type { Snapshot } from "../core/steps/format.ts";
+import { foldHistory } from "../core/steps/history.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
 import type { HostIo } from "./io.ts";
@@ -30,7 +33,20 @@ export async function observe(
   const workers = await io.cluster.workers(run.uid);
   const keys = itemsOfInterest(snapshot.spec, status);
   const view = await store.view(run.uid, keys);
-  const items = keys.map((key, place) => ({ key, record: view.items[place] }));
+  const overdue = new Map<string, OpenCall | undefined>();
+  for (const key of silentItems(snapshot.spec, status)) {
+    overdue.set(
+      itemName(key),
+      await overdueCall(
+        store,
+        run.uid,
+        key,
+        view.items[keys.findIndex((each) => itemName(each) === itemName(key))],
+        io,
+      ),
+    );
+  }
+  const items = keys.map((key, place) => ({ key, record: view.items[place], overdue: overdue.get(itemName(key)) }));
   const records = new Map(items.map(({ key, record }) => [itemName(key), record]));
   const needed = outputsNeeded(snapshot.spec, status, (key) => records.get(itemName(key)));
   const outputs = await loadOutputs(store, run.uid, needed);
@@ -61,6 +77,25 @@ async function loadSnapshot(store: JournalStore, uid: string, digest: string): P
   const bytes = (await store.bodies(uid, [digest])).get(digest);
   if (bytes === undefined || sha256Hex(bytes) !== digest) return undefined;
   return JSON.parse(bytes) as Snapshot;
+}
+
+/** More calls than this are never open at once in one worker. */
+const openCallsMax = 256;
+
+/** What a worker that fell silent was doing, if that is past its time limit. */
+async function overdueCall(
+  store: JournalStore,
+  uid: string,
+  key: NodeKey,
+  record: ItemRecord | undefined,
+  io: HostIo,
+): Promise<OpenCall | undefined> {
+  if (record === undefined) return undefined;
+  const from = Math.max(0, record.length - openCallsMax);
+  const entries = await store.entries(uid, key, from, openCallsMax);
+  const { inDoubt } = foldHistory(entries.map(readEntry), record.try);
+  const late = [...inDoubt.values()].find((call) => (call.deadlineMs ?? Number.POSITIVE_INFINITY) <= io.clock.nowMs());
+  return late === undefined ? undefined : { tool: late.name, effect: late.effect };
 }
 
 /** A body with a part missing is left out: the planner asked for it, so it knows that it is gone. */

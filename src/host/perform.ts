@@ -15,7 +15,7 @@ export async function perform(decision: Decision, run: StoredExecution, io: Host
       // Fenced = a later attempt holds the journal; the next plan sees it.
       return send(run, io, { op: "release", ...decision.key, attempt: decision.attempt }, ["FENCED"]);
     case "StopWorker":
-      return io.cluster.stopWorker(run.uid, decision.worker, io.stopGraceMs);
+      return io.cluster.stopWorker(run.uid, decision.worker, decision.force === true ? 0 : io.stopGraceMs);
     case "StartWorker":
       return io.cluster.startWorker({
         ...decision.key,
@@ -27,6 +27,7 @@ export async function perform(decision: Decision, run: StoredExecution, io: Host
         snapshot: decision.snapshot,
         outputs: decision.outputs,
         known: decision.known,
+        ...(decision.predecessorMayLive === true ? { predecessorMayLive: true } : {}),
       });
     case "Seal": {
       const store = await io.journal(run);

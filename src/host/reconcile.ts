@@ -43,10 +43,11 @@ async function pass(
 ): Promise<number | undefined> {
   const planned = await look(run, status, snapshot, io);
   if (planned === undefined) return snapshotGone(run, status, io);
-  const { status: next, decisions, statusAfter, wakeAfterMs } = planned;
+  const { status: next, decisions, losses, statusAfter, wakeAfterMs } = planned;
   const waitMs = decisions.length > 0 || wakeAfterMs === 0 ? 0 : pauseBefore(run, next, io);
   if (waitMs > 0) return Math.min(waitMs, wakeAfterMs ?? waitMs);
   const resourceVersion = await write(run, next, io); // first: a failing effect cannot hide it
+  for (const loss of losses) io.report?.({ kind: "Lost", key: run.key, uid: run.uid, loss });
   for (const decision of decisions) await perform(decision, run, io); // a throw backs off
   if (statusAfter !== undefined) await write({ ...run, status: next, resourceVersion }, statusAfter, io);
   return wakeAfterMs;

@@ -52,6 +52,8 @@ export interface WorkerOrder extends NodeKey {
   readonly outputs: Readonly<Record<string, string>>;
   /** Highest journal position the status has seen of this item. */
   readonly known?: KnownPosition | undefined;
+  /** Nobody has seen the attempt before end: a call of it in doubt may be at work until its time limit. */
+  readonly predecessorMayLive?: true;
 }
 
 /** A policy as its host has it. */
@@ -77,7 +79,7 @@ export interface Cluster {
   workers(uid: string): Promise<readonly WorkerView[]>;
   /** Repeat with the same (uid, node, item, attempt) is a no-op (P2). */
   startWorker(order: WorkerOrder): Promise<void>;
-  /** Ask a worker to end (SIGTERM), then force it after `graceMs`. Repeat is a no-op. */
+  /** Ask a worker to end (SIGTERM), then force it after `graceMs`; with 0, force it at once. Repeat is a no-op. */
   stopWorker(uid: string, worker: WorkerView, graceMs: number): Promise<void>;
   /** Keep the object there, even if it is deleted, until `release`: its workers must be stopped first. Repeat is a no-op. */
   hold(run: StoredExecution): Promise<void>;

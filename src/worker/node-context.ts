@@ -17,6 +17,8 @@ export interface NodeContext {
   readonly item: string;
   readonly attempt: number;
   readonly try: number;
+  /** An earlier attempt's calls in doubt may be at work until their time limits. */
+  readonly predecessorMayLive: boolean;
   readonly session: Session;
   readonly history: History;
   readonly bodies: BodyReader;

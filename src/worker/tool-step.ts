@@ -36,7 +36,7 @@ export async function toolStep(
   const input = { body: body.digest };
   await checkRepeatedCall(context, recorder, identity, input, body.bodies);
   await checkToolCall(context, recorder, identity, toolCheck(tool), input, body.bodies);
-  await refuseInDoubt(context, recorder, identity, effect, input);
+  await settleDoubt(context, recorder, identity, effect, input);
   for (let call = await callsSoFar(context, identity); ; call += 1) {
     const outcome = await oneCall(context, recorder, identity, {
       tool,
@@ -52,20 +52,22 @@ export async function toolStep(
   }
 }
 
-/** A NonIdempotent call whose result a crash lost: the policy says whether it may be made again. */
-async function refuseInDoubt(
+/** A NonIdempotent call whose result a crash lost: the policy says whether it may be made again, once the first one has ended. */
+async function settleDoubt(
   context: NodeContext,
   recorder: Recorder,
   identity: CallIdentity,
   effect: ToolEffect,
   input: CallResult["input"],
 ): Promise<void> {
-  if (
-    effect !== "NonIdempotent" ||
-    !context.history.inDoubt.has(keyOf(identity)) ||
-    context.policy.onInDoubt === "Retry"
-  )
-    return;
+  const lost = context.history.inDoubt.get(keyOf(identity));
+  if (effect !== "NonIdempotent" || lost === undefined) return;
+  if (context.policy.onInDoubt === "Retry") {
+    const leftMs = context.predecessorMayLive ? (lost.deadlineMs ?? 0) - context.clock.nowMs() : 0;
+    if (leftMs > 0)
+      context.log("info", "waits for the end of a call that may be at work", { tool: identity.name, leftMs });
+    return leftMs > 0 ? context.clock.sleep(leftMs, context.stop) : undefined;
+  }
   const message = `tool ${identity.name} is NonIdempotent and was called before a crash; whether it took effect is unknown, and the policy's onInDoubt is Fail. Check the outside, then run again; declare the tool Idempotent if its server honours Idempotency-Key, or set onInDoubt: Retry`;
   const nothing = { free: zeroAmounts, settled: zeroAmounts, overshoot: zeroAmounts };
   await recorder.step({

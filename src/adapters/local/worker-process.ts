@@ -86,11 +86,12 @@ export class WorkerProcess {
     return { node, item, attempt, state, ...this.#end };
   }
 
-  /** SIGTERM now, SIGKILL after `graceMs`. A repeat is a no-op. Resolves when the process is gone. */
+  /** SIGTERM now, SIGKILL after `graceMs`; 0 = SIGKILL now. A repeat is a no-op. Resolves when the process is gone. */
   async stop(graceMs: number): Promise<void> {
     if (this.exited) return;
     if (this.#child === undefined) return this.#leave({ exit: "stopped", detail: "stopped before it was started" });
-    if (this.#grace === undefined) {
+    if (graceMs === 0) this.kill();
+    else if (this.#grace === undefined) {
       this.#child.kill("SIGTERM");
       this.#grace = setTimeout(() => this.kill(), graceMs);
     }

@@ -220,7 +220,9 @@ function linesOfNode(view: RunView, name: string, row: NodeStatus | undefined, p
 function itemCounts(row: NodeStatus | undefined): string {
   if (row?.itemCount === undefined) return "";
   const done =
-    row.state === "Succeeded" ? row.itemCount : (row.items ?? []).filter((item) => item.state === "Succeeded").length;
+    row.state === "Succeeded"
+      ? row.itemCount
+      : (row.itemsDone ?? (row.items ?? []).filter((item) => item.state === "Succeeded").length);
   return `  ${done}/${row.itemCount} items`;
 }
 

@@ -1,43 +1,33 @@
 /** One row on from what became of its attempt: end, next try (own fault), restart (loss), or wait. Two separate counters. */
-import { failureClasses } from "../../api/defaults.ts";
-import { retryDelayMs } from "../policy/retry.ts";
 import { itemName } from "../protocol/names.ts";
-import { type Draft, isReleased, recordOf, stopOf, stopWorkers, wakeAt } from "./draft.ts";
+import { type Draft, isReleased, killWorkers, recordOf, stopOf, stopWorkers, wakeAt } from "./draft.ts";
+import { overdue, ownFault, timedOut } from "./faults.ts";
 import type { Verdict } from "./judge.ts";
+import { firstRestartDelayMs, lost, restart } from "./losses.ts";
 import { isEnded } from "./node-machine.ts";
-import { apply, isBehind, marks, type Row } from "./rows.ts";
+import { apply, isBehind, isMarked, marks, type Row, shorten, tellsLoss } from "./rows.ts";
+import type { OpenCall } from "./types.ts";
 
 /** Worker events wake the host; this is for the ones that get lost. */
 const pollMs = 5_000;
-/** G1: whatever a list says, nothing outside the schema's enum is ever tried again. */
-const retryable: readonly string[] = failureClasses;
-const firstRestartDelayMs = 1_000;
-const maxRestartDelayMs = 60_000;
-
-/** The first restart comes at once, as most losses are single; then 1 s, 2 s, 4 s … up to a minute. */
-export function restartDelayMs(restart: number): number {
-  return restart <= 1 ? 0 : Math.min(firstRestartDelayMs * 2 ** Math.min(restart - 2, 30), maxRestartDelayMs);
-}
+/**
+ * From the end of a lease until its worker is given up. Not at once: when this machine or the store has paused, leases look
+ * over until their workers have said otherwise. Longer where the worker may be out of reach and still at work.
+ */
+const silentGraceMs = { listed: 5_000, remote: 10_000 } as const;
 
 /** A row in Starting or Running, or one whose given-up attempt turns out to have finished. */
 export function advance(draft: Draft, row: Row, verdict: Verdict): void {
   switch (verdict.is) {
     case "Finished":
-      row.steps = verdict.steps;
-      if (verdict.finished.outcome === "Succeeded") apply(row, "succeed", draft.nowMs);
-      else
-        ownFault(
-          draft,
-          row,
-          verdict.finished.error ?? { class: "Unknown", message: "" },
-          verdict.finished.final === true,
-        );
-      return;
+      return finished(draft, row, verdict);
     case "RolledBack":
       apply(row, "lose", draft.nowMs, "DurabilityLost", verdict.detail);
       return;
     case "Working":
       return working(draft, row, verdict);
+    case "Silent":
+      return silent(draft, row, verdict);
     case "Unseen":
       if (stopOf(draft, row) !== undefined) return cancelRow(draft, row);
       if (draft.suspended) apply(row, "park", draft.nowMs);
@@ -55,77 +45,99 @@ export function cancelRow(draft: Draft, row: Row): void {
   apply(row, "cancel", draft.nowMs, stopOf(draft, row)?.reason ?? "SiblingFailed");
 }
 
-function working(draft: Draft, row: Row, verdict: Extract<Verdict, { is: "Working" }>): void {
-  if (verdict.claimed && row.state === "Starting") apply(row, "claim", draft.nowMs, row.reason, row.message);
-  wakeAt(draft, verdict.leaseEndsMs ?? draft.nowMs + pollMs);
+type Of<Is extends Verdict["is"]> = Extract<Verdict, { is: Is }>;
+
+function finished(draft: Draft, row: Row, { finished: result, steps }: Of<"Finished">): void {
+  row.steps = steps;
+  if (result.outcome === "Succeeded") return apply(row, "succeed", draft.nowMs);
+  const error = result.error ?? { class: "Unknown", message: "" };
+  // What lost the attempt before is why anything is in doubt.
+  const isExplained = error.class === "InDoubt" && row.message !== undefined && !isMarked(row);
+  const message = isExplained ? `its worker was lost (${row.message}): ${error.message}` : error.message;
+  ownFault(draft, row, { class: error.class, message }, result.final === true);
+}
+
+function working(draft: Draft, row: Row, { claimed, leaseEndsMs, silentAtMs, blocked }: Of<"Working">): void {
+  answers(row);
+  if (blocked !== undefined && !isMarked(row)) {
+    row.reason = blocked.failure;
+    row.message = shorten(blocked.detail);
+  }
+  if (claimed && row.state === "Starting") apply(row, "claim", draft.nowMs, row.reason, row.message);
+  wakeAt(draft, leaseEndsMs ?? Math.min(silentAtMs ?? Number.POSITIVE_INFINITY, draft.nowMs + pollMs));
   if (stopOf(draft, row) !== undefined) return stopWorkers(draft, row);
   const timeoutMs = timeoutOf(row);
-  if (isTimedOut(draft, row)) row.reason = marks.timeout;
+  if (isTimedOut(draft, row)) noteTimeout(row);
   else if (timeoutMs !== undefined) wakeAt(draft, (row.startedAtMs ?? draft.nowMs) + timeoutMs);
   if (draft.suspended && row.reason !== marks.timeout) row.reason = marks.suspending;
   // A suspended worker lets its calls in flight end and leaves by itself; asking it to end would cut them.
-  if (row.reason !== undefined && row.reason !== marks.suspending) stopWorkers(draft, row);
+  const leavesByItself = row.reason === marks.suspending && blocked === undefined;
+  if (isMarked(row) && !leavesByItself) stopWorkers(draft, row);
 }
 
-function gone(draft: Draft, row: Row, verdict: Extract<Verdict, { is: "Gone" }>): void {
+/** What was said of it while it did not answer, or could not start, holds no more. */
+function answers(row: Row): void {
+  row.retryAtMs = undefined;
+  if (row.reason !== marks.silent && !tellsLoss(row.reason)) return;
+  row.reason = undefined;
+  row.message = undefined;
+}
+
+/** The message says what kept it from starting, if that was it. */
+function noteTimeout(row: Row): void {
+  if (row.reason === marks.timeout) return;
+  row.message = tellsLoss(row.reason) ? shorten(`${row.reason}: ${row.message ?? ""}`) : undefined;
+  row.reason = marks.timeout;
+}
+
+function silent(draft: Draft, row: Row, { failure, detail }: Of<"Silent">): void {
+  const { listsAll } = draft.seen;
+  if (isTimedOut(draft, row)) noteTimeout(row);
+  if (!isMarked(row)) {
+    row.reason = marks.silent;
+    row.message = shorten(detail);
+  }
+  const graceMs = failure === "NodeLost" ? 0 : listsAll ? silentGraceMs.listed : silentGraceMs.remote;
+  row.retryAtMs = Math.min(row.retryAtMs ?? Number.POSITIVE_INFINITY, draft.nowMs + graceMs);
+  if (draft.nowMs < row.retryAtMs) {
+    if (stopOf(draft, row) !== undefined || row.reason !== marks.silent) stopWorkers(draft, row);
+    return wakeAt(draft, row.retryAtMs);
+  }
+  killWorkers(draft, row);
+  // Where its end will be seen, that is waited for.
+  if (listsAll) return wakeAt(draft, draft.nowMs + pollMs);
+  gone(draft, row, { is: "Gone", how: "Lost", detail, failure });
+}
+
+function gone(draft: Draft, row: Row, verdict: Of<"Gone">): void {
+  const { how, detail, failure } = verdict;
   if (stopOf(draft, row) !== undefined) return cancelRow(draft, row);
   if (row.reason === marks.timeout) return timedOut(draft, row);
-  if (row.reason === marks.lost) return lost(draft, row, row.message ?? verdict.detail);
+  if (failure === "DeadlineExceeded") return timedOut(draft, row, shorten(`${failure}: ${detail}`));
+  if (row.reason === marks.lost || row.reason === marks.poisoned) {
+    return lost(draft, row, row.reason, row.message ?? detail);
+  }
   // However it ended: it was asked to, and resumes without being counted.
   if (row.reason === marks.suspending) return apply(row, "park", draft.nowMs);
-  if (verdict.how !== "Fenced") return restart(draft, row, verdict.detail);
+  if (row.reason === marks.silent) return goneSilent(draft, row, verdict);
+  if (how !== "Fenced") return restart(draft, row, detail, failure);
   // Fenced never counts. Where the journal does not show by whom, a pause keeps it from spinning.
   const record = recordOf(draft, row.key);
   if (record !== undefined && record.attempt >= row.attempt) return apply(row, "park", draft.nowMs);
-  apply(row, "wait", draft.nowMs, "Fenced", shorten(verdict.detail));
+  apply(row, "wait", draft.nowMs, "Fenced", shorten(detail));
   row.retryAtMs = draft.nowMs + firstRestartDelayMs;
 }
 
-/** Infrastructure: same try, next attempt, resumed from the journal. */
-function restart(draft: Draft, row: Row, detail: string): void {
-  if (row.restarts >= draft.seen.policy.maxRestarts) return lost(draft, row, detail);
-  row.restarts += 1;
-  const record = recordOf(draft, row.key);
-  if (record?.attempt === row.attempt && record.claimId !== "") {
-    draft.decisions.push({ kind: "ReleaseAttempt", key: row.key, attempt: row.attempt });
-  }
-  apply(row, "wait", draft.nowMs, "Restarting", shorten(detail));
-  row.retryAtMs = draft.nowMs + restartDelayMs(row.restarts);
+/** An overdue call is the node's own fault; a worker that was silent without one was lost, and how it was ended says nothing. */
+function goneSilent(draft: Draft, row: Row, { detail, failure }: Of<"Gone">): void {
+  const call = overdueCall(draft, row);
+  if (call !== undefined && failure !== "NodeLost") return overdue(draft, row, call);
+  restart(draft, row, row.message ?? detail, draft.seen.listsAll ? undefined : "NodeLost");
 }
 
-function lost(draft: Draft, row: Row, detail: string): void {
-  row.reason = marks.lost;
-  row.message = shorten(detail);
-  if (!isReleased(draft, row)) return;
-  const message = `lost ${row.restarts + 1} times (policy infrastructure.maxRestarts ${draft.seen.policy.maxRestarts}); last: ${detail}`;
-  apply(row, "fail", draft.nowMs, marks.lost, shorten(message));
-}
-
-function timedOut(draft: Draft, row: Row): void {
-  row.reason = marks.timeout;
-  if (!isReleased(draft, row)) return;
-  const message = `not finished within timeoutSeconds ${row.node.spec.timeoutSeconds ?? 0} of one attempt`;
-  ownFault(draft, row, { class: "Timeout", message }, false);
-}
-
-/** A new try really asks again. `final`: a NonIdempotent call was made in this try, so nobody may. */
-function ownFault(draft: Draft, row: Row, error: { class: string; message: string }, final: boolean): void {
-  const { retry } = row.node.spec;
-  const { policy, run } = draft.seen;
-  const classes: readonly string[] = retry?.retryOn ?? policy.retry.retryOn;
-  const mayRetry =
-    retry !== undefined &&
-    !final &&
-    stopOf(draft, row) === undefined &&
-    retryable.includes(error.class) &&
-    classes.includes(error.class) &&
-    row.try <= Math.min(retry.maxRetries, policy.retry.maxRetries);
-  if (!mayRetry) return apply(row, "fail", draft.nowMs, error.class, shorten(error.message));
-  const ownDelay = retry.retryDelaySeconds === undefined ? {} : { retryDelayMs: retry.retryDelaySeconds * 1_000 };
-  const delayMs = retryDelayMs({ ...policy.retry, ...ownDelay }, [run.uid, itemName(row.key), "node"], row.try);
-  row.try += 1;
-  apply(row, "wait", draft.nowMs, error.class, shorten(error.message));
-  row.retryAtMs = draft.nowMs + delayMs;
+function overdueCall(draft: Draft, row: Row): OpenCall | undefined {
+  const name = itemName(row.key);
+  return draft.seen.items.find(({ key }) => itemName(key) === name)?.overdue;
 }
 
 /** The highest position seen goes into the status of every row that has not ended, so that a later rollback shows. */
@@ -145,8 +157,4 @@ function isTimedOut(draft: Draft, row: Row): boolean {
   const timeoutMs = timeoutOf(row);
   if (row.reason === marks.timeout) return true;
   return timeoutMs !== undefined && row.startedAtMs !== undefined && draft.nowMs - row.startedAtMs >= timeoutMs;
-}
-
-function shorten(text: string): string {
-  return text.length <= 512 ? text : `${text.slice(0, 511)}…`.toWellFormed();
 }

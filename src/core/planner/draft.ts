@@ -5,7 +5,7 @@ import type { ItemRecord, NodeKey, StoredBody } from "../protocol/types.ts";
 import { isEnded } from "./node-machine.ts";
 import { finishedOf, type NodeRow, type Row, thawRows } from "./rows.ts";
 import { lossSeenAtMs } from "./store-life.ts";
-import type { Decision, Seen, SeenWorker } from "./types.ts";
+import type { Decision, Loss, Seen, SeenWorker } from "./types.ts";
 
 /** Why a run is ended before its nodes are. The first one stands. */
 export interface Stop {
@@ -26,6 +26,7 @@ export interface Draft {
   readonly asked: ReadonlySet<string>;
   readonly decisions: Decision[];
   readonly bodies: StoredBody[];
+  readonly losses: Loss[];
   readonly cancelRequested: boolean;
   readonly suspended: boolean;
   /** When a restart of the store was seen that may have forgotten acknowledged steps. */
@@ -62,6 +63,7 @@ export function draftOf(seen: Seen, nowMs: number, asked: ReadonlySet<string>): 
     asked,
     decisions: [],
     bodies: [],
+    losses: [],
     cancelRequested,
     suspended: seen.run.desiredState === "Suspended" && !cancelRequested,
     lossAtMs: lossSeenAtMs(seen, nowMs),
@@ -115,6 +117,11 @@ export function stopOf(draft: Draft, row: Row): Stop | undefined {
 /** Asks every live worker of a row to end. A repeat is harmless (P2). */
 export function stopWorkers(draft: Draft, row: Row): void {
   for (const worker of liveWorkers(draft, row)) draft.decisions.push({ kind: "StopWorker", worker });
+}
+
+/** Ends every live worker of a row without asking it. A repeat is harmless (P2). */
+export function killWorkers(draft: Draft, row: Row): void {
+  for (const worker of liveWorkers(draft, row)) draft.decisions.push({ kind: "StopWorker", worker, force: true });
 }
 
 /** Views of the current attempt that have not ended; an Exited view is final, whatever an older view says. */

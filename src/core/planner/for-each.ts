@@ -16,6 +16,7 @@ export function settleForEach(draft: Draft, row: NodeRow): void {
     for (const item of row.items) if (!isAtWork(item.state)) cancelRow(draft, item);
     if (!row.items.every((item) => isEnded(item.state))) return;
     sumSteps(row);
+    row.itemsDone = row.items.filter((item) => item.state === "Succeeded").length;
     if (failed === undefined) return apply(row, "cancel", draft.nowMs, stop?.reason);
     const message = `item ${failed.key.item ?? 0}: ${failed.message ?? failed.reason ?? ""}`;
     return apply(row, "fail", draft.nowMs, failed.reason, message);

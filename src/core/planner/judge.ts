@@ -1,19 +1,36 @@
 /** What became of the current attempt of a row at work: worker views and journal record put together. Decides nothing. */
+import type { WorkerFailure } from "../../api/exit-codes.ts";
 import { itemName } from "../protocol/names.ts";
 import type { ItemRecord } from "../protocol/types.ts";
 import type { Finished } from "../steps/format.ts";
 import { type Draft, recordOf } from "./draft.ts";
-import { finishedOf, isBehind, type Row } from "./rows.ts";
+import { finishedOf, isBehind, isMarked, marks, type Row } from "./rows.ts";
 import type { SeenWorker } from "./types.ts";
 
 export type Verdict =
-  /** `leaseEndsMs`: nobody lists the worker, but its lease runs. */
-  | { readonly is: "Working"; readonly claimed: boolean; readonly leaseEndsMs?: number }
+  /**
+   * `leaseEndsMs`: nobody lists the worker, but its lease runs. `silentAtMs`: one is listed, whose lease ends then.
+   * `blocked`: why it cannot start as yet.
+   */
+  | {
+      readonly is: "Working";
+      readonly claimed: boolean;
+      readonly leaseEndsMs?: number;
+      readonly silentAtMs?: number;
+      readonly blocked?: { readonly failure: WorkerFailure; readonly detail: string };
+    }
+  /** Listed, and its lease is over: its thread is held, its machine is gone, or the host heard late of its end. */
+  | { readonly is: "Silent"; readonly failure: WorkerFailure | undefined; readonly detail: string }
   | { readonly is: "Finished"; readonly finished: Finished; readonly steps: number }
   /** No worker and no claim: started too early to be seen, or never started. */
   | { readonly is: "Unseen" }
   /** Ended without finish. Stopped = asked to end; Fenced = another attempt holds the journal; Lost = nobody's wish. */
-  | { readonly is: "Gone"; readonly how: "Stopped" | "Fenced" | "Lost"; readonly detail: string }
+  | {
+      readonly is: "Gone";
+      readonly how: "Stopped" | "Fenced" | "Lost";
+      readonly detail: string;
+      readonly failure?: WorkerFailure | undefined;
+    }
   /** The store knows less than was acknowledged, and no worker is left that could restore it. */
   | { readonly is: "RolledBack"; readonly detail: string };
 
@@ -27,8 +44,8 @@ export function judge(draft: Draft, row: Row): Verdict {
   const views = (draft.workers.get(itemName(row.key)) ?? []).filter((view) => view.attempt === row.attempt);
   const exited = views.find((view) => view.state === "Exited");
   const claimed = record?.attempt === row.attempt && record.claimId !== "";
-  // J2 fences a worker that works on in spite of it, so a listed one is trusted until it ends.
-  if (exited === undefined && views.length > 0) return { is: "Working", claimed };
+  const listed = exited === undefined ? views[0] : undefined;
+  if (listed !== undefined) return ofListed(draft, row, listed, record);
   if (exited?.exit === "lost")
     return { is: "RolledBack", detail: exited.detail ?? "the worker could not restore its journal" };
   if (isBehind(row, record)) {
@@ -42,11 +59,13 @@ export function judge(draft: Draft, row: Row): Verdict {
   if (record !== undefined && record.attempt > row.attempt) {
     return { is: "Gone", how: "Fenced", detail: `attempt ${record.attempt} holds the journal` };
   }
-  const leaseEndsMs = claimed && record.leaseUntilMs > draft.nowMs ? record.leaseUntilMs : undefined;
+  // Where every worker is listed a lease decides nothing about one that is not.
+  const isTrusted = claimed && !draft.seen.listsAll;
+  const leaseEndsMs = isTrusted && record.leaseUntilMs > draft.nowMs ? record.leaseUntilMs : undefined;
   if (exited !== undefined) {
     const detail = exited.detail ?? `the worker ended as ${exited.exit ?? "infrastructure"} without a result`;
     if (exited.exit === "stopped") return { is: "Gone", how: "Stopped", detail };
-    if (exited.exit !== "fenced") return { is: "Gone", how: "Lost", detail };
+    if (exited.exit !== "fenced") return { is: "Gone", how: "Lost", detail, failure: exited.failure };
     // A copy of the worker holds this attempt: it is trusted as long as it renews its lease.
     if (leaseEndsMs !== undefined) return { is: "Working", claimed: true, leaseEndsMs };
     return { is: "Gone", how: claimed ? "Lost" : "Fenced", detail };
@@ -54,8 +73,29 @@ export function judge(draft: Draft, row: Row): Verdict {
   if (record?.attempt === row.attempt && !claimed)
     return { is: "Gone", how: "Fenced", detail: "the attempt was released" };
   if (!claimed) return { is: "Unseen" };
-  if (leaseEndsMs !== undefined && !draft.seen.listsAll) return { is: "Working", claimed: true, leaseEndsMs };
+  if (leaseEndsMs !== undefined) return { is: "Working", claimed: true, leaseEndsMs };
   return { is: "Gone", how: "Lost", detail: "the worker is gone" };
+}
+
+/** J2 fences a worker that works on in spite of it, so a listed one is trusted until it ends or its lease does. */
+function ofListed(
+  draft: Draft,
+  row: Row,
+  { failure, detail, state }: SeenWorker,
+  record: ItemRecord | undefined,
+): Verdict {
+  const isCurrent = record?.attempt === row.attempt;
+  const claimed = isCurrent && record.claimId !== "";
+  const isOver = claimed && record.leaseUntilMs <= draft.nowMs;
+  // Given up in an earlier pass, and still listed.
+  const isReleased = isCurrent && !claimed && isMarked(row) && row.reason !== marks.suspending;
+  if (isOver || isReleased || (!claimed && failure === "NodeLost")) {
+    return { is: "Silent", failure, detail: detail ?? "its worker stopped answering: the lease it held is over" };
+  }
+  if (!claimed && state === "Starting" && failure !== undefined) {
+    return { is: "Working", claimed, blocked: { failure, detail: detail ?? "" } };
+  }
+  return claimed ? { is: "Working", claimed, silentAtMs: record.leaseUntilMs } : { is: "Working", claimed };
 }
 
 /**
@@ -67,8 +107,8 @@ function healsUntilMs(
   record: ItemRecord | undefined,
   exited: SeenWorker | undefined,
 ): number | undefined {
-  const mayLive = exited === undefined ? !draft.seen.listsAll : exited.exit === "fenced";
-  if (!mayLive) return undefined;
+  const mayLive = exited === undefined || exited.exit === "fenced";
+  if (draft.seen.listsAll || !mayLive) return undefined;
   const leaseMs = record === undefined || record.claimId === "" ? 0 : record.leaseUntilMs;
   const untilMs = Math.max(leaseMs, draft.lossAtMs === undefined ? 0 : draft.lossAtMs + healGraceMs);
   return untilMs > draft.nowMs ? untilMs : undefined;

@@ -4,8 +4,8 @@ import type { ExecutionStatus } from "../../api/status.ts";
 import { type GraphNode, specGraph } from "../dag/spec-graph.ts";
 import { itemName } from "../protocol/names.ts";
 import type { ItemRecord, NodeKey } from "../protocol/types.ts";
-import { isEnded } from "./node-machine.ts";
-import { finishedOf, type NodeRow, type Row, thawRows } from "./rows.ts";
+import { isAtWork, isEnded } from "./node-machine.ts";
+import { finishedOf, marks, type NodeRow, type Row, thawRows } from "./rows.ts";
 
 interface Rows {
   readonly spec: ExecutionSpec;
@@ -34,6 +34,13 @@ export function itemsOfInterest(spec: ExecutionSpec, status: ExecutionStatus): r
     }
   }
   return [...found.values()];
+}
+
+/** Rows at work whose worker fell silent: what it was doing decides what becomes of them. */
+export function silentItems(spec: ExecutionSpec, status: ExecutionStatus): readonly NodeKey[] {
+  const { rows } = rowsOf(spec, status);
+  const silent = (row: Row) => isAtWork(row.state) && row.reason === marks.silent;
+  return rows.flatMap((row) => [row, ...row.items].filter(silent).map((each) => each.key));
 }
 
 /** Hex digests of the output bodies to load: only what a `when`, an `items`, a forEach list or the result is made of. */

@@ -99,7 +99,9 @@ function stopStrays(draft: Draft): void {
       if (worker.state === "Exited") continue;
       const isCurrent = row !== undefined && isAtWork(row.state) && row.attempt === worker.attempt;
       const hasExited = views.some((view) => view.attempt === worker.attempt && view.state === "Exited");
-      if (!isCurrent && !hasExited) draft.decisions.push({ kind: "StopWorker", worker });
+      // Its finish is durable, so it is about to leave by itself.
+      const isLeaving = row?.state === "Succeeded" && row.attempt === worker.attempt && !isAllEnded(draft);
+      if (!isCurrent && !hasExited && !isLeaving) draft.decisions.push({ kind: "StopWorker", worker });
     }
   }
 }
@@ -131,6 +133,7 @@ function planOf(draft: Draft, status: ExecutionStatus, isSealing: boolean): Plan
   const wakeAfterMs = draft.wakeAtMs === undefined ? undefined : Math.max(0, draft.wakeAtMs - draft.nowMs);
   return {
     bodies: draft.bodies,
+    losses: draft.losses,
     status,
     decisions: sorted(draft.decisions),
     ...(isSealing ? { statusAfter: { ...status, sealed: true } } : {}),
@@ -156,7 +159,8 @@ function sorted(decisions: readonly Decision[]): readonly Decision[] {
 /** Names the effect: two decisions of one name are one (P2). */
 export function decisionName(decision: Decision): string {
   const key = keyOf(decision);
-  return `${decision.kind} ${itemName(key)}#${key.attempt}`;
+  const how = decision.kind === "StopWorker" && decision.force === true ? "!" : "";
+  return `${decision.kind}${how} ${itemName(key)}#${key.attempt}`;
 }
 
 function keyOf(decision: Decision): NodeKey & { attempt: number } {

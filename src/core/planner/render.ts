@@ -89,6 +89,7 @@ function renderRows(draft: Draft): readonly NodeStatus[] {
       name: row.node.name,
       ...renderRow(row, style),
       ...(row.itemCount === undefined ? {} : { itemCount: row.itemCount }),
+      ...(row.itemsDone === undefined ? {} : { itemsDone: row.itemsDone }),
       ...(isOpen
         ? { items: row.items.map((item): ItemStatus => ({ index: item.key.item ?? 0, ...renderRow(item, style) })) }
         : {}),

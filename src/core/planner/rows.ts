@@ -6,6 +6,7 @@ import {
   type NodeStatus,
   statusLimits,
 } from "../../api/status.ts";
+import type { WorkerFailure } from "../../api/exit-codes.ts";
 import type { GraphNode, SpecGraph } from "../dag/spec-graph.ts";
 import type { ItemRecord, NodeKey } from "../protocol/types.ts";
 import type { Finished } from "../steps/format.ts";
@@ -32,6 +33,8 @@ export interface Row {
 
 export interface NodeRow extends Row {
   itemCount: number | undefined;
+  /** Of a forEach node that ended otherwise: items that succeeded. */
+  itemsDone: number | undefined;
   /** Started items by index, without gaps: items start in order. */
   items: Row[];
   /** Hex. */
@@ -39,7 +42,39 @@ export interface NodeRow extends Row {
 }
 
 /** Marks on rows at work; they outlive a restart of the host because they are in the status. */
-export const marks = { timeout: "Timeout", lost: "InfrastructureLost", suspending: "Suspending" } as const;
+export const marks = {
+  timeout: "Timeout",
+  /** Lost once too often, by the fault of what it runs on, or by what itself did. */
+  lost: "InfrastructureLost",
+  poisoned: "Poisoned",
+  suspending: "Suspending",
+  /** Its lease is over though it is listed; `retryAtMs` says when it is given up. */
+  silent: "Silent",
+} as const;
+const markNames: readonly string[] = Object.values(marks);
+/** Of a row in Retrying after a loss that its host cannot name. */
+export const restarting = "Restarting";
+/** Of a row in Retrying after a loss; of a row in Starting that cannot start as yet. */
+const failures: Readonly<Record<WorkerFailure, true>> = {
+  OOMKilled: true,
+  Evicted: true,
+  ImagePullFailed: true,
+  Unschedulable: true,
+  BadConfig: true,
+  DeadlineExceeded: true,
+  NodeLost: true,
+  Crashed: true,
+};
+
+/** Whether a row at work is being ended. */
+export function isMarked(row: Pick<Row, "reason">): boolean {
+  return row.reason !== undefined && markNames.includes(row.reason);
+}
+
+/** Whether `reason` tells of a loss, so that `message` tells how. */
+export function tellsLoss(reason: string | undefined): boolean {
+  return reason === restarting || Object.hasOwn(failures, reason ?? "");
+}
 /** Of a Pending row whose condition holds and which waits for a free slot. */
 export const queued = "Queued";
 
@@ -63,6 +98,7 @@ export function thawRows(graph: SpecGraph, status: ExecutionStatus): NodeRow[] {
     return {
       ...thaw({ node: node.name }, node, stored, large),
       itemCount: stored.itemCount,
+      itemsDone: stored.itemsDone,
       items: items.map((item) => thaw({ node: node.name, item: item.index }, node, item, large)),
       output: stored.output?.replace(/^sha256:/, ""),
     };
@@ -135,4 +171,9 @@ function thaw(key: NodeKey, node: GraphNode, stored: NodeStatus | ItemStatus, la
     startedAtMs: parseTime(stored.startedAt),
     completedAtMs: parseTime(stored.completedAt),
   };
+}
+
+/** As a status holds it at most before it is cut for display. */
+export function shorten(text: string): string {
+  return text.length <= 512 ? text : `${text.slice(0, 511)}…`.toWellFormed();
 }

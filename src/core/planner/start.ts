@@ -4,7 +4,20 @@ import { itemName } from "../protocol/names.ts";
 import type { KnownPosition } from "../protocol/types.ts";
 import { type Draft, liveWorkers, outputDigest, recordOf, stopOf, wakeAt, wakeNow } from "./draft.ts";
 import { isAtWork, isEnded } from "./node-machine.ts";
-import { apply, isBehind, newItem, type NodeRow, queued, type Row, workRows } from "./rows.ts";
+import type { SeenWorker } from "./types.ts";
+import {
+  apply,
+  isBehind,
+  isMarked,
+  newItem,
+  type NodeRow,
+  queued,
+  restarting,
+  type Row,
+  shorten,
+  tellsLoss,
+  workRows,
+} from "./rows.ts";
 
 export function startReady(draft: Draft): void {
   const { spec, policy } = draft.seen;
@@ -25,8 +38,7 @@ export function startReady(draft: Draft): void {
 /** An attempt in Starting that nobody lists yet is ordered again: it may never have been heard (P2). */
 function reorder(draft: Draft, row: NodeRow): void {
   for (const each of workRows(row)) {
-    if (each.state === "Starting" && each.reason === undefined && liveWorkers(draft, each).length === 0)
-      order(draft, each);
+    if (each.state === "Starting" && !isMarked(each) && liveWorkers(draft, each).length === 0) order(draft, each);
   }
 }
 
@@ -70,9 +82,15 @@ function startRow(draft: Draft, row: Row, free: number): 0 | 1 {
   // Above every number ever seen, also one that a status which was lost had given out.
   const views = draft.workers.get(itemName(row.key)) ?? [];
   row.attempt = Math.max(row.attempt, record?.attempt ?? 0, ...views.map((view) => view.attempt)) + 1;
-  apply(row, "start", draft.nowMs);
+  // How the attempt before was lost may be what explains the end of this one.
+  apply(row, "start", draft.nowMs, undefined, lossOf(row));
   order(draft, row);
   return 1;
+}
+
+function lossOf({ reason, message }: Row): string | undefined {
+  if (!tellsLoss(reason)) return undefined;
+  return reason === restarting ? message : shorten(`${reason}: ${message ?? ""}`);
 }
 
 function order(draft: Draft, row: Row): void {
@@ -87,7 +105,21 @@ function order(draft: Draft, row: Row): void {
     snapshot: draft.seen.snapshot,
     outputs,
     known: knownPosition(draft, row),
+    ...(mayLive(draft, row) ? { predecessorMayLive: true } : {}),
   });
+}
+
+/** Whether an earlier attempt has not been seen to end; a host that lists all has. */
+function mayLive(draft: Draft, row: Row): boolean {
+  if (draft.seen.listsAll || row.attempt === 1) return false;
+  const views = (draft.workers.get(itemName(row.key)) ?? []).filter((view) => view.attempt < row.attempt);
+  const latest = views.filter((view) => view.attempt === row.attempt - 1);
+  return !latest.some((view) => view.state === "Exited") || views.some((view) => isAlive(view, views));
+}
+
+function isAlive(view: SeenWorker, views: readonly SeenWorker[]): boolean {
+  if (view.state === "Exited") return false;
+  return !views.some((other) => other.attempt === view.attempt && other.state === "Exited");
 }
 
 /** Undefined = a digest has still to be read. */

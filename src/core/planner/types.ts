@@ -1,5 +1,5 @@
 /** What the planner sees and what it decides. Both are data: the same Seen and time give the same Plan (P1). */
-import type { DesiredState, ExecutionSpec } from "../../api/execution.ts";
+import type { DesiredState, ExecutionSpec, ToolEffect } from "../../api/execution.ts";
 import type { WorkerExitName, WorkerFailure } from "../../api/exit-codes.ts";
 import type { ExecutionStatus } from "../../api/status.ts";
 import type { Json } from "../digest/json.ts";
@@ -33,8 +33,16 @@ export interface SeenWorker extends NodeKey {
   readonly detail?: string | undefined;
 }
 
+/** A tool call whose intent is recorded and whose outcome is not. */
+export interface OpenCall {
+  readonly tool: string;
+  readonly effect: ToolEffect | undefined;
+}
+
 export interface SeenItem {
   readonly key: NodeKey;
+  /** Of `silentItems` alone: a call past its time limit that its last entries leave open. */
+  readonly overdue?: OpenCall | undefined;
   /** Undefined = never claimed. */
   readonly record: ItemRecord | undefined;
 }
@@ -74,7 +82,8 @@ export type Decision =
   | { readonly kind: "SetControl"; readonly to: ControlState; readonly message: string }
   /** Charge what a dead attempt held, and fence it. */
   | { readonly kind: "ReleaseAttempt"; readonly key: NodeKey; readonly attempt: number }
-  | { readonly kind: "StopWorker"; readonly worker: SeenWorker }
+  /** `force`: it does not answer, so nothing is gained by asking it first. */
+  | { readonly kind: "StopWorker"; readonly worker: SeenWorker; readonly force?: true }
   | {
       readonly kind: "StartWorker";
       readonly key: NodeKey;
@@ -85,6 +94,8 @@ export type Decision =
       /** Node -> hex digest of its output body. */
       readonly outputs: Readonly<Record<string, string>>;
       readonly known: KnownPosition | undefined;
+      /** The attempt before may still be making a call: it was given up without anybody seeing its end. */
+      readonly predecessorMayLive?: true;
     }
   /** The end of a run: bodies go when only digests are kept, the journal of all `items` vanishes after `expireSeconds`. */
   | {
@@ -95,11 +106,22 @@ export type Decision =
       readonly expireSeconds: number;
     };
 
+/** One loss of a process, for whoever counts or tells them. */
+export interface Loss {
+  readonly key: NodeKey;
+  readonly attempt: number;
+  /** A WorkerFailure, or "Restarting" where the host cannot name it. */
+  readonly reason: string;
+  readonly message: string;
+}
+
 export interface Plan {
   /** To be stored before the status is written, so that a status never names a body that is not there. */
   readonly bodies: readonly StoredBody[];
   /** The status to write before any decision is performed: attempt n is in it before worker n exists (J2). */
   readonly status: ExecutionStatus;
+  /** Processes that this pass has found to be lost, and that are followed by another. */
+  readonly losses: readonly Loss[];
   /** By kind, then node, then item. */
   readonly decisions: readonly Decision[];
   /** To be written when every decision has been performed. */

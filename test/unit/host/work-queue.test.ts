@@ -45,6 +45,34 @@ describe("the work queue", () => {
     expect(log).toEqual(["begin a", "end a", "begin a", "end a"]);
   });
 
+  test("looks together at what happens in the pause after a pass", async () => {
+    const clock = new ManualClock();
+    const begun: string[] = [];
+    const queue = new WorkQueue<string>({
+      clock,
+      nameOf: (key) => key,
+      work: async (key) => {
+        begun.push(key);
+        return undefined;
+      },
+      restMs: () => 50,
+      parallel: 2,
+      backoff: { firstMs: 100, maxMs: 1_000 },
+      onError: () => undefined,
+    });
+    queue.add("a");
+    await quiet();
+    queue.add("a");
+    queue.add("a");
+    queue.add("b");
+    await quiet();
+    expect(begun).toEqual(["a", "b"]);
+    clock.pass(50);
+    await quiet();
+    expect(begun).toEqual(["a", "b", "a"]);
+    await queue.stop();
+  });
+
   test("bounds the keys at work, and serves the others in turn", async () => {
     const open: (() => void)[] = [];
     const begun: string[] = [];

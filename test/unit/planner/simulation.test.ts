@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { ItemStatus, NodeStatus } from "../../../src/api/status.ts";
 import type { NodeSpec, ExecutionSpec } from "../../../src/api/types.ts";
 import type { Json } from "../../../src/core/digest/json.ts";
-import { restartDelayMs } from "../../../src/core/planner/advance.ts";
+import { restartDelayMs } from "../../../src/core/planner/losses.ts";
 import { itemName } from "../../../src/core/protocol/names.ts";
 import { policy, using } from "./builders.ts";
 import { type Fate, ModelHost } from "./model-host.ts";
