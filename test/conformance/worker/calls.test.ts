@@ -200,6 +200,36 @@ describe("NonIdempotent tools", () => {
   );
 });
 
+describe("a NonIdempotent call in doubt under onInDoubt: Retry", () => {
+  it.each([
+    {
+      predecessorMayLive: true,
+      waits: "is made again only after the time limit of the first, whose end nobody has seen",
+    },
+    { predecessorMayLive: false, waits: "is made again at once after a worker that was seen to end" },
+  ])("$waits", async ({ predecessorMayLive }) => {
+    const timeoutSeconds = 3;
+    const calledAtMs: number[] = [];
+    const server = await toolServer((count) => {
+      calledAtMs.push(Date.now());
+      return count === 1 ? { status: 200, body: {}, hang: true } : { status: 200, body: { ok: true } };
+    });
+    const store = new MemoryStore({ nowMs: () => Date.now() });
+    const spec = toolNode(server.url, { effect: "NonIdempotent", timeoutSeconds });
+    const opened = await openTestRun(store, spec, openPolicy({ onInDoubt: "Retry" }));
+    const terminate = new AbortController();
+    const first = attemptNode(store, orderFor(opened, "n", 1), { terminate: terminate.signal });
+    await expect.poll(() => server.seen.length).toBe(1);
+    terminate.abort("killed");
+    expect(await first).toBe("stopped");
+    const order = orderFor(opened, "n", 2, predecessorMayLive ? { predecessorMayLive } : {});
+    expect(await attemptNode(store, order)).toBe("done");
+    const [intent] = (await journalOf(store, opened.uid, "n")).filter((entry) => entry.type === "intent");
+    const overAtMs = (intent?.type === "intent" ? intent.deadlineMs : undefined) ?? Number.NaN;
+    expect((calledAtMs[1] ?? 0) >= overAtMs).toBe(predecessorMayLive);
+  });
+});
+
 describe("policies before the call", () => {
   it("refuse a denied model: no request leaves, the step is Refused, the run is Violated", async () => {
     const server = await model({ rules: [{ reply: { text: "never" } }] });

@@ -11,6 +11,18 @@ const verbs = {
     for (let line = 0; line < Number(argument); line += 1) console.log(`${String(line).padStart(9, "0")} ${"x".repeat(89)}`);
     process.stdout.write("", () => process.exit(0));
   },
+  throw: () => {
+    console.log(JSON.stringify({ level: "info", msg: "OAO's own line" }));
+    throw new Error(`${argument} ${process.env.OAO_SECRET_LLM_KEY} ${"y".repeat(300)}`);
+  },
+  // Loaded when somebody says so, by removing a file.
+  load: async () => {
+    console.log("loading");
+    const { existsSync } = await import("node:fs");
+    while (existsSync(`${process.env.OAO_BASE_DIR}/hold`)) await new Promise((resolve) => setTimeout(resolve, 5));
+    process.send("ready");
+    console.log("ready");
+  },
   polite: () => {
     process.on("SIGTERM", () => process.exit(13));
     console.log("ready");

@@ -1,4 +1,6 @@
-import { existsSync, readFileSync, statSync, writeSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { LocalCluster } from "../../../src/adapters/local/local-cluster.ts";
 import { RunHeld } from "../../../src/adapters/local/local-cluster.ts";
@@ -32,6 +34,37 @@ afterEach(async () => {
 
 const log = (node: string) => workerLogPath(home, run.uid, { node, attempt: 1 });
 
+describe("workers that are ordered together", () => {
+  const places = 2 * availableParallelism();
+  const nodes = Array.from({ length: places + 2 }, (_, n) => `load-${n}`);
+  const states = async () => (await cluster.workers(run.uid)).map((view) => view.state);
+
+  it("load a few at a time, and the next ones when those are at work", async () => {
+    const hold = join(home, "hold");
+    writeFileSync(hold, "");
+    await cluster.take(run);
+    for (const node of nodes) await cluster.startWorker(order(run, node));
+    for (const node of nodes.slice(0, places)) await logged(log(node), "loading");
+    expect(nodes.slice(places).map((node) => existsSync(log(node)))).toEqual([false, false]);
+    expect((await states()).slice(places)).toEqual(["Starting", "Starting"]);
+    rmSync(hold);
+    for (const node of nodes) await logged(log(node), "ready");
+    expect(await states()).toEqual(nodes.map(() => "Running"));
+  });
+
+  it("are stopped without having been started when they wait", async () => {
+    writeFileSync(join(home, "hold"), "");
+    await cluster.take(run);
+    for (const node of nodes) await cluster.startWorker(order(run, node));
+    const last = nodes.at(-1) ?? "";
+    await cluster.stopWorker(run.uid, { node: last, attempt: 1, state: "Starting" }, 1_000);
+    expect(await exited(cluster, run.uid, last)).toMatchObject({ exit: "stopped" });
+    rmSync(join(home, "hold"));
+    await logged(log(nodes.at(-2) ?? ""), "ready");
+    expect(existsSync(log(last))).toBe(false);
+  });
+});
+
 describe("a worker process", () => {
   it.each(Object.entries(workerExitCodes))("that exits as %s is listed so", async (exit, code) => {
     await cluster.take(run);
@@ -59,6 +92,15 @@ describe("a worker process", () => {
       detail: "ended by SIGKILL",
     });
     expect(index.hosts.workers(run.uid)).toEqual([]);
+  });
+
+  it("that throws is told with its last words: no secret, no stack, and not endless", async () => {
+    await cluster.take(run);
+    await cluster.startWorker(order(run, "throw-boom"));
+    const { failure, detail } = await exited(cluster, run.uid, "throw-boom");
+    expect(failure).toBe("Crashed");
+    expect(detail).toMatch(/^exit code 1: Error: boom \[secret\] y+…$/);
+    expect(detail?.length).toBeLessThanOrEqual("exit code 1: ".length + 256);
   });
 
   it("is started once however often it is ordered", async () => {
