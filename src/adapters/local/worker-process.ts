@@ -25,7 +25,7 @@ export interface WorkerStart {
   readonly onExit: () => void;
 }
 
-/** Nothing that the program said led to these. */
+/** Nothing that the program did or said led to these. */
 const fromOutside: ReadonlySet<NodeJS.Signals> = new Set(["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"]);
 /** A program that says nothing for this long is taken for loaded. */
 const loadTimeoutMs = 10_000;
@@ -107,7 +107,8 @@ export class WorkerProcess {
   #over(code: number | null, signal: NodeJS.Signals | null): void {
     const how = signal === null ? `exit code ${code}` : `ended by ${signal}`;
     if (isWorkerExitCode(code)) return this.#leave({ exit: workerExitOf(code), detail: how });
-    const words = signal !== null && fromOutside.has(signal) ? "" : lastWords(this.#start.logPath, this.#start.mask);
+    if (signal !== null && fromOutside.has(signal)) return this.#leave({ exit: "infrastructure", detail: how });
+    const words = lastWords(this.#start.logPath, this.#start.mask);
     const failure: WorkerFailure = "Crashed";
     this.#leave({ exit: "infrastructure", failure, detail: words === "" ? how : `${how}: ${words}` });
   }
