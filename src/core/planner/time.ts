@@ -23,11 +23,13 @@ export function isoTime(ms: number): string {
 
 /** Inverse of isoTime; undefined for absent or foreign text. */
 export function parseTime(text: string | undefined): number | undefined {
-  const match = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{3}))?Z$/.exec(text ?? "");
+  // Most rows have none: asked for often, so answered first.
+  if (text === undefined) return undefined;
+  const match = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{3}))?Z$/.exec(text);
   if (match === null) return undefined;
-  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0, milli = 0] = match
-    .slice(1)
-    .map((part) => Number(part ?? 0));
+  const part = (place: number) => Number(match[place] ?? 0);
+  const [year, month, day, hour] = [part(1), part(2), part(3), part(4)];
+  const [minute, second, milli] = [part(5), part(6), part(7)];
   const shiftedYear = month <= 2 ? year - 1 : year;
   const era = Math.floor(shiftedYear / 400);
   const yearOfEra = shiftedYear - era * 400;
