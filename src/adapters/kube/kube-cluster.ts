@@ -139,10 +139,12 @@ export class KubeCluster implements Cluster {
 
   async stopWorker(uid: string, worker: WorkerView, graceMs: number): Promise<void> {
     const pod = this.#observed.workers.pod(uid, podName(uid, worker, worker.attempt));
-    // A pod that is already being deleted has been told.
-    if (pod === undefined || pod.metadata.deletionTimestamp !== undefined) return;
+    // A pod that is already being deleted has been told; it can only be given less time.
+    if (pod === undefined || (pod.metadata.deletionTimestamp !== undefined && graceMs > 0)) return;
     const { name, namespace, uid: podUid } = pod.metadata;
-    const body = { gracePeriodSeconds: Math.ceil(graceMs / 1_000), preconditions: { uid: podUid } };
+    // With 0 the object would go before the kubelet has ended the process, and nobody would know when it did.
+    const gracePeriodSeconds = Math.max(1, Math.ceil(graceMs / 1_000));
+    const body = { gracePeriodSeconds, preconditions: { uid: podUid } };
     await this.#delete(resourcePath(resources.pods, { namespace, name }), body);
   }
 

@@ -202,6 +202,25 @@ describe("a worker", () => {
     await cluster.stopWorker(run.uid, view!, 0);
   });
 
+  test("on a machine is given its grace, and is forced at once when it is stopped with none; its pod stays until it has ended", async () => {
+    const run = await newRun();
+    await cluster.startWorker(order(run));
+    // The pod collector waits 40 s before it removes the pods of a node that it never saw.
+    const target = { apiVersion: "v1", kind: "Node", name: `node-${run.uid}` };
+    const body = { metadata: { name: podName(run.uid, { node: "write" }, 1) }, target };
+    await admin.request({ method: "POST", path: podPath(run, 1, "binding"), body });
+    const grace = async () =>
+      (await admin.request<KubeObject & { metadata: { deletionGracePeriodSeconds?: number } }>({ path: podPath(run) }))
+        .metadata.deletionGracePeriodSeconds;
+    const [view] = await cluster.workers(run.uid);
+    await cluster.stopWorker(run.uid, view!, 60_000);
+    expect(await grace()).toBe(60);
+    await cluster.stopWorker(run.uid, view!, 30_000);
+    await cluster.stopWorker(run.uid, view!, 0);
+    expect(await grace()).toBe(1);
+    await admin.request({ method: "DELETE", path: podPath(run), body: { gracePeriodSeconds: 0 } });
+  });
+
   test("is not started for a run that is gone or being deleted", async () => {
     const run = await newRun();
     await cluster.hold(run);
