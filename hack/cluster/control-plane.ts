@@ -9,6 +9,8 @@ import { freePorts, identityOf, isAlive, type Layout, makeFolders, type Started,
 const podCidr = "10.244.0.0/16";
 const serviceCidr = "10.96.0.0/16";
 const readyMs = 60_000;
+/** Whom kubeadm writes a kubeconfig for; they belong to one certificate authority and go with it. */
+const identities = ["admin", "super-admin", "controller-manager", "scheduler"];
 
 interface Ports {
   readonly etcd: number;
@@ -54,7 +56,14 @@ export async function down(layout: Layout): Promise<void> {
       for (const started of startedOf(layout).filter(isAlive)) process.kill(started.pid, "SIGKILL");
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  for (const part of ["pids", "etcd", "pki", "kubeconfig", "kubeadm.yaml"])
+  for (const part of [
+    ...identities.map((which) => `${which}.conf`),
+    "pids",
+    "etcd",
+    "pki",
+    "kubeconfig",
+    "kubeadm.yaml",
+  ])
     rmSync(join(layout.folder, part), { recursive: true, force: true });
 }
 
@@ -88,7 +97,7 @@ apiServer: { certSANs: ["127.0.0.1", localhost] }
 `,
   );
   run(kube, ["kubeadm", "init", "phase", "certs", "all", "--config", config]);
-  for (const which of ["admin", "super-admin", "controller-manager", "scheduler"])
+  for (const which of identities)
     run(kube, ["kubeadm", "init", "phase", "kubeconfig", which, "--config", config, "--kubeconfig-dir", layout.folder]);
   for (const file of ["admin", "super-admin", "controller-manager", "scheduler"])
     toLoopback(layout, `${file}.conf`, api);
