@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 /** Suites are the folders of test/ that vitest runs; each is one project. A folder that is not there is simply absent. */
-const SUITES = ["unit", "conformance", "golden", "faults", "cli", "simulation"];
+const SUITES = ["unit", "conformance", "golden", "faults", "cli", "simulation", "helm"];
 
 /** Needs a Kubernetes API server (test/cluster/setup.ts), so only where it is asked for: npm run test:cluster. */
 if (process.env["OAO_TEST_CLUSTER"] === "true") SUITES.push("cluster");
