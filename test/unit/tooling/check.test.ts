@@ -22,6 +22,8 @@ const MAIN = {
   "src/api/crds.ts": CRDS,
   "src/cli/main.ts": "console.log(1);\n",
   "src/worker/main.ts": "console.log(2);\n",
+  "config/admission/approvals.yaml": "kind: P\n",
+  "config/rbac/users.yaml": "kind: R\n",
 };
 
 describe("npm run check", () => {
@@ -30,8 +32,8 @@ describe("npm run check", () => {
     ["types", "src/cli/a.ts", 'export const a: number = "1";\n', "src/cli/a.ts(1,14): error TS2322"],
     ["layering", "src/core/a.ts", "export const a = Date.now();\n", "src/core/a.ts:1 core is pure: no Date"],
     ["dead code", "src/cli/a.ts", "export const a = 1;\n", "src/cli/a.ts"],
-    ["crds", "crds/a.yaml", "kind: B\n", "crds/a.yaml is not what src/api says"],
-    ["crds", "crds/b.yaml", "kind: B\n", "crds/b.yaml comes from no schema"],
+    ["crds", "crds/a.yaml", "kind: B\n", "crds/a.yaml is not what its source says"],
+    ["crds", "crds/b.yaml", "kind: B\n", "crds/b.yaml comes from no source"],
   ])("is red for a %s violation in %s", (part, path, text, finding) => {
     const { code, output } = check(part, { ...MAIN, [path]: text });
     expect(output).toContain(finding);
