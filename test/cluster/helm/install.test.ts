@@ -79,6 +79,11 @@ describe("the chart on a real API server", () => {
     expect(kubectl(dryRun)).toMatchObject({ code: 0, stderr: "" });
   });
 
+  test("is joined by an example namespace for a team that the API server takes as it is", () => {
+    const dryRun = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f"];
+    expect(kubectl([...dryRun, "config/policies/tenant.yaml"])).toMatchObject({ code: 0, stderr: "" });
+  });
+
   test("installs over CRDs that somebody applied, and its pods pass Pod Security restricted", () => {
     expect(release("install", "oao", "oao-system", ["shared.crds=false"])).toMatchObject({ code: 0 });
     const counts = { deployment: ["oao", 2], statefulset: ["oao-redis", 1] } as const;
