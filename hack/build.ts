@@ -1,4 +1,4 @@
-// `npm run build`: dist/cli.js and dist/worker.js, with everything they need but Node.js.
+// `npm run build`: dist/cli.js, dist/worker.js and dist/operator.js, with everything they need but Node.js.
 //
 // Each entry is a stub that turns on V8's compile cache and loads its bundle; code that is imported dynamically (LangChain)
 // stays in chunks of its own, loaded on demand. All files are in one folder, so that `new URL("./x", import.meta.url)` means
@@ -15,9 +15,9 @@ import { withLock } from "./lock.mjs";
 const root = fileURLToPath(new URL("..", import.meta.url)).replace(/\/$/, "");
 const dist = join(root, "dist");
 
-const ENTRIES = { cli: "src/cli/main.ts", worker: "src/worker/main.ts" };
+const ENTRIES = { cli: "src/cli/main.ts", worker: "src/worker/main.ts", operator: "src/operator/main.ts" };
 /** How to start an entry so that it loads itself and ends at once; its exit code does not matter. */
-const WARM_UP = { cli: ["--version"], worker: [] };
+const WARM_UP = { cli: ["--version"], worker: [], operator: [] };
 const ASSETS = [
   { from: "src/adapters/store/redis/scripts", to: "scripts" },
   // Nothing but types, so the source is its own declaration: `import type { ToolContext } from "openagentorchestrator/tool"`.

@@ -65,7 +65,7 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
           warned = lossWindow ?? warned;
           if (isSettled(current())) over.resolve();
           else void show();
-        } else if (event.kind === "Lost") return;
+        } else if (event.kind === "Lost" || event.kind === "Passed") return;
         else if (!isPassing(event.error)) over.reject(event.error);
         else if (++failures === failuresShown)
           note(`waiting: ${event.error instanceof Error ? event.error.message : String(event.error)}`);

@@ -23,13 +23,14 @@ export interface HostIo {
   readonly snapshots: SnapshotCache;
   /** When news that nobody acts on are written; absent = at once. */
   readonly pace?: StatusPace;
-  /** Told of each status that was written, each process that was lost, and of what could not be done. Must not throw. */
+  /** Told of each pass and each status that was written, each process that was lost, and of what could not be done. Must not throw. */
   readonly report?: (event: HostEvent) => void;
 }
 
 export type HostEvent =
   | { readonly kind: "Status"; readonly key: ObjectKey; readonly uid: string; readonly status: ExecutionStatus }
   | { readonly kind: "Lost"; readonly key: ObjectKey; readonly uid: string; readonly loss: Loss }
+  | { readonly kind: "Passed"; readonly key: ObjectKey; readonly tookMs: number }
   | { readonly kind: "Failed"; readonly key: ObjectKey; readonly error: unknown; readonly retryAfterMs: number };
 
 /** Keeps the most recently used ones. */

@@ -73,7 +73,8 @@ export async function observe(
   };
 }
 
-async function loadSnapshot(store: JournalStore, uid: string, digest: string): Promise<Snapshot | undefined> {
+/** What the run was opened with; undefined = the store does not have it (any more). Throws StoreUnavailable. */
+export async function loadSnapshot(store: JournalStore, uid: string, digest: string): Promise<Snapshot | undefined> {
   const bytes = (await store.bodies(uid, [digest])).get(digest);
   if (bytes === undefined || sha256Hex(bytes) !== digest) return undefined;
   return JSON.parse(bytes) as Snapshot;

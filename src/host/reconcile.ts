@@ -1,7 +1,9 @@
 /** The one loop of operator and CLI: observe, plan, write status, perform. */
+import { executionDefaults } from "../api/defaults.ts";
 import type { ExecutionStatus } from "../api/status.ts";
 import { failedStatus, plan } from "../core/planner/plan.ts";
 import type { Plan } from "../core/planner/types.ts";
+import type { NodeKey } from "../core/protocol/types.ts";
 import type { ObjectKey, StoredExecution } from "../ports/cluster.ts";
 import type { HostIo } from "./io.ts";
 import { observe } from "./observe.ts";
@@ -17,13 +19,12 @@ const looksMax = 4;
  * Throws Conflict when the status was written by someone else meanwhile, and what the ports throw: call it again later.
  */
 export async function reconcile(key: ObjectKey, io: HostIo): Promise<number | undefined> {
-  const run = await io.cluster.get(key);
-  if (run === undefined) return undefined; // deleted
+  const found = await io.cluster.get(key);
+  if (found === undefined) return undefined; // gone
+  if (found.deletedAtMs !== undefined) return letGo(found, io);
+  if (isOver(found)) return settle(found, io);
+  const run = await io.cluster.hold(found); // no worker may outlive its object unseen
   const { status } = run;
-  if (status?.completedAt !== undefined && status.sealed === true && status.observedGeneration === run.generation) {
-    await stopAll(run, io);
-    return undefined;
-  }
   if (status?.snapshot === undefined) {
     if (status?.completedAt !== undefined) return finish(run, { ...status, observedGeneration: run.generation }, io);
     const opened = await openRun(run, io);
@@ -90,10 +91,48 @@ async function finish(run: StoredExecution, status: ExecutionStatus, io: HostIo)
   return undefined;
 }
 
-async function stopAll(run: StoredExecution, io: HostIo): Promise<void> {
-  for (const worker of await io.cluster.workers(run.uid)) {
-    if (worker.state !== "Exited") await io.cluster.stopWorker(run.uid, worker, io.stopGraceMs);
+/** Whether none is left; else the end of each is an event that brings the run back here. */
+async function stopAll(run: StoredExecution, io: HostIo): Promise<boolean> {
+  const live = (await io.cluster.workers(run.uid)).filter(({ state }) => state !== "Exited");
+  for (const worker of live) await io.cluster.stopWorker(run.uid, worker, io.stopGraceMs);
+  return live.length === 0;
+}
+
+/** Workers that have said their last word end by themselves, and their logs stay; one that does not is ended after the grace. */
+async function settle(run: StoredExecution, io: HostIo): Promise<number | undefined> {
+  const completedMs = Date.parse(run.status?.completedAt ?? "");
+  const leftMs = completedMs + io.stopGraceMs - io.clock.nowMs();
+  const live = (await io.cluster.workers(run.uid)).some(({ state }) => state !== "Exited");
+  if (live && leftMs > 0) return leftMs;
+  if (await stopAll(run, io)) await io.cluster.release(run);
+  return undefined;
+}
+
+function isOver({ status, generation }: StoredExecution): boolean {
+  return status?.completedAt !== undefined && status.sealed === true && status.observedGeneration === generation;
+}
+
+/**
+ * The object was deleted: no call is admitted any more, its workers end, its journal goes when its retention is over, and then so
+ * does the object. Nothing is started for it, `finally` included: a namespace that is going away takes nothing new.
+ */
+async function letGo(run: StoredExecution, io: HostIo): Promise<undefined> {
+  const { status } = run;
+  const isOpen = status?.snapshot !== undefined && status.completedAt === undefined;
+  if (isOpen)
+    await perform({ kind: "SetControl", to: "Cancelled", message: "the Execution was deleted" }, run, io).catch(
+      (error: unknown) => io.report?.({ kind: "Failed", key: run.key, error, retryAfterMs: 0 }), // its workers are told all the same
+    );
+  if (!(await stopAll(run, io))) return undefined;
+  if (isOpen) {
+    const { journalRetentionSeconds: seconds = executionDefaults.journalRetentionSeconds } = run.object.spec;
+    const items = status.nodes.flatMap(({ name: node, itemCount }): NodeKey[] =>
+      itemCount === undefined ? [{ node }] : Array.from({ length: itemCount }, (_, item) => ({ node, item })),
+    );
+    await perform({ kind: "Seal", items, expireSeconds: seconds, dropBodies: false, keep: [] }, run, io);
   }
+  await io.cluster.release(run);
+  return undefined;
 }
 
 /** An unchanged status is not written, else every write would wake the loop that wrote it. */

@@ -16,6 +16,8 @@ export interface RunLoopOptions {
 export interface RunLoop {
   /** Look at this run now. */
   add(key: ObjectKey): void;
+  /** Runs that wait for a pass. */
+  readonly depth: number;
   /** Ends watching and resolves when no pass is at work; workers go on. */
   stop(): Promise<void>;
 }
@@ -46,8 +48,11 @@ export function runLoop(io: HostIo, options: RunLoopOptions = {}): RunLoop {
     async work(key) {
       // On a laptop every port answers at once, so passes that wake each other would keep signals, timers and exits waiting.
       await new Promise((resolve) => setImmediate(resolve));
+      const startedMs = io.clock.monotonicMs();
       await follow(key);
-      return reconcile(key, io);
+      const dueAfterMs = await reconcile(key, io);
+      io.report?.({ kind: "Passed", key, tookMs: io.clock.monotonicMs() - startedMs });
+      return dueAfterMs;
     },
     onError: (key, error, retryAfterMs) => io.report?.({ kind: "Failed", key, error, retryAfterMs }),
   });
@@ -78,6 +83,9 @@ export function runLoop(io: HostIo, options: RunLoopOptions = {}): RunLoop {
   const unwatch = io.cluster.watch((key) => concerns(key) && queue.add(key));
   return {
     add: (key) => queue.add(key),
+    get depth() {
+      return queue.depth;
+    },
     async stop() {
       unwatch();
       await queue.stop();

@@ -51,6 +51,11 @@ export class WorkQueue<K> {
     this.#fill();
   }
 
+  /** Keys that wait for their turn. */
+  get depth(): number {
+    return this.#queue.length;
+  }
+
   /** Takes no more work and resolves when what is at work has ended. Repeat: harmless. */
   async stop(): Promise<void> {
     this.#isStopped = true;

@@ -81,8 +81,11 @@ export interface Cluster {
   startWorker(order: WorkerOrder): Promise<void>;
   /** Ask a worker to end (SIGTERM), then force it after `graceMs`; with 0, force it at once. Repeat is a no-op. */
   stopWorker(uid: string, worker: WorkerView, graceMs: number): Promise<void>;
-  /** Keep the object there, even if it is deleted, until `release`: its workers must be stopped first. Repeat is a no-op. */
-  hold(run: StoredExecution): Promise<void>;
+  /**
+   * Keep the object there, even if it is deleted, until `release`: its workers must be stopped first. Returns the run as it is
+   * then. Repeat is a no-op, and so is a run that is being deleted already. Throws Conflict.
+   */
+  hold(run: StoredExecution): Promise<StoredExecution>;
   /** The host is done with this object. Repeat is a no-op, also when the object is gone. */
   release(run: StoredExecution): Promise<void>;
   /** Delete this object (and no later one of its name). Repeat is a no-op. */

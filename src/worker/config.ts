@@ -1,10 +1,17 @@
 /** The worker's configuration, parsed once from its environment. No user text ever arrives here: names and digests only. */
+import { readFileSync } from "node:fs";
 import type { WorkerOrder } from "../ports/cluster.ts";
 
 export interface WorkerConfig {
   readonly order: WorkerOrder;
   /** file:<directory> or redis(s)://… */
   readonly storeUrl: string;
+  /** The run's own user at the store, and the store's certificate authority (PEM). */
+  readonly storeAccess: { readonly user?: string; readonly password?: string; readonly ca?: string };
+  /** On a laptop tools may reach the machine itself; in a cluster only where a policy names the address. */
+  readonly allowLoopback: boolean;
+  /** Where tools never connect: addresses of the API server. */
+  readonly denyCidrs: readonly string[];
   /** Folder that module tools are relative to. */
   readonly baseDir: string;
   readonly leaseTtlMs: number;
@@ -18,6 +25,9 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
   return {
     order: readOrder(need(env, "OAO_ORDER")),
     storeUrl: need(env, "OAO_STORE"),
+    storeAccess: storeAccess(env),
+    allowLoopback: env["OAO_ALLOW_LOOPBACK"] !== "false",
+    denyCidrs: (env["OAO_DENY_CIDRS"] ?? "").split(",").filter((cidr) => cidr !== ""),
     baseDir: env["OAO_BASE_DIR"] ?? process.cwd(),
     leaseTtlMs: wholeNumber(env, "OAO_LEASE_TTL_MS", 10_000),
     heartbeatIntervalMs: wholeNumber(env, "OAO_HEARTBEAT_INTERVAL_MS", 1_000),
@@ -32,6 +42,15 @@ function readOrder(text: string): WorkerOrder {
     if (order[field] === undefined) throw new Error(`OAO_ORDER has no field ${field}`);
   }
   return order as WorkerOrder;
+}
+
+function storeAccess(env: NodeJS.ProcessEnv): WorkerConfig["storeAccess"] {
+  const { OAO_STORE_USER: user, OAO_STORE_PASSWORD: password, OAO_STORE_CA: caFile } = env;
+  return {
+    ...(user === undefined ? {} : { user }),
+    ...(password === undefined ? {} : { password }),
+    ...(caFile === undefined ? {} : { ca: readFileSync(caFile, "utf8") }),
+  };
 }
 
 function need(env: NodeJS.ProcessEnv, name: string): string {

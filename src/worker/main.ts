@@ -38,14 +38,14 @@ async function main(): Promise<void> {
     // A tool that ignores its signal must not keep an orphan alive.
     setTimeout(() => process.exit(workerExitCodes.infrastructure), orphanGraceMs).unref();
   });
-  const store = await openStore(config.storeUrl, systemClock);
+  const store = await openStore(config.storeUrl, systemClock, config.storeAccess);
   const exit = await runNode(order, {
     ...config,
     store,
     clock: systemClock,
     terminate: terminate.signal,
     version: productVersion,
-    createTools: (specs, snapshot) => createTools(specs, snapshot, config.baseDir, process.env),
+    createTools: (specs, snapshot) => createTools(specs, snapshot, config, process.env),
     apiKey: (model) => apiKey(model, process.env),
     mask,
     // A host on the same machine lets the next one load.

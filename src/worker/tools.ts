@@ -9,16 +9,23 @@ import { environmentSecrets, maskSecrets, MissingSecret, modelKeyVariables } fro
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+/** Where a worker runs, as far as tools are concerned: see WorkerConfig. */
+export interface ToolPlace {
+  readonly baseDir: string;
+  readonly allowLoopback: boolean;
+  readonly denyCidrs: readonly string[];
+}
+
 /** Loads only the adapters that `specs` need. Throws OAO_INVALID_SPEC, OAO_MISSING_SECRET. */
 export async function createTools(
   specs: readonly ToolSpec[],
   snapshot: Snapshot,
-  baseDir: string,
+  place: ToolPlace,
   env: Environment,
 ): Promise<ReadonlyMap<string, Tool>> {
   const tools = new Map<string, Tool>();
-  const rules = addressRules(snapshot.policy, { allowLoopback: true, denyCidrs: [] });
-  for (const spec of specs) tools.set(spec.name, await createTool(spec, rules, baseDir, env));
+  const rules = addressRules(snapshot.policy, place);
+  for (const spec of specs) tools.set(spec.name, await createTool(spec, rules, place.baseDir, env));
   return tools;
 }
 

@@ -23,6 +23,8 @@ export interface Started {
   readonly ended: Promise<Ended>;
   /** Resolves when stderr or stdout has said it; rejects when the program ends without. */
   said(text: string): Promise<void>;
+  /** What it has said so far. */
+  text(): string;
 }
 
 export interface Workplace {
@@ -49,7 +51,7 @@ export function workplace(): Workplace {
     return child;
   };
   const start = (args: readonly string[], env: Readonly<Record<string, string>> = {}) =>
-    watch(launch([program, ...args], env));
+    watchChild(launch([program, ...args], env));
   return {
     folder,
     start,
@@ -66,7 +68,8 @@ export function workplace(): Workplace {
   };
 }
 
-function watch(child: ChildProcess): Started {
+/** Keeps and shows what a child with piped output says. */
+export function watchChild(child: ChildProcess): Started {
   const text = { stdout: "", stderr: "" };
   const listeners = new Set<() => void>();
   let over = false;
@@ -94,7 +97,7 @@ function watch(child: ChildProcess): Started {
       listeners.add(look);
       look();
     });
-  return { child, ended, said };
+  return { child, ended, said, text: () => text.stderr + text.stdout };
 }
 
 async function end(child: ChildProcess): Promise<void> {

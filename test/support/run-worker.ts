@@ -57,7 +57,8 @@ export function workerIo(store: JournalStore, changes: Partial<AttemptIo> = {}):
     leaseTtlMs: 60_000,
     heartbeatIntervalMs: 1_000,
     suspendGraceMs: 1_000,
-    createTools: (specs, snapshot) => createTools(specs, snapshot, process.cwd(), {}),
+    createTools: (specs, snapshot) =>
+      createTools(specs, snapshot, { baseDir: process.cwd(), allowLoopback: true, denyCidrs: [] }, {}),
     apiKey: (model) => apiKey(model, { OPENAI_API_KEY: "test" }),
     mask: (text) => text,
     log: () => undefined,

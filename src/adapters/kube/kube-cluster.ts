@@ -27,6 +27,8 @@ export interface KubeClusterOptions extends ObservedOptions {
   readonly storeUrl: string;
   /** Certificate authority of the store, PEM. */
   readonly storeCa?: string | undefined;
+  /** Addresses that tools must not reach; none when absent. */
+  readonly denyCidrs?: readonly string[];
   /** 10,000 when absent. */
   readonly leaseTtlMs?: number;
   /** Between SIGTERM and SIGKILL of a pod, whoever ends it; 15,000 when absent. */
@@ -53,6 +55,7 @@ export class KubeCluster implements Cluster {
       workerImage: options.workerImage,
       storeUrl: options.storeUrl,
       hasStoreCa: options.storeCa !== undefined,
+      denyCidrs: options.denyCidrs ?? [],
       leaseTtlMs: options.leaseTtlMs ?? 10_000,
       graceSeconds: Math.ceil((options.stopGraceMs ?? 15_000) / 1_000),
     };
@@ -148,10 +151,10 @@ export class KubeCluster implements Cluster {
     await this.#delete(resourcePath(resources.pods, { namespace, name }), body);
   }
 
-  async hold(run: StoredExecution): Promise<void> {
+  async hold(run: StoredExecution): Promise<StoredExecution> {
     const held = finalizersOf(run);
-    if (held.includes(finalizer) || run.deletedAtMs !== undefined) return;
-    await this.#setFinalizers(run, [...held, finalizer]);
+    if (held.includes(finalizer) || run.deletedAtMs !== undefined) return run;
+    return storedExecution(await this.#setFinalizers(run, [...held, finalizer]));
   }
 
   async release(run: StoredExecution): Promise<void> {
@@ -193,9 +196,12 @@ export class KubeCluster implements Cluster {
   }
 
   /** The version keeps a list that somebody else changed meanwhile from being overwritten. */
-  async #setFinalizers({ key, resourceVersion }: StoredExecution, finalizers: readonly string[]): Promise<void> {
+  async #setFinalizers(
+    { key, resourceVersion }: StoredExecution,
+    finalizers: readonly string[],
+  ): Promise<KubeExecution> {
     const path = resourcePath(resources.executions, key);
-    await this.#write(key, {
+    return this.#write(key, {
       method: "PATCH",
       patch: "Merge",
       path,

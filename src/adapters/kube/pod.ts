@@ -27,6 +27,8 @@ export interface PodSettings {
   /** Whether the run's Secret holds the store's certificate authority too. */
   readonly hasStoreCa: boolean;
   readonly leaseTtlMs: number;
+  /** Addresses that tools must not reach: those of the API server. */
+  readonly denyCidrs: readonly string[];
   /** Between SIGTERM and SIGKILL, whoever ends the pod. */
   readonly graceSeconds: number;
 }
@@ -150,6 +152,8 @@ function environment(run: StoredExecution, order: WorkerOrder, user: string, set
     fromSecret("OAO_STORE_PASSWORD", secretName(run.uid), storePasswordKey),
     ...(settings.hasStoreCa ? [{ name: "OAO_STORE_CA", value: `${storeCaFolder}/${storeCaKey}` }] : []),
     { name: "OAO_BASE_DIR", value: "/app" },
+    { name: "OAO_ALLOW_LOOPBACK", value: "false" },
+    ...(settings.denyCidrs.length === 0 ? [] : [{ name: "OAO_DENY_CIDRS", value: settings.denyCidrs.join(",") }]),
     { name: "OAO_LEASE_TTL_MS", value: String(settings.leaseTtlMs) },
     { name: "HOME", value: "/tmp" },
   ];

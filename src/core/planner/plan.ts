@@ -99,8 +99,8 @@ function stopStrays(draft: Draft): void {
       if (worker.state === "Exited") continue;
       const isCurrent = row !== undefined && isAtWork(row.state) && row.attempt === worker.attempt;
       const hasExited = views.some((view) => view.attempt === worker.attempt && view.state === "Exited");
-      // Its finish is durable, so it is about to leave by itself.
-      const isLeaving = row?.state === "Succeeded" && row.attempt === worker.attempt && !isAllEnded(draft);
+      // Its finish is durable, so it is about to leave by itself; the loop ends one that does not.
+      const isLeaving = row?.state === "Succeeded" && row.attempt === worker.attempt;
       if (!isCurrent && !hasExited && !isLeaving) draft.decisions.push({ kind: "StopWorker", worker });
     }
   }

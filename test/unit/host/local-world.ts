@@ -182,7 +182,9 @@ export class World implements Cluster {
     const view = this.views[place];
     if (view !== undefined) this.views[place] = { ...view, state: "Exited", exit: "stopped" };
   }
-  async hold(): Promise<void> {}
+  async hold(run: StoredExecution): Promise<StoredExecution> {
+    return run;
+  }
   async release(): Promise<void> {}
   async remove(run: StoredExecution): Promise<void> {
     this.runs.delete(run.key.name);

@@ -47,6 +47,7 @@ const settings: PodSettings = {
   workerImage: "oao-worker:test",
   storeUrl: "rediss://redis.oao:6379/0",
   hasStoreCa: true,
+  denyCidrs: ["10.96.0.1/32"],
   leaseTtlMs: 10_000,
   graceSeconds: 15,
 };

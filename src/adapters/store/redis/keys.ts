@@ -33,6 +33,11 @@ export function runKeys(uid: string): RunKeys {
   };
 }
 
+/** Matches every key of a run and of no other. */
+export function runPattern(uid: string): string {
+  return `oao:{${uid}}:*`;
+}
+
 /** 128 bits keep chosen names apart. */
 function short(name: string): string {
   return sha256Hex(name).slice(0, 32);

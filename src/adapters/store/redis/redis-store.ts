@@ -17,6 +17,15 @@ import { decodeReply, encode, readAccount, readEntries, readExecution, readItem 
 export interface RedisStoreOptions {
   /** No answer for this long: the connection is given up and StoreUnavailable thrown. */
   readonly commandTimeoutMs?: number;
+  readonly access?: StoreAccess | undefined;
+}
+
+/** How to get in, beside what the URL says. */
+export interface StoreAccess {
+  readonly user?: string | undefined;
+  readonly password?: string | undefined;
+  /** Certificate authority of a rediss:// server, PEM; the system's when absent. */
+  readonly ca?: string | undefined;
 }
 
 const commandTimeoutMs = 5_000;
@@ -37,20 +46,8 @@ export class RedisStore implements JournalStore {
    */
   static async connect(url: string, options: RedisStoreOptions = {}): Promise<RedisStore> {
     const timeoutMs = options.commandTimeoutMs ?? commandTimeoutMs;
-    const redis = client(url, timeoutMs);
-    let cause: unknown;
-    redis.on("error", (error) => {
-      cause = error;
-    });
-    try {
-      await redis.connect();
-    } catch (error) {
-      redis.disconnect();
-      throw new StoreUnavailable(`no Redis at ${withoutSecrets(url)}: ${((cause ?? error) as Error).message}`, {
-        cause: cause ?? error,
-      });
-    }
-    return new RedisStore(redis, new Watcher(client(url, timeoutMs)));
+    const redis = await connectRedis(url, options.access, timeoutMs);
+    return new RedisStore(redis, new Watcher(client(url, timeoutMs, options.access)));
   }
 
   async execute(uid: string, command: Command): Promise<Reply> {
@@ -161,8 +158,26 @@ export class RedisStore implements JournalStore {
   }
 }
 
+/** A connection that mends itself later, but must stand now. Throws StoreUnavailable. */
+export async function connectRedis(url: string, access?: StoreAccess, timeoutMs = commandTimeoutMs): Promise<Redis> {
+  const redis = client(url, timeoutMs, access);
+  let cause: unknown;
+  redis.on("error", (error) => {
+    cause = error;
+  });
+  try {
+    await redis.connect();
+  } catch (error) {
+    redis.disconnect();
+    throw new StoreUnavailable(`no Redis at ${withoutSecrets(url)}: ${((cause ?? error) as Error).message}`, {
+      cause: cause ?? error,
+    });
+  }
+  return redis;
+}
+
 /** Not connected yet. */
-function client(url: string, timeoutMs: number): Redis {
+function client(url: string, timeoutMs: number, access: StoreAccess = {}): Redis {
   const options: Omit<RedisOptions, "replyMapping"> = {
     lazyConnect: true,
     commandTimeout: timeoutMs,
@@ -175,10 +190,16 @@ function client(url: string, timeoutMs: number): Redis {
     maxRetriesPerRequest: 0,
     retryStrategy: (times) => reconnectMs[Math.min(times, reconnectMs.length) - 1] ?? 1_000,
     reconnectOnError: (error) => error.message.startsWith("READONLY"),
+    ...(access.user === undefined ? {} : { username: access.user }),
+    ...(access.password === undefined ? {} : { password: access.password }),
+    // Whoever has a user of its own may not ask for INFO; a server that still loads says so by itself.
+    enableReadyCheck: access.user === undefined,
+    ...(access.ca === undefined ? {} : { tls: { ca: access.ca } }),
   };
   return url.startsWith("redis+unix://")
     ? new Redis({ ...options, path: decodeURIComponent(new URL(url).pathname) })
-    : new Redis(url, options);
+    : // What the URL says comes first in the client, so TLS with an authority of one's own is asked for by the options alone.
+      new Redis(access.ca === undefined ? url : url.replace(/^rediss:/, "redis:"), options);
 }
 
 /** HGETALL as a script returns it: field, value, field, value. */

@@ -1,0 +1,118 @@
+/** The operator's configuration, parsed once from its environment; the chart sets every variable. */
+import { readFileSync } from "node:fs";
+import type { GovernancePolicy } from "../api/types.ts";
+import { lintManifest } from "../core/manifest/lint.ts";
+import { formatProblem } from "../core/manifest/problem.ts";
+
+export interface OperatorConfig {
+  /** With the operator's own credentials. */
+  readonly storeUrl: string;
+  /** As pods see it, without credentials. */
+  readonly workerStoreUrl: string;
+  /** Certificate authority of a rediss:// store, PEM. */
+  readonly storeCa: string | undefined;
+  /** Passwords of runs are derived from it. */
+  readonly storeUserKey: string;
+  /** Whose Executions are run; empty = all. */
+  readonly namespaces: readonly string[];
+  /** The operator's own. */
+  readonly podNamespace: string;
+  /** Unique per process. */
+  readonly identity: string;
+  readonly workerImage: string;
+  readonly floorPolicies: readonly GovernancePolicy[];
+  /** Of /healthz, /readyz and /metrics; 0 = any free one. */
+  readonly metricsPort: number;
+  readonly leaderElection: boolean;
+  readonly leaseName: string;
+  readonly leaseMs: number;
+  readonly leaseTtlMs: number;
+  readonly stopGraceMs: number;
+  /** Where tools never connect. */
+  readonly denyCidrs: readonly string[];
+  readonly logLevel: string;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const keyLengthMin = 16;
+
+/** Throws one Error that names every variable that is missing or unreadable. */
+export function readOperatorConfig(env: Environment): OperatorConfig {
+  const problems: string[] = [];
+  const need = (name: string): string => {
+    const value = env[name] ?? "";
+    if (value === "") problems.push(`${name} is not set`);
+    return value;
+  };
+  const whole = (name: string, absent: number, least: number): number => {
+    const text = env[name];
+    if (text === undefined || text === "") return absent;
+    const value = Number(text);
+    if (!Number.isInteger(value) || value < least)
+      problems.push(`${name} must be a whole number from ${least}, not ${JSON.stringify(text)}`);
+    return value;
+  };
+  const file = (name: string): string | undefined => {
+    const path = env[name];
+    if (path === undefined || path === "") return undefined;
+    try {
+      return readFileSync(path, "utf8");
+    } catch (error) {
+      problems.push(`${name} names a file that cannot be read: ${(error as Error).message}`);
+      return undefined;
+    }
+  };
+  const storeUrl = need("OAO_STORE");
+  const storeUserKey = need("OAO_STORE_USER_KEY");
+  if (storeUserKey !== "" && storeUserKey.length < keyLengthMin)
+    problems.push(`OAO_STORE_USER_KEY must have ${keyLengthMin} characters or more: passwords are derived from it`);
+  const floor = file("OAO_FLOOR_POLICY");
+  const config: OperatorConfig = {
+    storeUrl,
+    workerStoreUrl: env["OAO_STORE_WORKER_URL"] || withoutCredentials(storeUrl, problems),
+    storeCa: file("OAO_STORE_CA"),
+    storeUserKey,
+    namespaces: (env["OAO_NAMESPACES"] ?? "").split(",").filter((name) => name !== ""),
+    podNamespace: need("OAO_POD_NAMESPACE"),
+    identity: need("OAO_IDENTITY"),
+    workerImage: need("OAO_WORKER_IMAGE"),
+    floorPolicies: floor === undefined ? [] : policiesOf(floor, problems),
+    metricsPort: whole("OAO_METRICS_PORT", 8_080, 0),
+    leaderElection: env["OAO_LEADER_ELECTION"] !== "false",
+    leaseName: env["OAO_LEASE_NAME"] || "oao",
+    leaseMs: whole("OAO_LEASE_MS", 15_000, 3_000),
+    leaseTtlMs: whole("OAO_LEASE_TTL_MS", 10_000, 5_000),
+    stopGraceMs: whole("OAO_STOP_GRACE_MS", 15_000, 1_000),
+    denyCidrs: apiServerCidrs(env),
+    logLevel: env["OAO_LOG_LEVEL"] || "info",
+  };
+  if (problems.length > 0) throw new Error(`the operator cannot start:\n  ${problems.join("\n  ")}`);
+  return config;
+}
+
+function withoutCredentials(url: string, problems: string[]): string {
+  const parsed = URL.parse(url);
+  if (parsed === null || !/^rediss?:$/.test(parsed.protocol)) {
+    if (url !== "") problems.push("OAO_STORE must be redis://host:port/db or rediss://host:port/db");
+    return "";
+  }
+  parsed.username = "";
+  parsed.password = "";
+  return parsed.href;
+}
+
+/** A floor that cannot be read must not become no floor. */
+function policiesOf(text: string, problems: string[]): GovernancePolicy[] {
+  const { policies, problems: found } = lintManifest(text, "OAO_FLOOR_POLICY");
+  const errors = found.filter(({ severity }) => severity === "Error");
+  problems.push(...errors.map(formatProblem));
+  if (errors.length === 0 && policies.length === 0) problems.push("OAO_FLOOR_POLICY holds no GovernancePolicy");
+  return policies.map(({ object }) => object);
+}
+
+function apiServerCidrs(env: Environment): string[] {
+  const host = env["KUBERNETES_SERVICE_HOST"];
+  if (host === undefined || host === "") return [];
+  return [`${host}/${host.includes(":") ? 128 : 32}`];
+}

@@ -1,0 +1,166 @@
+/** What the leader does: host every run of its namespaces until it is told to stop. */
+import type { Logger } from "pino";
+import { systemClock } from "../adapters/clock/system-clock.ts";
+import type { KubeClient } from "../adapters/kube/client.ts";
+import { EventRecorder } from "../adapters/kube/events.ts";
+import { KubeCluster } from "../adapters/kube/kube-cluster.ts";
+import { RedisStore } from "../adapters/store/redis/redis-store.ts";
+import { RunUsers } from "../adapters/store/redis/run-users.ts";
+import { SnapshotCache } from "../host/io.ts";
+import { loadSnapshot } from "../host/observe.ts";
+import { runLoop } from "../host/run-loop.ts";
+import { StatusPace } from "../host/status-pace.ts";
+import type { OperatorConfig } from "./config.ts";
+import type { Metrics } from "./metrics.ts";
+import { teller } from "./tell.ts";
+
+export interface Leading {
+  readonly config: OperatorConfig;
+  readonly client: KubeClient;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  /** Why this leader cannot work now; undefined = it works. */
+  readonly say: (unready: string | undefined) => void;
+}
+
+const parallel = 8;
+const pace = { progressMs: 1_000, figuresMs: 10_000 };
+/** Every open run is looked at this often whatever events were missed. */
+const resyncMs = 300_000;
+const connectPauseMs = 1_000;
+
+/** Resolves after `signal` aborted and no pass is at work; workers go on. */
+export async function lead({ config, client, metrics, logger, say }: Leading, signal: AbortSignal): Promise<void> {
+  say(`waiting for the journal store`);
+  const stores = await connectStores(config, logger, say, signal);
+  if (stores === undefined) return;
+  const { store, users } = stores;
+  const snapshots = new SnapshotCache();
+  const cluster = new KubeCluster({
+    client,
+    clock: systemClock,
+    namespaces: config.namespaces,
+    workerImage: config.workerImage,
+    storeUrl: config.workerStoreUrl,
+    storeCa: config.storeCa,
+    leaseTtlMs: config.leaseTtlMs,
+    stopGraceMs: config.stopGraceMs,
+    denyCidrs: config.denyCidrs,
+    credentials: { ensure: ({ uid }) => users.ensure(uid) },
+    snapshot: async (run, digest) => snapshots.get(digest) ?? loadSnapshot(store, run.uid, digest),
+    onWatchRestart: (resource, error) => logger.warn({ resource, error: error.message }, "watch begins again"),
+  });
+  const events = new EventRecorder({
+    client,
+    clock: systemClock,
+    controller: "oao.dev/operator",
+    instance: config.identity,
+  });
+  const open = function* () {
+    for (const run of cluster.executions()) if (run.status?.completedAt === undefined) yield run;
+  };
+  const uids = new Map<string, string>();
+  const tell = teller({ events, metrics, logger, uidOf: ({ namespace, name }) => uids.get(`${namespace}/${name}`) });
+  say("waiting for the API server");
+  const started = cluster.start();
+  const aborted = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+  await Promise.race([started, aborted]);
+  const ended = new AbortController();
+  const onAbort = () => ended.abort();
+  signal.addEventListener("abort", onAbort, { once: true });
+  if (!signal.aborted) {
+    const loop = runLoop(
+      {
+        cluster,
+        clock: systemClock,
+        journal: (run) => {
+          uids.set(`${run.key.namespace}/${run.key.name}`, run.uid);
+          return store;
+        },
+        floorPolicies: config.floorPolicies,
+        requireSecretPairing: true,
+        stopGraceMs: config.stopGraceMs,
+        snapshots,
+        pace: new StatusPace(pace),
+        report: (event) => {
+          tell(event);
+          if (event.kind !== "Status" || event.status.completedAt === undefined || event.status.sealed !== true) return;
+          uids.delete(`${event.key.namespace}/${event.key.name}`);
+          // Its user goes with the run; one that stays could only read what is its own.
+          users.remove(event.uid).catch((error: unknown) => logger.warn({ error: messageOf(error) }, "user stays"));
+        },
+      },
+      { parallel, backoff: { firstMs: 100, maxMs: 30_000 } },
+    );
+    metrics.follow(() => ({
+      executions: countPhases(cluster),
+      queueDepth: loop.depth,
+      watchRestarts: cluster.watchRestarts,
+      eventsDropped: events.dropped,
+    }));
+    say(undefined);
+    logger.info({ executions: [...cluster.executions()].length }, "leading");
+    const keeping = users.keep(function* () {
+      for (const { uid } of open()) yield uid;
+    }, ended.signal);
+    while (!ended.signal.aborted) {
+      // Also those that are over: their object may wait to be let go of.
+      for (const run of cluster.executions()) loop.add(run.key);
+      await systemClock.sleep(resyncMs, ended.signal).catch(() => undefined);
+    }
+    metrics.follow(undefined);
+    await loop.stop();
+    await keeping;
+    await events.flush();
+  }
+  signal.removeEventListener("abort", onAbort);
+  await cluster.stop();
+  users.close();
+  await store.close();
+}
+
+interface Stores {
+  readonly store: RedisStore;
+  readonly users: RunUsers;
+}
+
+/** Tries until there is one; undefined = the signal came first. */
+async function connectStores(
+  config: OperatorConfig,
+  logger: Logger,
+  say: (unready: string) => void,
+  signal: AbortSignal,
+): Promise<Stores | undefined> {
+  const access = { ca: config.storeCa };
+  while (!signal.aborted) {
+    try {
+      const store = await RedisStore.connect(config.storeUrl, { access });
+      const users = await RunUsers.connect(config.storeUrl, {
+        clock: systemClock,
+        key: config.storeUserKey,
+        access,
+        onRenewed: (count) => logger.info({ users: count }, "scripts and users of runs are set in the journal store"),
+        onError: (error) => logger.warn({ error: messageOf(error) }, "users of runs cannot be set"),
+      });
+      return { store, users };
+    } catch (error) {
+      say(`waiting for the journal store: ${messageOf(error)}`);
+      logger.warn({ error: messageOf(error) }, "waiting for the journal store");
+      await systemClock.sleep(connectPauseMs, signal).catch(() => undefined);
+    }
+  }
+  return undefined;
+}
+
+function countPhases(cluster: KubeCluster): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const { status } of cluster.executions()) {
+    const phase = status?.phase ?? "Pending";
+    counts.set(phase, (counts.get(phase) ?? 0) + 1);
+  }
+  return counts;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

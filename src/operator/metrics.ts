@@ -1,0 +1,84 @@
+/** Prometheus metrics. Names and units by its conventions; labels are bounded: phases, reasons and watched namespaces. */
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+
+/** What is counted when it is asked for, not when it changes. */
+export interface Gauges {
+  readonly executions: ReadonlyMap<string, number>;
+  readonly queueDepth: number;
+  readonly watchRestarts: number;
+  readonly eventsDropped: number;
+}
+
+export class Metrics {
+  readonly registry = new Registry();
+  readonly reconcileSeconds = new Histogram({
+    name: "oao_reconcile_duration_seconds",
+    help: "Time of one pass over one Execution.",
+    buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30],
+    registers: [this.registry],
+  });
+  readonly reconcileErrors = new Counter({
+    name: "oao_reconcile_errors_total",
+    help: "Passes that failed and are made again, by the name of their error.",
+    labelNames: ["error"],
+    registers: [this.registry],
+  });
+  readonly tokens = new Counter({
+    name: "oao_tokens_total",
+    help: "Tokens of ended Executions; kind is input, output, lost or overshoot.",
+    labelNames: ["namespace", "kind"],
+    registers: [this.registry],
+  });
+  readonly ended = new Counter({
+    name: "oao_executions_ended_total",
+    help: "Executions that ended, by phase and reason.",
+    labelNames: ["phase", "reason"],
+    registers: [this.registry],
+  });
+  readonly losses = new Counter({
+    name: "oao_worker_losses_total",
+    help: "Workers that were lost and whose node is resumed, by reason.",
+    labelNames: ["reason"],
+    registers: [this.registry],
+  });
+  readonly leader = new Gauge({
+    name: "oao_leader",
+    help: "1 while this process leads.",
+    registers: [this.registry],
+  });
+  #gauges: (() => Gauges) | undefined;
+
+  constructor() {
+    const now = (read: (gauges: Gauges) => number) => () => (this.#gauges === undefined ? 0 : read(this.#gauges()));
+    const gauge = (name: string, help: string, read: (gauges: Gauges) => number) => {
+      const value = now(read);
+      new Gauge({
+        name,
+        help,
+        registers: [this.registry],
+        collect() {
+          this.set(value());
+        },
+      });
+    };
+    const gauges = () => this.#gauges?.();
+    new Gauge({
+      name: "oao_executions",
+      help: "Executions that exist, by phase.",
+      labelNames: ["phase"],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const [phase, count] of gauges()?.executions ?? []) this.set({ phase }, count);
+      },
+    });
+    gauge("oao_workqueue_depth", "Executions that wait for a pass.", ({ queueDepth }) => queueDepth);
+    gauge("oao_watch_restarts", "Watches that began again since the start.", ({ watchRestarts }) => watchRestarts);
+    gauge("oao_events_dropped", "Kubernetes Events not told since the start.", ({ eventsDropped }) => eventsDropped);
+  }
+
+  /** Absent while this process does not lead. */
+  follow(read: (() => Gauges) | undefined): void {
+    this.#gauges = read;
+  }
+}

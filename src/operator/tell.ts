@@ -1,0 +1,117 @@
+/** What the loop did, told to people: Kubernetes Events, metrics, logs. Never throws and keeps nobody waiting. */
+import type { Logger } from "pino";
+import type { EventRecorder } from "../adapters/kube/events.ts";
+import type { ExecutionStatus } from "../api/status.ts";
+import { OaoError } from "../core/errors/errors.ts";
+import type { HostEvent } from "../host/io.ts";
+import type { ObjectKey } from "../ports/cluster.ts";
+import type { Metrics } from "./metrics.ts";
+
+export interface Audience {
+  readonly events: EventRecorder;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  /** Undefined = gone meanwhile. */
+  readonly uidOf: (key: ObjectKey) => string | undefined;
+}
+
+/** Last told phase and failures in a row of each run; the longest untouched are forgotten first. */
+const runsMax = 10_000;
+/** A failure that passes at once is nobody's business. */
+const failuresTold = 3;
+
+interface Told {
+  phase: string;
+  readonly nodes: Map<string, string>;
+  failures: number;
+}
+
+export function teller({ events, metrics, logger, uidOf }: Audience): (event: HostEvent) => void {
+  const runs = new Map<string, Told>();
+  const told = (uid: string): Told => {
+    const found = runs.get(uid) ?? { phase: "", nodes: new Map<string, string>(), failures: 0 };
+    runs.delete(uid);
+    runs.set(uid, found);
+    const [oldest] = runs.keys();
+    if (runs.size > runsMax && oldest !== undefined) runs.delete(oldest);
+    return found;
+  };
+
+  function onStatus(key: ObjectKey, uid: string, status: ExecutionStatus): void {
+    const before = told(uid);
+    before.failures = 0;
+    const succeeded = status.conditions.find(({ type }) => type === "Succeeded");
+    for (const { name, state, reason, message } of status.nodes) {
+      const now = `${state} ${reason ?? ""}`;
+      if (state === "Failed" && before.nodes.get(name) !== now)
+        events.record({
+          regarding: { key, uid },
+          type: "Warning",
+          reason: "NodeFailed",
+          action: "Fail",
+          note: `node ${name} failed: ${message ?? reason ?? ""}`,
+        });
+      before.nodes.set(name, now);
+    }
+    if (before.phase === status.phase) return;
+    before.phase = status.phase;
+    logger.info(
+      { execution: `${key.namespace}/${key.name}`, uid, phase: status.phase, reason: succeeded?.reason },
+      "phase",
+    );
+    events.record({
+      regarding: { key, uid },
+      type: status.phase === "Failed" ? "Warning" : "Normal",
+      reason: status.phase === "Failed" ? (succeeded?.reason ?? "Failed") : status.phase,
+      action: "Reconcile",
+      note: succeeded?.message || `the run is ${status.phase}`,
+    });
+    if (status.completedAt !== undefined) onEnd(key, status, succeeded?.reason ?? status.phase);
+  }
+
+  function onEnd({ namespace }: ObjectKey, { phase, usage }: ExecutionStatus, reason: string): void {
+    metrics.ended.inc({ phase, reason });
+    if (usage === undefined) return;
+    metrics.tokens.inc({ namespace, kind: "input" }, usage.inputTokens);
+    metrics.tokens.inc({ namespace, kind: "output" }, usage.outputTokens);
+    metrics.tokens.inc({ namespace, kind: "lost" }, usage.lostTokens);
+    metrics.tokens.inc({ namespace, kind: "overshoot" }, usage.overshootTokens);
+  }
+
+  function onFailure(key: ObjectKey, error: unknown, retryAfterMs: number): void {
+    const name = error instanceof Error ? error.name : "unknown";
+    metrics.reconcileErrors.inc({ error: name });
+    const message = error instanceof Error ? error.message : String(error);
+    const execution = `${key.namespace}/${key.name}`;
+    // Somebody wrote first: the next pass sees it.
+    logger[name === "Conflict" ? "debug" : "warn"]({ execution, error: message, retryAfterMs }, "pass failed");
+    const uid = uidOf(key);
+    if (uid === undefined || name === "Conflict") return;
+    const run = told(uid);
+    run.failures += 1;
+    if (run.failures !== failuresTold) return;
+    const reason =
+      error instanceof OaoError && error.code === "OAO_STORE_UNAVAILABLE" ? "StoreUnavailable" : "ReconcileFailed";
+    const note = `${message}; the run waits, nothing is lost, and it is looked at again by itself`;
+    events.record({ regarding: { key, uid }, type: "Warning", reason, action: "Wait", note });
+  }
+
+  return (event) => {
+    switch (event.kind) {
+      case "Status":
+        return onStatus(event.key, event.uid, event.status);
+      case "Passed":
+        return metrics.reconcileSeconds.observe(event.tookMs / 1_000);
+      case "Lost": {
+        const { key, uid, loss } = event;
+        metrics.losses.inc({ reason: loss.reason });
+        const item = loss.key.item === undefined ? "" : `[${loss.key.item}]`;
+        const note = `attempt ${loss.attempt} of node ${loss.key.node}${item} was lost: ${loss.message}`;
+        events.record({ regarding: { key, uid }, type: "Warning", reason: loss.reason, action: "Restart", note });
+        return undefined;
+      }
+      case "Failed":
+        return onFailure(event.key, event.error, event.retryAfterMs);
+    }
+  };
+}

@@ -1,0 +1,190 @@
+/** The built operator under its chart's own Role, a node of local processes, a real Redis, a scripted model and a catalogue. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inject, vi } from "vitest";
+import { parse, parseAllDocuments } from "yaml";
+import { ProcessKubelet } from "../../../hack/cluster/process-kubelet.ts";
+import type { KubeClient } from "../../../src/adapters/kube/client.ts";
+import { podName } from "../../../src/adapters/kube/names.ts";
+import { type KubeObject, type Resource, resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
+import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
+import type { NodeKey } from "../../../src/core/protocol/types.ts";
+import { root, sample, type Started, watchChild, type Workplace, workplace } from "../../cli/harness.ts";
+import { RedisProcess } from "../../support/redis-process.ts";
+import { adminClient, installKinds, makeNamespace, removeNamespace } from "../adapter/api-server.ts";
+
+const core = (plural: string): Resource => ({ group: "", version: "v1", plural });
+const rbac = (plural: string): Resource => ({ group: "rbac.authorization.k8s.io", version: "v1", plural });
+
+export interface Field {
+  readonly admin: KubeClient;
+  readonly namespace: string;
+  readonly redis: RedisProcess;
+  readonly kubelet: ProcessKubelet;
+  readonly place: Workplace;
+  readonly folder: string;
+  startOperator(identity?: string): Promise<Operator>;
+  /** The sample, with the field's model and catalogue, under another name. */
+  apply(file: string, name: string, model: string): Promise<KubeExecution>;
+  get(name: string): Promise<KubeExecution>;
+  /** Resolves when the status says so; rejects with what it says instead after a minute. */
+  until(name: string, is: (run: KubeExecution) => boolean): Promise<KubeExecution>;
+  patch(name: string, body: object): Promise<void>;
+  pods(): Promise<readonly KubeObject[]>;
+  pidOf(run: KubeExecution, key: NodeKey, attempt?: number): number | undefined;
+  end(): Promise<void>;
+}
+
+export interface Operator extends Started {
+  readonly url: string;
+}
+
+export async function openField(): Promise<Field> {
+  const admin = adminClient();
+  await installKinds(admin);
+  const namespace = await makeNamespace(admin);
+  const folder = mkdtempSync(join(tmpdir(), "oao-operator-"));
+  const redis = await RedisProcess.start(undefined, true);
+  const place = workplace();
+  const catalogue = await place.serve([sample("catalog.mjs"), "0"]);
+  const kubeconfig = await operatorAccess(admin, namespace, folder);
+  const kubelet = new ProcessKubelet({
+    client: admin,
+    name: `node-${namespace}`,
+    program: root.replace(/\/$/, ""),
+    baseDir: sample("."),
+    logs: join(folder, "pods"),
+    env: { OAO_SUSPEND_GRACE_MS: "100" },
+    isMissing: (image) => image.startsWith("missing/"),
+  });
+  await kubelet.start();
+  const operators: Operator[] = [];
+  const path = (name: string) => resourcePath(resources.executions, { namespace, name });
+  const field: Field = {
+    admin,
+    namespace,
+    redis,
+    kubelet,
+    place,
+    folder,
+    async startOperator(identity = "operator-0") {
+      const child = spawn(process.execPath, [join(root, "dist/operator.js")], {
+        env: {
+          PATH: process.env["PATH"] ?? "",
+          KUBECONFIG: kubeconfig,
+          OAO_STORE: `redis://127.0.0.1:${redis.port}/0`,
+          OAO_STORE_USER_KEY: "a key for tests, and for nothing else",
+          OAO_NAMESPACES: namespace,
+          OAO_POD_NAMESPACE: namespace,
+          OAO_IDENTITY: identity,
+          OAO_WORKER_IMAGE: "oao-worker:test",
+          OAO_METRICS_PORT: "0",
+          OAO_LEASE_NAME: "oao",
+          OAO_LEASE_MS: "3000",
+          OAO_STOP_GRACE_MS: "5000",
+        },
+        stdio: ["ignore", "pipe", "pipe"],
+      });
+      const started = watchChild(child);
+      await started.said('"operator starts"');
+      const port = /"port":(\d+)/.exec(started.text())?.[1];
+      const operator = { ...started, url: `http://127.0.0.1:${port}` };
+      operators.push(operator);
+      return operator;
+    },
+    async apply(file, name, model) {
+      const documents = parseAllDocuments(readFileSync(sample(file), "utf8")).map((each) => each.toJS() as Manifest);
+      const applied = { fieldManager: "tests", force: true };
+      for (const document of documents.toReversed()) {
+        const isRun = document.kind === "Execution";
+        if (isRun) pointAt(document.spec, model, catalogue);
+        const body = { ...document, metadata: { name: isRun ? name : document.metadata.name } };
+        const resource = isRun ? resources.executions : resources.policies;
+        const place = { namespace, name: body.metadata.name };
+        await admin.request({
+          method: "PATCH",
+          patch: "Apply",
+          path: resourcePath(resource, place),
+          query: applied,
+          body,
+        });
+      }
+      return field.get(name);
+    },
+    get: (name) => admin.request({ path: path(name) }),
+    async until(name, is) {
+      return vi.waitFor(
+        async () => {
+          const run = await field.get(name);
+          if (!is(run)) throw new Error(`${name}: ${JSON.stringify(run.status, undefined, 1)}`);
+          return run;
+        },
+        { timeout: 45_000, interval: 100 },
+      );
+    },
+    async patch(name, body) {
+      await admin.request({ method: "PATCH", patch: "Merge", path: path(name), body });
+    },
+    async pods() {
+      const list = { path: resourcePath(resources.pods, { namespace }) };
+      return (await admin.request<{ items: KubeObject[] }>(list)).items;
+    },
+    pidOf: ({ metadata }, key, attempt = 1) => kubelet.pidOf(podName(metadata.uid, key, attempt)),
+    async end() {
+      for (const { child } of operators) child.kill("SIGKILL");
+      await Promise.all(operators.map(({ ended }) => ended));
+      await kubelet.stop();
+      await place.end();
+      await redis.remove();
+      await removeNamespace(admin, namespace);
+      rmSync(folder, { recursive: true, force: true });
+      admin.close();
+    },
+  };
+  return field;
+}
+
+interface Manifest {
+  readonly kind: string;
+  readonly metadata: { readonly name: string };
+  readonly spec: object;
+}
+
+interface RunSpec {
+  readonly models?: { baseURL?: string }[];
+  readonly tools?: { http?: { url: string } }[];
+}
+
+function pointAt({ models = [], tools = [] }: RunSpec, model: string, catalogue: string): void {
+  for (const each of models) each.baseURL = model;
+  for (const { http } of tools) if (http !== undefined) http.url = catalogue;
+}
+
+/** A kubeconfig with the rights that the chart gives the operator in its namespace, and no others. */
+async function operatorAccess(admin: KubeClient, namespace: string, folder: string): Promise<string> {
+  const make = (resource: Resource, body: object) =>
+    admin.request({ method: "POST", path: resourcePath(resource, { namespace }), body });
+  const rendered = parseAllDocuments(readFileSync(join(root, "config/default/operator.yaml"), "utf8"));
+  const roles = rendered
+    .map((each) => each.toJS() as { kind: string; rules: object[] })
+    .filter(({ kind }) => kind === "Role");
+  await make(core("serviceaccounts"), { metadata: { name: "operator" } });
+  await make(rbac("roles"), { metadata: { name: "operator" }, rules: roles.flatMap(({ rules }) => rules) });
+  await make(rbac("rolebindings"), {
+    metadata: { name: "operator" },
+    roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: "operator" },
+    subjects: [{ kind: "ServiceAccount", name: "operator", namespace }],
+  });
+  const { status } = await admin.request<{ status: { token: string } }>({
+    method: "POST",
+    path: resourcePath(core("serviceaccounts"), { namespace, name: "operator", subresource: "token" }),
+    body: { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: { expirationSeconds: 3_600 } },
+  });
+  const config = parse(readFileSync(inject("kubeconfig"), "utf8")) as { users: { user: object }[] };
+  for (const each of config.users) each.user = { token: status.token };
+  const file = join(folder, "kubeconfig");
+  writeFileSync(file, JSON.stringify(config), { mode: 0o600 });
+  return file;
+}

@@ -1,0 +1,210 @@
+/** Executions applied to a real API server, run by the built operator in real worker processes, with a real Redis. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { finalizer, secretName } from "../../../src/adapters/kube/names.ts";
+import { type KubeObject, resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
+import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
+import { runKeys } from "../../../src/adapters/store/redis/keys.ts";
+import { sample, serveModel } from "../../cli/harness.ts";
+import { type Field, openField, type Operator } from "./harness.ts";
+
+let field: Field;
+let operator: Operator;
+let model: string;
+/** Of the sample's answers, so slowly that a test can step in. */
+let slow: string;
+let runaway: string;
+/** Goes on and on, whatever it is asked. */
+let endless: string;
+beforeAll(async () => {
+  field = await openField();
+  operator = await field.startOperator();
+  model = await serveModel(field.place, sample("market-brief.model.yaml"));
+  const script = (name: string, text: string) => {
+    const file = join(field.folder, name);
+    writeFileSync(file, text);
+    return serveModel(field.place, file);
+  };
+  const answers = readFileSync(sample("market-brief.model.yaml"), "utf8");
+  slow = await script("slow.yaml", answers.replace("tokensPerSecond: 150", "tokensPerSecond: 15"));
+  endless = await script("endless.yaml", "rules: [{ reply: { tokens: 100000, tokensPerSecond: 20 } }]");
+  runaway = await serveModel(field.place, sample("runaway.model.yaml"));
+});
+afterAll(() => field.end());
+
+const ended = (run: KubeExecution) => run.status?.completedAt !== undefined && run.status.sealed === true;
+const condition = (run: KubeExecution, type: string) => run.status?.conditions.find((each) => each.type === type);
+const nodeOf = (run: KubeExecution, name: string) => run.status?.nodes.find((each) => each.name === name);
+const reasons = async (name: string) => {
+  const path = resourcePath(resources.events, { namespace: field.namespace });
+  const { items } = await field.admin.request<{
+    items: (KubeObject & { reason: string; regarding: { name: string } })[];
+  }>({ path });
+  return items.filter(({ regarding }) => regarding.name === name).map(({ reason }) => reason);
+};
+const gone = (name: string) =>
+  vi.waitFor(() => expect(field.get(name)).rejects.toThrow("not found"), { timeout: 60_000 });
+
+describe("an applied Execution", () => {
+  test("runs as a pod per node to Succeeded, is let go of, and says so in status and Events", async () => {
+    await field.apply("market-brief.yaml", "brief", model);
+    const run = await field.until("brief", ended);
+    expect(condition(run, "Succeeded")).toMatchObject({ status: "True" });
+    expect(condition(run, "CheckpointsDurable")).toMatchObject({ status: "True" });
+    expect(run.status).toMatchObject({ phase: "Succeeded", progress: "5/5", usage: { lostTokens: 0 } });
+    await vi.waitFor(async () => expect((await field.get("brief")).metadata.finalizers ?? []).not.toContain(finalizer));
+    await vi.waitFor(async () =>
+      expect(await reasons("brief")).toEqual(expect.arrayContaining(["Running", "Succeeded"])),
+    );
+    // Two researchers, the merged facts, four ratings, the brief.
+    const pods = (await field.pods()).filter(({ metadata }) => metadata.ownerReferences?.[0]?.uid === run.metadata.uid);
+    expect(pods).toHaveLength(8);
+  });
+
+  test("is stopped by its policy with the exact reason", async () => {
+    await field.apply("runaway.yaml", "runaway", runaway);
+    const run = await field.until("runaway", ended);
+    const succeeded = condition(run, "Succeeded");
+    expect(succeeded).toMatchObject({ status: "False", reason: "PolicyViolation" });
+    expect(succeeded?.message).toMatch(/^PolicyViolation: Max Token Limit Exceeded/);
+    expect(run.status?.usage?.totalTokens).toBeLessThanOrEqual(2_000);
+    await vi.waitFor(async () => expect(await reasons("runaway")).toContain("PolicyViolation"));
+  });
+
+  test("that is Cancelled ends with its pods", async () => {
+    await field.apply("market-brief.yaml", "cancelled", endless);
+    await field.until("cancelled", (run) => nodeOf(run, "research-demand")?.state === "Running");
+    await field.patch("cancelled", { spec: { desiredState: "Cancelled" } });
+    const run = await field.until("cancelled", ended);
+    expect(run.status?.phase).toBe("Cancelled");
+    expect(field.pidOf(run, { node: "research-demand" })).toBeUndefined();
+  });
+
+  test("that is deleted goes once its processes are gone, and no call is admitted any more", async () => {
+    await field.apply("market-brief.yaml", "deleted", endless);
+    const run = await field.until("deleted", (each) => nodeOf(each, "research-demand")?.state === "Running");
+    await field.admin.request({
+      method: "DELETE",
+      path: resourcePath(resources.executions, { namespace: field.namespace, name: "deleted" }),
+    });
+    await gone("deleted");
+    expect(field.pidOf(run, { node: "research-demand" })).toBeUndefined();
+    expect(await field.redis.command("HGET", runKeys(run.metadata.uid).execution, "state")).toContain("Cancelled");
+    expect(await field.redis.command("TTL", runKeys(run.metadata.uid).execution)).toMatch(/^:[1-9]/);
+  });
+
+  test("with a missing policy waits, says so, and starts when it appears", async () => {
+    const policy = resourcePath(resources.policies, { namespace: field.namespace, name: "market-brief" });
+    await field.admin.request({ method: "DELETE", path: policy });
+    // The policy of the sample is applied first, so the run alone is made from what it was.
+    const { spec } = await field.get("brief");
+    const path = resourcePath(resources.executions, { namespace: field.namespace });
+    const body = { apiVersion: "oao.dev/v1alpha1", kind: "Execution", metadata: { name: "waiting" }, spec };
+    await field.admin.request({ method: "POST", path, body });
+    await field.until("waiting", (run) => condition(run, "Stalled")?.reason === "PolicyNotFound");
+    await field.apply("market-brief.yaml", "later", model);
+    expect((await field.until("waiting", ended)).status?.phase).toBe("Succeeded");
+    await field.until("later", ended);
+  });
+});
+
+describe("nothing is lost", () => {
+  test("when a worker is killed: its node goes on in a second attempt, and no recorded step is made again", async () => {
+    await field.apply("market-brief.yaml", "killed", slow);
+    const running = await field.until("killed", (run) => nodeOf(run, "research-demand")?.state === "Running");
+    const pid = field.pidOf(running, { node: "research-demand" });
+    expect(pid).toBeGreaterThan(0);
+    process.kill(pid as number, "SIGKILL");
+    const run = await field.until("killed", ended);
+    expect(run.status?.phase).toBe("Succeeded");
+    expect(nodeOf(run, "research-demand")).toMatchObject({ state: "Succeeded", attempt: 2, restarts: 1 });
+    expect(run.status?.steps).toBe((await field.get("brief")).status?.steps);
+    await vi.waitFor(async () => expect(await reasons("killed")).toContain("Crashed"));
+  });
+
+  test("when the operator is killed: the next one takes over what runs, and starts nothing twice", async () => {
+    await field.apply("market-brief.yaml", "orphaned", slow);
+    await field.until("orphaned", (run) => nodeOf(run, "research-demand")?.state === "Running");
+    operator.child.kill("SIGKILL");
+    await operator.ended;
+    operator = await field.startOperator("operator-1");
+    const run = await field.until("orphaned", ended);
+    expect(run.status?.phase).toBe("Succeeded");
+    expect(run.status?.nodes.map(({ attempt }) => attempt ?? 1)).toEqual([1, 1, 1, 1, 1]);
+  });
+
+  test("when Redis restarts: users and scripts of running workers come back, and the run ends as if nothing had been", async () => {
+    await field.apply("market-brief.yaml", "restarted", slow);
+    await field.until("restarted", (run) => nodeOf(run, "research-demand")?.state === "Running");
+    await field.redis.stop("SIGKILL");
+    await field.redis.start();
+    expect((await field.until("restarted", ended)).status).toMatchObject({ phase: "Succeeded", progress: "5/5" });
+  });
+});
+
+describe("the journal store's user of a run", () => {
+  test("is refused every key of another run and every command that is not the protocol's", async () => {
+    const other = await field.get("brief");
+    await field.apply("market-brief.yaml", "tenant", endless);
+    const run = await field.until("tenant", (each) => nodeOf(each, "research-demand")?.state === "Running");
+    const { uid } = run.metadata;
+    const path = resourcePath(resources.secrets, { namespace: field.namespace, name: secretName(uid) });
+    const secret = await field.admin.request<{ data: { password: string } }>({ path });
+    const password = Buffer.from(secret.data.password, "base64").toString();
+    const redis = new Redis({
+      host: "127.0.0.1",
+      port: field.redis.port,
+      username: `oao-${uid}`,
+      password,
+      enableReadyCheck: false,
+    });
+    const foreign = runKeys(other.metadata.uid);
+    expect(await redis.hget(runKeys(uid).execution, "state")).not.toBeNull();
+    const refused: [string, ...string[]][] = [
+      ["HGETALL", foreign.execution],
+      ["HSET", foreign.execution, "state", "Running"],
+      ["LRANGE", foreign.entries({ node: "write" }), "0", "-1"],
+      ["PUBLISH", foreign.channel, "control"],
+      ["SUBSCRIBE", foreign.channel],
+      ["EVAL", "return redis.call('GET', KEYS[1])", "1", foreign.execution],
+      ["SCRIPT", "LOAD", "return 1"],
+      ["KEYS", "*"],
+      ["SCAN", "0"],
+      ["CONFIG", "GET", "*"],
+      ["ACL", "LIST"],
+      ["INFO"],
+      ["FLUSHALL"],
+      ["UNLINK", runKeys(uid).execution],
+    ];
+    for (const [command, ...args] of refused) {
+      await expect(redis.call(command, ...args), command).rejects.toThrow(/NOPERM/);
+    }
+    redis.disconnect();
+    await field.patch("tenant", { spec: { desiredState: "Cancelled" } });
+    await field.until("tenant", ended);
+    // The user goes with the run.
+    await vi.waitFor(async () => expect(await field.redis.command("ACL", "GETUSER", `oao-${uid}`)).toMatch(/^[*$]-1/));
+  });
+});
+
+describe("the operator", () => {
+  test("answers probes and counts what it did", async () => {
+    expect((await fetch(`${operator.url}/healthz`)).status).toBe(200);
+    expect((await fetch(`${operator.url}/readyz`)).status).toBe(200);
+    const text = await (await fetch(`${operator.url}/metrics`)).text();
+    expect(text).toMatch(/^oao_leader 1$/m);
+    expect(text).toMatch(/^oao_executions\{phase="Succeeded"\} [1-9]/m);
+    expect(text).toMatch(/^oao_reconcile_duration_seconds_count [1-9]/m);
+    expect((await fetch(`${operator.url}/secrets`)).status).toBe(404);
+  });
+
+  test("leaves the lease to a standby when it is asked to end", async () => {
+    const standby = await field.startOperator("operator-2");
+    operator.child.kill("SIGTERM");
+    expect(await operator.ended).toMatchObject({ code: 0 });
+    await standby.said('"leading"');
+    operator = standby;
+  });
+});
