@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { findRedisServer } from "./redis-server.ts";
+import { findProgram } from "./debian-program.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = join(root, "test", "bench");
@@ -25,7 +25,7 @@ const built = spawnSync("node", ["hack/build.ts", "--if-stale"], { cwd: root, st
 if (built.status !== 0) process.exit(1);
 const env = {
   ...process.env,
-  OAO_REDIS_SERVER: findRedisServer() ?? "",
+  OAO_REDIS_SERVER: findProgram(["redis-server", "valkey-server"], "redis-server") ?? "",
   ...(values.json === undefined ? {} : { OAO_BENCH_JSON: resolve(values.json) }),
 };
 for (const name of positionals.length > 0 ? positionals : known) {

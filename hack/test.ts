@@ -1,15 +1,18 @@
 // `npm test [-- suite… | vitest arguments]`: every suite that can run on this machine (see test/vitest.config.ts), or the named
 // ones. Builds first what is stale and gets a Redis server if there is none. The very last line is the sum over all suites.
 //
-// A test file with `redis` in its path needs redis-server; where there is none and none can be installed, these files are
-// skipped by name. Under CI=true a skip counts as a failure.
+// A test file with `redis` in its path needs redis-server; the suite cluster needs that too, and a Kubernetes that Go builds the
+// first time (minutes); helm needs Helm and Lua. What is not there and cannot be got is skipped by name. Under CI=true a skip
+// counts as a failure.
 import { spawnSync } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { findRedisServer } from "./redis-server.ts";
+import { kubeBinary } from "./cluster/kube-binary.ts";
+import { findProgram } from "./debian-program.ts";
+import { helmBinary } from "./helm.ts";
 
 /** The part of vitest's JSON report that is read here. */
 interface Report {
@@ -35,7 +38,7 @@ const isCi = process.env["CI"] === "true";
 const seed = process.env["OAO_SEED"] ?? String(randomInt(2 ** 31));
 
 const present = readdirSync(join(root, "test"), { withFileTypes: true })
-  .filter((entry) => entry.isDirectory())
+  .filter((entry) => entry.isDirectory() && !["bench", "support"].includes(entry.name))
   .map((entry) => entry.name);
 const args = process.argv.slice(2);
 const suites = args.filter((arg) => present.includes(arg));
@@ -43,15 +46,27 @@ const vitestArgs = args.filter((arg) => !present.includes(arg));
 const onlyUnit = suites.length === 1 && suites[0] === "unit";
 
 if (!onlyUnit) buildIfStale();
-const needRedis = filesThatNeedRedis(suites.length > 0 ? suites : present);
-const redis = needRedis.length > 0 ? findRedisServer() : undefined;
+const wanted = suites.length > 0 ? suites : present;
+const needRedis = filesThatNeedRedis(wanted);
+const redis =
+  needRedis.length > 0 || wanted.includes("cluster")
+    ? findProgram(["redis-server", "valkey-server"], "redis-server")
+    : undefined;
 const skippedFiles = redis === undefined ? needRedis : [];
+const skippedSuites = new Map(
+  wanted.flatMap((suite) => {
+    const why = whyNot(suite);
+    return why === undefined ? [] : [[suite, why] as const];
+  }),
+);
+const toRun = wanted.filter((suite) => !skippedSuites.has(suite));
 
 console.log(`seed ${seed} (OAO_SEED=${seed} repeats this run)`);
 const counts = runVitest();
 if (counts.failed > 0) console.log(`\nThe seed of this run was ${seed}: OAO_SEED=${seed} npm test`);
 for (const file of skippedFiles) console.log(`skipped: ${file} (no redis-server, and it could not be installed)`);
-const skipped = counts.skipped + skippedFiles.length;
+for (const [suite, why] of skippedSuites) console.log(`skipped: the suite ${suite} (${why})`);
+const skipped = counts.skipped + skippedFiles.length + skippedSuites.size;
 if (isCi && skipped > 0) console.log("CI=true: nothing may be skipped, so this run has failed");
 console.log(`${counts.passed} passed, ${counts.failed} failed, ${skipped} skipped`);
 process.exitCode = counts.failed > 0 || (isCi && skipped > 0) ? 1 : 0;
@@ -61,6 +76,25 @@ function buildIfStale(): void {
   if (built.status === 0) return;
   console.log("the build failed, so no test was run\n0 passed, 1 failed, 0 skipped");
   process.exit(1);
+}
+
+/** Gets what a suite needs; why that is not possible, or undefined. */
+function whyNot(suite: string): string | undefined {
+  try {
+    if (suite === "cluster") {
+      if (redis === undefined) return "no redis-server, and it could not be installed";
+      kubeBinary();
+      helmBinary();
+    }
+    if (suite === "helm") {
+      helmBinary();
+      const lua = findProgram(["lua5.4", "lua5.1", "lua", "luajit"], "lua5.4");
+      if (lua === undefined) return "no Lua, and it could not be installed";
+    }
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
 }
 
 function filesThatNeedRedis(folders: readonly string[]): string[] {
@@ -83,7 +117,7 @@ function runVitest(): Counts {
       "--reporter=default",
       "--reporter=json",
       `--outputFile.json=${outputFile}`,
-      ...suites.map((suite) => `--project=${suite}`),
+      ...toRun.map((suite) => `--project=${suite}`),
       ...skippedFiles.map((file) => `--exclude=${file}`),
       ...vitestArgs,
     ],

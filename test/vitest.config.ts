@@ -3,13 +3,10 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 /** Suites are the folders of test/ that vitest runs; each is one project. A folder that is not there is simply absent. */
-const SUITES = ["unit", "conformance", "golden", "faults", "cli", "simulation"];
-
-/** Need a Kubernetes API server (test/cluster/setup.ts) and Helm, so only where they are asked for: npm run test:cluster. */
-if (process.env["OAO_TEST_CLUSTER"] === "true") SUITES.push("cluster", "helm");
+const SUITES = ["unit", "conformance", "golden", "faults", "cli", "simulation", "helm", "cluster"];
 
 /** Suites that start many processes run one file after the other, so that they do not starve each other. */
-const ONE_AT_A_TIME = new Set(["faults", "cli"]);
+const ONE_AT_A_TIME = new Set(["faults", "cli", "cluster"]);
 
 const globalSetups: Readonly<Record<string, string[]>> = {
   cli: ["test/cli/build.ts"],

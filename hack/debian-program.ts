@@ -5,30 +5,30 @@ import { existsSync, rmSync, writeFileSync } from "node:fs";
 const SERVICE_POLICY = "/usr/sbin/policy-rc.d";
 
 /**
- * The path of redis-server, installed from the distribution if need be (as root, with apt-get; its service is not started).
- * Undefined, with a line on the terminal, where there is none.
+ * The path of the first of `names` that is there, installed from the distribution's `debianPackage` if need be (as root, with
+ * apt-get; a service of it is not started). Undefined, with a line on the terminal, where there is none.
  */
-export function findRedisServer(): string | undefined {
-  return onPath() ?? (canInstall() ? install() : undefined);
+export function findProgram(names: readonly string[], debianPackage: string): string | undefined {
+  return onPath(names) ?? (canInstall() ? install(names, debianPackage) : undefined);
 }
 
-function onPath(): string | undefined {
-  const found = spawnSync("sh", ["-c", "command -v redis-server || command -v valkey-server"], { encoding: "utf8" });
-  return found.status === 0 ? found.stdout.trim() : undefined;
+function onPath(names: readonly string[]): string | undefined {
+  const paths = names.map((name) => spawnSync("sh", ["-c", 'command -v "$0"', name], { encoding: "utf8" }));
+  return paths.find(({ status }) => status === 0)?.stdout.trim();
 }
 
 function canInstall(): boolean {
   return process.getuid?.() === 0 && spawnSync("apt-get", ["--version"]).status === 0;
 }
 
-function install(): string | undefined {
-  console.log("redis-server is missing: installing it with apt-get");
+function install(names: readonly string[], debianPackage: string): string | undefined {
+  console.log(`${names[0]} is missing: installing ${debianPackage} with apt-get`);
   const ownPolicy = !existsSync(SERVICE_POLICY);
   if (ownPolicy) writeFileSync(SERVICE_POLICY, "#!/bin/sh\nexit 101\n", { mode: 0o755 });
   try {
     for (const args of [
       ["update", "-q"],
-      ["install", "-q", "-y", "--no-install-recommends", "redis-server"],
+      ["install", "-q", "-y", "--no-install-recommends", debianPackage],
     ]) {
       const result = spawnSync("apt-get", args, {
         stdio: ["ignore", "pipe", "pipe"],
@@ -40,5 +40,5 @@ function install(): string | undefined {
   } finally {
     if (ownPolicy) rmSync(SERVICE_POLICY);
   }
-  return onPath();
+  return onPath(names);
 }
