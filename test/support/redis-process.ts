@@ -61,7 +61,8 @@ export class RedisProcess {
     };
     const child = spawn(
       path,
-      Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]),
+      // A setting of several words is several arguments.
+      Object.entries(settings).flatMap(([name, value]) => [`--${name}`, ...value.split(" ")]),
       { stdio: ["ignore", "pipe", "inherit"] },
     );
     this.#child = child;

@@ -100,7 +100,10 @@ function stopStrays(draft: Draft): void {
       const isCurrent = row !== undefined && isAtWork(row.state) && row.attempt === worker.attempt;
       const hasExited = views.some((view) => view.attempt === worker.attempt && view.state === "Exited");
       // Its finish is durable, so it is about to leave by itself; the loop ends one that does not.
-      const isLeaving = row?.state === "Succeeded" && row.attempt === worker.attempt;
+      const isLeaving =
+        row === undefined
+          ? draft.byName.get(worker.node)?.state === "Succeeded" // items of a node that has ended have no rows
+          : row.state === "Succeeded" && row.attempt === worker.attempt;
       if (!isCurrent && !hasExited && !isLeaving) draft.decisions.push({ kind: "StopWorker", worker });
     }
   }

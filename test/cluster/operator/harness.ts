@@ -1,4 +1,5 @@
 /** The built operator under its chart's own Role, a node of local processes, a real Redis, a scripted model and a catalogue. */
+import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { spawn } from "node:child_process";
 import { tmpdir } from "node:os";
@@ -12,7 +13,7 @@ import { type KubeObject, type Resource, resourcePath, resources } from "../../.
 import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
 import type { NodeKey } from "../../../src/core/protocol/types.ts";
 import { root, sample, type Started, watchChild, type Workplace, workplace } from "../../cli/harness.ts";
-import { RedisProcess } from "../../support/redis-process.ts";
+import { durable, RedisProcess } from "../../support/redis-process.ts";
 import { adminClient, installKinds, makeNamespace, removeNamespace } from "../adapter/api-server.ts";
 
 const core = (plural: string): Resource => ({ group: "", version: "v1", plural });
@@ -25,7 +26,7 @@ export interface Field {
   readonly kubelet: ProcessKubelet;
   readonly place: Workplace;
   readonly folder: string;
-  startOperator(identity?: string): Promise<Operator>;
+  startOperator(identity?: string, env?: Readonly<Record<string, string>>): Promise<Operator>;
   /** The sample, with the field's model and catalogue, under another name. */
   apply(file: string, name: string, model: string): Promise<KubeExecution>;
   get(name: string): Promise<KubeExecution>;
@@ -46,7 +47,7 @@ export async function openField(): Promise<Field> {
   await installKinds(admin);
   const namespace = await makeNamespace(admin);
   const folder = mkdtempSync(join(tmpdir(), "oao-operator-"));
-  const redis = await RedisProcess.start(undefined, true);
+  const redis = await RedisProcess.start({ ...durable, user: operatorUser() }, true);
   const place = workplace();
   const catalogue = await place.serve([sample("catalog.mjs"), "0"]);
   const kubeconfig = await operatorAccess(admin, namespace, folder);
@@ -69,12 +70,12 @@ export async function openField(): Promise<Field> {
     kubelet,
     place,
     folder,
-    async startOperator(identity = "operator-0") {
+    async startOperator(identity = "operator-0", env = {}) {
       const child = spawn(process.execPath, [join(root, "dist/operator.js")], {
         env: {
           PATH: process.env["PATH"] ?? "",
           KUBECONFIG: kubeconfig,
-          OAO_STORE: `redis://127.0.0.1:${redis.port}/0`,
+          OAO_STORE: `redis://operator:${encodeURIComponent(operatorPassword)}@127.0.0.1:${redis.port}/0`,
           OAO_STORE_USER_KEY: "a key for tests, and for nothing else",
           OAO_NAMESPACES: namespace,
           OAO_POD_NAMESPACE: namespace,
@@ -84,6 +85,7 @@ export async function openField(): Promise<Field> {
           OAO_LEASE_NAME: "oao",
           OAO_LEASE_MS: "3000",
           OAO_STOP_GRACE_MS: "5000",
+          ...env,
         },
         stdio: ["ignore", "pipe", "pipe"],
       });
@@ -144,6 +146,17 @@ export async function openField(): Promise<Field> {
     },
   };
   return field;
+}
+
+const operatorPassword = "the operator's, for tests only";
+
+/** With the rights that the chart's Redis gives the operator. */
+function operatorUser(): string {
+  const script = readFileSync(join(root, "charts/oao/files/redis-start.sh"), "utf8");
+  const rules = [...script.matchAll(/'([~&+-][^']*)'/g)].map(([, rule]) => rule);
+  if (!rules.includes("~oao:*")) throw new Error("the chart's script does not say what the operator may do");
+  const hash = createHash("sha256").update(operatorPassword).digest("hex");
+  return `operator on #${hash} ${rules.join(" ")}`;
 }
 
 interface Manifest {

@@ -1,5 +1,7 @@
 /** Executions applied to a real API server, run by the built operator in real worker processes, with a real Redis. */
 import { readFileSync, writeFileSync } from "node:fs";
+import { createServer, request as httpRequest } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -44,6 +46,32 @@ const reasons = async (name: string) => {
   }>({ path });
   return items.filter(({ regarding }) => regarding.name === name).map(({ reason }) => reason);
 };
+/** A server in between that counts the calls of the model. */
+async function countRequests(target: string): Promise<{ url: string; count(): number; close(): Promise<void> }> {
+  let count = 0;
+  const { origin, pathname } = new URL(target);
+  const server = createServer((request, response) => {
+    if (request.method === "POST") count += 1;
+    const options = { method: request.method, headers: request.headers };
+    const onward = httpRequest(`${origin}${request.url}`, options, (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(response);
+    });
+    onward.on("error", () => response.destroy());
+    request.pipe(onward);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}${pathname}`,
+    count: () => count,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
 const gone = (name: string) =>
   vi.waitFor(() => expect(field.get(name)).rejects.toThrow("not found"), { timeout: 60_000 });
 
@@ -141,6 +169,45 @@ describe("nothing is lost", () => {
     await field.redis.stop("SIGKILL");
     await field.redis.start();
     expect((await field.until("restarted", ended)).status).toMatchObject({ phase: "Succeeded", progress: "5/5" });
+  });
+});
+
+describe("two operators that both lead by mistake", () => {
+  test("are harmless: each node has one attempt, each question is asked once, and one end is written", async () => {
+    const counted = await countRequests(model);
+    const second = await field.startOperator("operator-x", { OAO_LEADER_ELECTION: "false" });
+    await second.said('"leading"');
+    await field.apply("market-brief.yaml", "doubled", counted.url);
+    const run = await field.until("doubled", ended);
+    second.child.kill("SIGTERM");
+    await second.ended;
+    await counted.close();
+    expect(run.status).toMatchObject({ phase: "Succeeded", progress: "5/5", usage: { lostTokens: 0 } });
+    expect(run.status?.nodes.map(({ attempt, restarts }) => [attempt ?? 1, restarts ?? 0])).toEqual(
+      run.status?.nodes.map(() => [1, 0]),
+    );
+    // Each researcher searches and answers; the writer writes.
+    expect(counted.count()).toBe(run.status?.usage?.modelCalls);
+    expect(counted.count()).toBe(5);
+  });
+});
+
+describe("a run that the API server takes and the planner does not", () => {
+  test("is Failed with the reason, and the others go on", async () => {
+    const path = resourcePath(resources.executions, { namespace: field.namespace });
+    const node = (name: string, dependsOn: string[]) => ({ name, dependsOn, tool: { ref: "t" } });
+    const spec = {
+      task: "a circle",
+      tools: [{ name: "t", module: { path: "tools/facts.mjs", export: "merge" } }],
+      nodes: [node("a", ["b"]), node("b", ["a"])],
+    };
+    const body = { apiVersion: "oao.dev/v1alpha1", kind: "Execution", metadata: { name: "circle" }, spec };
+    await field.admin.request({ method: "POST", path, body });
+    await field.apply("market-brief.yaml", "beside", model);
+    const run = await field.until("circle", (each) => each.status?.completedAt !== undefined);
+    expect(condition(run, "Succeeded")).toMatchObject({ status: "False", reason: "InvalidSpec" });
+    expect(condition(run, "Succeeded")?.message).toMatch(/a.*b.*a/);
+    expect((await field.until("beside", ended)).status?.phase).toBe("Succeeded");
   });
 });
 
