@@ -12,6 +12,7 @@ import { runLoop } from "../host/run-loop.ts";
 import { StatusPace } from "../host/status-pace.ts";
 import type { OperatorConfig } from "./config.ts";
 import type { Metrics } from "./metrics.ts";
+import { policyLoop } from "./policies.ts";
 import { teller } from "./tell.ts";
 
 export interface Leading {
@@ -92,6 +93,13 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
       },
       { parallel, backoff: { firstMs: 100, maxMs: 30_000 } },
     );
+    const policies = policyLoop({
+      client,
+      clock: systemClock,
+      cluster,
+      onError: (key, error) =>
+        logger.warn({ policy: `${key.namespace}/${key.name}`, error: messageOf(error) }, "policy"),
+    });
     metrics.follow(() => ({
       executions: countPhases(cluster),
       queueDepth: loop.depth,
@@ -109,6 +117,7 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
       await systemClock.sleep(resyncMs, ended.signal).catch(() => undefined);
     }
     metrics.follow(undefined);
+    await policies.stop();
     await loop.stop();
     await keeping;
     await events.flush();

@@ -83,6 +83,11 @@ export class KubeCluster implements Cluster {
     return this.#observed.silentMs;
   }
 
+  /** Policies as the caches hold them, for whoever writes their status. */
+  get policyObjects(): Pick<Observed, "policy" | "allPolicies" | "watchPolicies"> {
+    return this.#observed;
+  }
+
   /** All that the caches hold, over or not. */
   *executions(): Generator<StoredExecution> {
     for (const object of this.#observed.executions.values()) yield storedExecution(object);

@@ -87,6 +87,24 @@ export class Observed {
     return found.sort((a, b) => (String(a.metadata.name) < String(b.metadata.name) ? -1 : 1));
   }
 
+  /** Every policy, with the reading of it. */
+  *allPolicies(): Generator<{ readonly object: KubePolicy; readonly stored: StoredPolicy }> {
+    for (const object of this.#policies.values()) yield { object, stored: this.#policy(object) };
+  }
+
+  /** Undefined = gone. */
+  policy({ namespace, name }: ObjectKey): { readonly object: KubePolicy; readonly stored: StoredPolicy } | undefined {
+    const object = this.#policies.get(namespace, name);
+    return object && { object, stored: this.#policy(object) };
+  }
+
+  /** As long as the caches live. */
+  watchPolicies(listener: (key: ObjectKey) => void): void {
+    this.#policies.onChange(({ object: { metadata } }) =>
+      listener({ namespace: metadata.namespace ?? "", name: metadata.name }),
+    );
+  }
+
   watch(listener: (key: ObjectKey) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

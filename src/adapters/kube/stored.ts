@@ -14,6 +14,21 @@ export interface KubeExecution extends KubeObject {
 
 export interface KubePolicy extends KubeObject {
   readonly spec: GovernancePolicy["spec"];
+  readonly status?: PolicyStatus;
+}
+
+/** What people read of a policy; runs read its spec. */
+export interface PolicyStatus {
+  readonly observedGeneration: number;
+  /** sha256 of the canonical JSON of the spec; absent while it is invalid. */
+  readonly hash?: string;
+  readonly conditions: readonly {
+    readonly type: "Ready";
+    readonly status: "True" | "False";
+    readonly reason: "Valid" | "Invalid";
+    readonly message: string;
+    readonly lastTransitionTime: string;
+  }[];
 }
 
 /** kubectl keeps a whole copy of the object in it. */
@@ -36,8 +51,8 @@ export function trimExecution(object: KubeExecution): KubeExecution {
   return { metadata, spec: { ...small, task: "", nodes: [] }, status };
 }
 
-export function trimPolicy({ metadata, spec }: KubePolicy): KubePolicy {
-  return { metadata: withoutLastApplied(metadata), spec };
+export function trimPolicy({ metadata, spec, status }: KubePolicy): KubePolicy {
+  return { metadata: withoutLastApplied(metadata), spec, ...(status === undefined ? {} : { status }) };
 }
 
 export function storedExecution({ metadata, spec, status }: KubeExecution): StoredExecution {

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { finalizer, secretName } from "../../../src/adapters/kube/names.ts";
 import { type KubeObject, resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
+import { digestJson } from "../../../src/core/digest/digest.ts";
 import { runKeys } from "../../../src/adapters/store/redis/keys.ts";
 import { sample, serveModel } from "../../cli/harness.ts";
 import { type Field, openField, type Operator } from "./harness.ts";
@@ -169,6 +170,45 @@ describe("nothing is lost", () => {
     await field.redis.stop("SIGKILL");
     await field.redis.start();
     expect((await field.until("restarted", ended)).status).toMatchObject({ phase: "Succeeded", progress: "5/5" });
+  });
+});
+
+describe("a policy", () => {
+  const path = (subresource?: string) =>
+    resourcePath(resources.policies, {
+      namespace: field.namespace,
+      name: "checked",
+      ...(subresource === undefined ? {} : { subresource }),
+    });
+  const until = (wanted: object) =>
+    vi.waitFor(async () => expect(await field.admin.request({ path: path() })).toMatchObject(wanted), 20_000);
+
+  test("is Ready with the hash of its spec, says so of each generation, and is written no more than that", async () => {
+    const apply = (maxTokens: number) =>
+      field.admin.request({
+        method: "PATCH",
+        patch: "Apply",
+        path: path(),
+        query: { fieldManager: "tests", force: true },
+        body: {
+          apiVersion: "oao.dev/v1alpha1",
+          kind: "GovernancePolicy",
+          metadata: { name: "checked" },
+          spec: { maxTokens },
+        },
+      });
+    await apply(10);
+    const hash = (maxTokens: number) => digestJson({ maxTokens });
+    const ready = [{ type: "Ready", status: "True", reason: "Valid" }];
+    await until({ status: { observedGeneration: 1, hash: hash(10), conditions: ready } });
+    await apply(20);
+    await until({ status: { observedGeneration: 2, hash: hash(20), conditions: ready } });
+    const { metadata } = await field.admin.request<KubeObject>({ path: path() });
+    await field.apply("runaway.yaml", "meanwhile", runaway);
+    await field.until("meanwhile", ended);
+    expect((await field.admin.request<KubeObject>({ path: path() })).metadata.resourceVersion).toBe(
+      metadata.resourceVersion,
+    );
   });
 });
 

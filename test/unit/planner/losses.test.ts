@@ -282,6 +282,22 @@ describe("a worker whose node has succeeded", () => {
   });
 });
 
+describe("a worker of an item whose node has succeeded", () => {
+  test("is left to leave by itself: the row of a node that has ended holds no items", () => {
+    const of = spec([{ name: "a", forEach: { items: "[1]" } }, "b"]);
+    const nodes: NodeStatus[] = [
+      { name: "a", state: "Succeeded", itemCount: 1 },
+      { name: "b", state: "Running", attempt: 1 },
+    ];
+    const parts = {
+      status: { ...initialStatus(of, t0, { snapshot: "s" }), nodes },
+      workers: [view({ item: 0 }), view({ node: "b" })],
+      records: { b: record() },
+    };
+    expect(names(plan(seen(of, parts), t0))).toEqual([]);
+  });
+});
+
 describe("a forEach node that fails", () => {
   test("says how many of its items had succeeded", () => {
     const of = spec([{ name: "a", forEach: { items: "[1, 2, 3]" } }]);
