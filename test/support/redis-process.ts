@@ -61,8 +61,11 @@ export class RedisProcess {
     };
     const child = spawn(
       path,
-      // A setting of several words is several arguments.
-      Object.entries(settings).flatMap(([name, value]) => [`--${name}`, ...value.split(" ")]),
+      // The rules of a user are arguments of their own.
+      Object.entries(settings).flatMap(([name, value]) => [
+        `--${name}`,
+        ...(name === "user" ? value.split(" ") : [value]),
+      ]),
       { stdio: ["ignore", "pipe", "inherit"] },
     );
     this.#child = child;
