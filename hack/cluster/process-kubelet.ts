@@ -93,13 +93,15 @@ export class ProcessKubelet {
     await this.#informer.synced;
   }
 
-  /** Ends every process that it started. The node object stays, and is given up by the node controller. */
+  /** Ends every process that it started, and takes its node away: nothing may be bound to it any more. */
   async stop(): Promise<void> {
     clearInterval(this.#heartbeat);
     await this.#informer?.stop();
     for (const { child } of this.#runs.values()) child.kill("SIGKILL");
     await Promise.all([...this.#runs.values()].map(({ ended }) => ended));
     await Promise.allSettled(this.#work);
+    const { client, name } = this.#options;
+    await client.request({ method: "DELETE", path: resourcePath(nodes, { name }) }).catch(unless(404));
   }
 
   /** Of a pod that runs now. */

@@ -1,6 +1,6 @@
 /** Structured output: the schema as the one tool through which the model gives its answer. */
-import { type ToolStrategy, toolStrategy } from "langchain";
-import type { JsonObject } from "../../core/digest/json.ts";
+import { StructuredOutputParsingError, type ToolStrategy, toolStrategy } from "langchain";
+import type { Json, JsonObject } from "../../core/digest/json.ts";
 import { AgentFailure } from "./failures.ts";
 import { type SchemaCheck, schemaCheck } from "./schema.ts";
 
@@ -26,7 +26,14 @@ export function answerFormat(agent: string, outputSchema: JsonObject): Answer {
   // A title keeps LangChain from drawing a number; the name is set below, the title stays the user's.
   const titled = { ...structuredClone(schema), type: "object" as const, title: `${answerPrefix}1` };
   const format: ToolStrategy[] = [...toolStrategy([titled])];
-  for (const { tool } of format) {
+  for (const strategy of format) {
+    const { tool } = strategy;
+    // LangChain's own validator runs patterns on the built-in engine, which what a model wrote could hold for minutes.
+    strategy.parse = (value) => {
+      const problem = check(value as Json);
+      if (problem !== undefined) throw new StructuredOutputParsingError(`${answerPrefix}1`, [problem]);
+      return value;
+    };
     tool.function.name = `${answerPrefix}1`;
     tool.function.parameters = structuredClone(schema) as Record<string, unknown>;
   }

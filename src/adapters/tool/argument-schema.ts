@@ -54,7 +54,8 @@ async function compilerFor(tool: string, field: string, schema: object): Promise
           .replace(/^http:/, "https:")
           .replace(/#$/, "")
       : "";
-  const options = { strict: false, validateFormats: false, logger: false, code: { regExp: await re2() } } as const;
+  const { schemaPatterns } = await import("../../core/expressions/schema-patterns.ts");
+  const options = { strict: false, validateFormats: false, logger: false, code: { regExp: schemaPatterns } } as const;
   switch (dialect) {
     case "":
     case "https://json-schema.org/draft/2020-12/schema": {
@@ -68,22 +69,6 @@ async function compilerFor(tool: string, field: string, schema: object): Promise
     default:
       throw new InvalidTool(tool, field, `$schema ${dialect} is not supported; use 2020-12 or draft-07`);
   }
-}
-
-/** Patterns run on RE2, in linear time: with the built-in engine ten characters can hold the process for minutes. */
-async function re2() {
-  const { RE2JS } = await import("re2js");
-  const engine = (pattern: string) => {
-    try {
-      const compiled = RE2JS.compile(RE2JS.translateRegExp(pattern));
-      // ajv keeps one expression per text form: two patterns must never have the same.
-      return { test: (text: string) => compiled.test(text), toString: () => pattern };
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new Error(`pattern ${JSON.stringify(pattern)} is not supported (RE2 syntax): ${reason}`, { cause: error });
-    }
-  };
-  return Object.assign(engine, { code: "re2" });
 }
 
 function anyObject(tool: string, args: Json): JsonObject {

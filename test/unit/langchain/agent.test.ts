@@ -24,6 +24,16 @@ const briefSchema = {
   additionalProperties: false,
 };
 
+describe("an answer that would hold a pattern that backtracks", () => {
+  test("is refused at once, and the model is asked again", async () => {
+    const of = (name: string) => calls({ name: "extract-1", args: JSON.stringify({ name }) });
+    const server = await serve(of(`${"a".repeat(40)}!`), of("aaa"));
+    const outputSchema = { type: "object", properties: { name: { type: "string", pattern: "^(a+)+$" } } };
+    expect(await run(server.baseURL, new RecordingScope(), { outputSchema })).toEqual({ name: "aaa" });
+    expect(server.seen).toHaveLength(2);
+  });
+});
+
 describe("an agent", () => {
   test("answers with the model's final text", async () => {
     const server = await serve(text("Hel", "lo."));
