@@ -39,7 +39,7 @@ describe("oao run", () => {
       file("plain.yaml", minimal("metadata: { name: plain }\n")),
     ]);
     expect({ code, stdout }).toEqual({ code: 0, stdout: "Done: Hello world!\n" });
-    expect(stderr).toMatch(/^\d\d:\d\d:\d\d {2}greet {2}Running$/m);
+    expect(stderr).toMatch(/^\d\d:\d\d:\d\d {2}greet {2}Starting$/m);
     expect(stderr).not.toContain("\u001b");
   });
 
