@@ -43,14 +43,11 @@ export interface ProcessKubeletOptions {
   readonly logs: string;
   /** Added to every process, such as a shorter grace in tests. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Containers of these images cannot be pulled. */
-  readonly isMissing?: (image: string) => boolean;
 }
 
 interface Run {
   readonly pod: Pod;
   readonly child: ChildProcess;
-  readonly startedAt: string;
   readonly ended: Promise<void>;
 }
 
@@ -140,14 +137,11 @@ export class ProcessKubelet {
   }
 
   async #run(pod: Pod): Promise<void> {
-    const { program, baseDir, logs, isMissing, env: more } = this.#options;
+    const { program, baseDir, logs, env: more } = this.#options;
     const [container] = pod.spec.containers;
     if (container === undefined) return;
     const waiting = (reason: string, message: string) =>
-      this.#report(pod, { phase: "Pending" }, { waiting: { reason, message } }, true);
-    if (isMissing?.(container.image) === true) {
-      return waiting("ErrImagePull", `failed to pull image "${container.image}": not found`);
-    }
+      this.#report(pod, { phase: "Pending" }, { waiting: { reason, message } }, false);
     const env: Record<string, string> = { PATH: process.env["PATH"] ?? "" };
     for (const { name, value, valueFrom } of container.env ?? []) {
       const found = valueFrom === undefined ? (value ?? "") : await this.#secret(pod, valueFrom.secretKeyRef);
@@ -176,7 +170,7 @@ export class ProcessKubelet {
       await this.#reportUntilTold(pod, phase, terminated);
       this.#runs.delete(pod.metadata.uid);
     });
-    this.#runs.set(pod.metadata.uid, { pod, child, startedAt, ended });
+    this.#runs.set(pod.metadata.uid, { pod, child, ended });
     this.#track(ended);
   }
 

@@ -60,24 +60,17 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
   const open = function* () {
     for (const run of cluster.executions()) if (run.status?.completedAt === undefined) yield run;
   };
-  const uids = new Map<string, string>();
-  const tell = teller({ events, metrics, logger, uidOf: ({ namespace, name }) => uids.get(`${namespace}/${name}`) });
+  const tell = teller({ events, metrics, logger, uidOf: (key) => cluster.uidOf(key) });
   say("waiting for the API server");
   const started = cluster.start();
   const aborted = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
   await Promise.race([started, aborted]);
-  const ended = new AbortController();
-  const onAbort = () => ended.abort();
-  signal.addEventListener("abort", onAbort, { once: true });
   if (!signal.aborted) {
     const loop = runLoop(
       {
         cluster,
         clock: systemClock,
-        journal: (run) => {
-          uids.set(`${run.key.namespace}/${run.key.name}`, run.uid);
-          return store;
-        },
+        journal: () => store,
         floorPolicies: config.floorPolicies,
         requireSecretPairing: true,
         stopGraceMs: config.stopGraceMs,
@@ -86,7 +79,6 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
         report: (event) => {
           tell(event);
           if (event.kind !== "Status" || event.status.completedAt === undefined || event.status.sealed !== true) return;
-          uids.delete(`${event.key.namespace}/${event.key.name}`);
           // Its user goes with the run; one that stays could only read what is its own.
           users.remove(event.uid).catch((error: unknown) => logger.warn({ error: messageOf(error) }, "user stays"));
         },
@@ -110,11 +102,11 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
     logger.info({ executions: [...cluster.executions()].length }, "leading");
     const keeping = users.keep(function* () {
       for (const { uid } of open()) yield uid;
-    }, ended.signal);
-    while (!ended.signal.aborted) {
+    }, signal);
+    while (!signal.aborted) {
       // Also those that are over: their object may wait to be let go of.
       for (const run of cluster.executions()) loop.add(run.key);
-      await systemClock.sleep(resyncMs, ended.signal).catch(() => undefined);
+      await systemClock.sleep(resyncMs, signal).catch(() => undefined);
     }
     metrics.follow(undefined);
     await policies.stop();
@@ -122,7 +114,6 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
     await keeping;
     await events.flush();
   }
-  signal.removeEventListener("abort", onAbort);
   await cluster.stop();
   users.close();
   await store.close();

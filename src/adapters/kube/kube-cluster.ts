@@ -88,6 +88,11 @@ export class KubeCluster implements Cluster {
     return this.#observed;
   }
 
+  /** Of the run as the caches hold it; undefined = gone. */
+  uidOf(key: ObjectKey): string | undefined {
+    return this.#observed.run(key)?.uid;
+  }
+
   /** All that the caches hold, over or not. */
   *executions(): Generator<StoredExecution> {
     for (const object of this.#observed.executions.values()) yield storedExecution(object);

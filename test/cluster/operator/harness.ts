@@ -58,7 +58,6 @@ export async function openField(): Promise<Field> {
     baseDir: sample("."),
     logs: join(folder, "pods"),
     env: { OAO_SUSPEND_GRACE_MS: "100" },
-    isMissing: (image) => image.startsWith("missing/"),
   });
   await kubelet.start();
   const operators: Operator[] = [];

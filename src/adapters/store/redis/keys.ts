@@ -10,6 +10,8 @@ import { isUid, itemKey } from "../../../core/protocol/names.ts";
 import type { NodeKey } from "../../../core/protocol/types.ts";
 
 export interface RunKeys {
+  /** Matches every key of the run and of no other. */
+  readonly pattern: string;
   readonly execution: string;
   readonly bodies: string;
   /** Pub/sub channel of wake-ups. */
@@ -24,6 +26,7 @@ export function runKeys(uid: string): RunKeys {
   if (!isUid(uid)) throw new OaoError("OAO_PROTOCOL", `not a run's uid: ${JSON.stringify(uid.slice(0, 80))}`);
   const prefix = `oao:{${uid}}:`;
   return {
+    pattern: `${prefix}*`,
     execution: `${prefix}run`,
     bodies: `${prefix}bodies`,
     channel: `${prefix}wake`,
@@ -31,11 +34,6 @@ export function runKeys(uid: string): RunKeys {
     item: (key) => `${prefix}item:${short(itemKey(key))}`,
     entries: (key) => `${prefix}entries:${short(itemKey(key))}`,
   };
-}
-
-/** Matches every key of a run and of no other. */
-export function runPattern(uid: string): string {
-  return `oao:{${uid}}:*`;
 }
 
 /** 128 bits keep chosen names apart. */

@@ -10,7 +10,7 @@ import type { Redis } from "ioredis";
 import type { Clock } from "../../../ports/clock.ts";
 import { StoreUnavailable } from "../../../ports/store-errors.ts";
 import { replyCode, translate } from "./errors.ts";
-import { runKeys, runPattern } from "./keys.ts";
+import { runKeys } from "./keys.ts";
 import { connectRedis, type StoreAccess } from "./redis-store.ts";
 import { script, scriptNames } from "./scripts.ts";
 
@@ -119,7 +119,8 @@ export class RunUsers {
 
   async #apply(uid: string): Promise<void> {
     const { user, password } = this.#userOf(uid);
-    const rules = ["reset", "on", `>${password}`, `~${runPattern(uid)}`, `&${runKeys(uid).channel}`, "-@all"];
+    const { pattern, channel } = runKeys(uid);
+    const rules = ["reset", "on", `>${password}`, `~${pattern}`, `&${channel}`, "-@all"];
     const may = workerCommands.map((command) => `+${command}`);
     await this.#ask(() => this.#redis.acl("SETUSER", user, ...rules, ...may));
   }
