@@ -15,6 +15,7 @@ export const ruleFields: Readonly<Record<string, readonly string[]>> = {
   infrastructure: ["maxRestarts"],
   limits: ["maxSteps", "maxParallel", "maxDurationSeconds", "loopDetection"],
   onInDoubt: [],
+  onLossWindow: [],
   recording: ["content", "redact", "maxBodyBytes"],
 };
 

@@ -131,6 +131,12 @@ export const policySpec = z.strictObject({
     .enum(["Fail", "Retry"])
     .optional()
     .describe("A NonIdempotent call whose result a crash lost: Fail (when absent) or Retry."),
+  onLossWindow: z
+    .enum(["Refuse", "Allow"])
+    .optional()
+    .describe(
+      "A run with NonIdempotent tools over a journal store that may forget acknowledged steps in a crash of its own (CheckpointsDurable=False): Refuse (when absent) waits until the store is set right, Allow starts it.",
+    ),
   recording: z
     .strictObject({
       content: z

@@ -9,7 +9,7 @@ import { SnapshotCache } from "../host/io.ts";
 import { runLoop } from "../host/run-loop.ts";
 import { StatusPace } from "../host/status-pace.ts";
 import type { JournalStore } from "../ports/store.ts";
-import { hasEnded } from "./outcome.ts";
+import { hasEnded, stalledReason } from "./outcome.ts";
 import { LiveTree } from "./render/live-tree.ts";
 import { PlainProgress } from "./render/plain-progress.ts";
 import { readView } from "./render/run-view.ts";
@@ -54,6 +54,7 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
       journal: () => store,
       floorPolicies: [],
       requireSecretPairing: false,
+      requireFitStore: false,
       stopGraceMs,
       snapshots: new SnapshotCache(),
       pace: new StatusPace(pace),
@@ -97,7 +98,8 @@ function isSettled(run: LocalRun): boolean {
   const { status } = run;
   if (status === undefined || status.observedGeneration !== run.generation) return false;
   if (hasEnded(status)) return status.sealed === true || status.snapshot === undefined;
-  return status.phase === "Suspended";
+  // Nobody is at a laptop but the one who can mend it, so waiting here would only hide the reason.
+  return status.phase === "Suspended" || stalledReason(status) !== undefined;
 }
 
 /** Of a store that may forget, or may have: said once, as it is easily mended. What is lost for good ends the run and is said there. */

@@ -7,7 +7,7 @@ import type { DesiredState } from "../api/execution.ts";
 import { drive } from "./drive.ts";
 import { CliError } from "./errors.ts";
 import { contentDropped, isContentDropped } from "./journals.ts";
-import { exitCodeOf, hasEnded } from "./outcome.ts";
+import { exitCodeOf, hasEnded, stalledReason } from "./outcome.ts";
 import { readResult } from "./result.ts";
 import { nameArguments, nodeTable, objectWithStatus } from "./render/run-tables.ts";
 import { structured } from "./render/output.ts";
@@ -112,8 +112,12 @@ function summary(run: LocalRun, terminal: Terminal): string {
     case "Suspended":
       return `${paint("yellow", "Suspended")}. Nothing that is recorded will be done or paid for again. Go on: oao resume ${name}`;
     case "Pending":
-    case "Running":
+    case "Running": {
+      const stalled = stalledReason(run.status);
+      if (stalled !== undefined)
+        return `${paint("yellow", "Not started")}: ${stalled}\n  once that is mended: oao resume ${name}`;
       return `${paint("yellow", "Stopped at once")}. What is recorded stays; calls that were cut are made again. Go on: oao resume ${name}`;
+    }
   }
 }
 

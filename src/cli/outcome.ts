@@ -10,6 +10,13 @@ export function hasEnded(status: ExecutionStatus | undefined): boolean {
   return status?.completedAt !== undefined;
 }
 
+/** Why a run that has not started waits for somebody to mend something; undefined = it does not. */
+export function stalledReason(status: ExecutionStatus | undefined): string | undefined {
+  if (status === undefined || status.snapshot !== undefined || hasEnded(status)) return undefined;
+  const stalled = status.conditions.find(({ type, status: is }) => type === "Stalled" && is === "True");
+  return stalled && `${stalled.reason}: ${stalled.message}`;
+}
+
 export function exitCodeOf(status: ExecutionStatus | undefined): CliExitCode {
   switch (status?.phase) {
     case "Succeeded":

@@ -17,6 +17,8 @@ export interface HostIo {
   readonly floorPolicies: readonly GovernancePolicy[];
   /** G3: a secret goes only where a policy pairs it. True in a cluster; on a laptop secrets are their user's own. */
   readonly requireSecretPairing: boolean;
+  /** Whether runs wait while the store drops journals or keeps none on disk. True in a cluster; on a laptop it is said, no more. */
+  readonly requireFitStore: boolean;
   /** Between the wish and the force, when a worker is to end. Milliseconds. */
   readonly stopGraceMs: number;
   /** Snapshots by digest: one parsed object per run, so that what the planner derives from it is kept too. */

@@ -4,18 +4,21 @@ import type { Condition, ExecutionStatus } from "../api/status.ts";
 import { graphProblems } from "../core/dag/spec-graph.ts";
 import { canonicalJson, digestJson, sha256Hex } from "../core/digest/digest.ts";
 import { OaoError } from "../core/errors/errors.ts";
+import { admit, type Waiting } from "../core/planner/admit.ts";
 import { failedStatus } from "../core/planner/plan.ts";
 import { initialStatus } from "../core/planner/render.ts";
 import { withTimes } from "../core/planner/conditions.ts";
 import { combinePolicies, type GoverningPolicy } from "../core/policy/combine.ts";
+import type { EffectivePolicy } from "../core/policy/types.ts";
 import { executionLimits } from "../core/policy/limits.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import type { StoredExecution, StoredPolicy } from "../ports/cluster.ts";
 import type { HostIo } from "./io.ts";
+import { storeLife } from "./store-life.ts";
 
 export const defaultPolicyLabel = "oao.dev/default";
-/** Policies may appear any time; a watch usually tells sooner. */
-const policyPollMs = 10_000;
+/** Policies may appear, and a store be set right, any time; a watch usually tells of the former sooner. */
+const pollMs = 10_000;
 
 export interface Opened {
   readonly status: ExecutionStatus;
@@ -24,8 +27,8 @@ export interface Opened {
 }
 
 /**
- * The status to write for a run that was not opened yet. Fails closed: a run whose policyRef names no policy, or that an
- * invalid one governs, waits, says so, and starts when the policy appears; a spec that is no graph is Failed(InvalidSpec).
+ * The status to write for a run that was not opened yet. Fails closed: a run whose policyRef names no policy, that an
+ * invalid one governs, or whose journal store is not fit for it (core/planner/admit.ts) waits, says so, and starts when that is mended; a spec that is no graph is Failed(InvalidSpec).
  * Repeat: the first snapshot that reached the journal stands. Throws StoreUnavailable, StoreFull.
  */
 export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened> {
@@ -40,22 +43,36 @@ export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened>
     };
   }
   const governing = governingPolicies(run, io.floorPolicies, await io.cluster.policies(run.key.namespace));
-  if ("reason" in governing) {
-    if (spec.desiredState === "Cancelled") {
-      return {
-        status: failedStatus(fresh, "Cancelled", governing.message, run.generation, nowMs),
-        wakeAfterMs: undefined,
-      };
-    }
-    return { status: waitingStatus(fresh, governing, run.generation, nowMs), wakeAfterMs: policyPollMs };
-  }
+  if ("reason" in governing) return waits(run, fresh, governing, nowMs);
   const policy = combinePolicies(governing, { requirePairing: io.requireSecretPairing });
+  const waiting = await refusal(run, policy, io);
+  if (waiting !== undefined) return waits(run, fresh, waiting, nowMs);
   const snapshot: Snapshot = { v: 1, uid: run.uid, namespace: run.key.namespace, name: run.key.name, spec, policy };
   const bytes = canonicalJson(snapshot);
   const digest = await open(run, io, { digest: sha256Hex(bytes), bytes }, executionLimits(policy));
   const policyHash = digestJson([...new Set(governing.map((each) => digestJson(each.policy.spec)))].sort());
   const opened = { snapshot: digest, policies: policy.policies, policyHash };
   return { status: { ...initialStatus(spec, nowMs, opened), observedGeneration: run.generation }, wakeAfterMs: 0 };
+}
+
+/** Cancelled while it waited, it has ended. */
+function waits(run: StoredExecution, fresh: ExecutionStatus, told: Ungoverned | Waiting, nowMs: number): Opened {
+  if (run.object.spec.desiredState === "Cancelled") {
+    const status = failedStatus(fresh, "Cancelled", told.message, run.generation, nowMs);
+    return { status, wakeAfterMs: undefined };
+  }
+  return { status: waitingStatus(fresh, told, run.generation, nowMs), wakeAfterMs: pollMs };
+}
+
+async function refusal(run: StoredExecution, policy: EffectivePolicy, io: HostIo): Promise<Waiting | undefined> {
+  const store = await io.journal(run);
+  return admit({
+    spec: run.object.spec,
+    policy,
+    store: await storeLife(store),
+    fill: await store.fill(),
+    requireFitStore: io.requireFitStore,
+  });
 }
 
 /** Why a run cannot be governed yet. */
@@ -118,7 +135,12 @@ async function open(
   );
 }
 
-function waitingStatus(fresh: ExecutionStatus, told: Ungoverned, generation: number, nowMs: number): ExecutionStatus {
+function waitingStatus(
+  fresh: ExecutionStatus,
+  told: Ungoverned | Waiting,
+  generation: number,
+  nowMs: number,
+): ExecutionStatus {
   const now: Partial<Record<Condition["type"], Omit<Condition, "lastTransitionTime" | "type">>> = {
     Succeeded: { status: "Unknown", ...told },
     Ready: { status: "False", ...told },

@@ -73,6 +73,7 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
         journal: () => store,
         floorPolicies: config.floorPolicies,
         requireSecretPairing: true,
+        requireFitStore: !config.allowUnfitStore,
         stopGraceMs: config.stopGraceMs,
         snapshots,
         pace: new StatusPace(pace),

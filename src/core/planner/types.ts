@@ -54,6 +54,8 @@ export interface SeenStore {
   /** Whether what it acknowledges outlives a crash of its own, and if not why, setting by setting. */
   readonly durable: boolean;
   readonly reasons: readonly string[];
+  /** Those among them with which no crash is needed to lose journals: eviction, or nothing on disk. */
+  readonly unfit: readonly string[];
 }
 
 export interface Seen {

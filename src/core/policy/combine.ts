@@ -9,6 +9,7 @@
  * | jitter | Seeded, then None |
  * | retryOn | what all of them list |
  * | onInDoubt | Fail, then Retry |
+ * | onLossWindow | Refuse, then Allow |
  * | recording.content | DigestOnly, then Full |
  * | recording.redact | every path of any |
  * | models, tools | never merged: each policy must allow |
@@ -71,6 +72,7 @@ export function combinePolicies(
       audited.map((policy) => policy.spec),
     ),
     onInDoubt: firstOf(specs, (spec) => spec.onInDoubt, ["Fail", "Retry"]) ?? policyDefaults.onInDoubt,
+    onLossWindow: firstOf(specs, (spec) => spec.onLossWindow, ["Refuse", "Allow"]) ?? policyDefaults.onLossWindow,
     recording: {
       content:
         firstOf(specs, (spec) => spec.recording?.content, ["DigestOnly", "Full"]) ?? policyDefaults.recording.content,

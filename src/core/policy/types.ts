@@ -46,6 +46,7 @@ export interface EffectivePolicy {
   /** loopDetection.sameCall, and whether crossing stops the run. */
   readonly sameCall: { readonly limit: number; readonly enforcement: "Enforce" | "Audit" } | undefined;
   readonly onInDoubt: "Fail" | "Retry";
+  readonly onLossWindow: "Refuse" | "Allow";
   readonly recording: {
     readonly content: "Full" | "DigestOnly";
     readonly redact: readonly string[];

@@ -70,6 +70,7 @@ export class World implements Cluster {
     journal: () => this.store,
     floorPolicies: [],
     requireSecretPairing: false,
+    requireFitStore: true,
     stopGraceMs: 1_000,
     snapshots: new SnapshotCache(),
     report: (event) => this.events.push(event),

@@ -165,7 +165,7 @@ describe("a run", () => {
     let asked = 0;
     world.store.durability = async () => {
       asked += 1;
-      return { durable: false, reasons: ["appendfsync is no: set it to always"] };
+      return { durable: false, reasons: ["appendfsync is no: set it to always"], unfit: [] };
     };
     const key = world.apply("r", diamond);
     await settle(world, key);
@@ -180,6 +180,22 @@ describe("a run", () => {
     const { writes } = world;
     await reconcile(key, world.io);
     expect([asked, world.writes]).toEqual([2, writes]);
+  });
+
+  test("waits for a store that may forget a NonIdempotent call, says so, and starts once the store is set right", async () => {
+    const world = new World();
+    const isNow = { durable: false, reasons: ["appendfsync is no: set it to always"], unfit: [] as string[] };
+    world.store.durability = async () => isNow;
+    const pay = { name: "pay", http: { method: "POST" as const, url: "https://x.example/" } };
+    const key = world.apply("r", { ...diamond, tools: [...(diamond.tools ?? []), pay] });
+    const wakeAfterMs = await reconcile(key, world.io);
+    expect(reasonOf(world, "r")).toEqual(["Unknown", "CheckpointsNotDurable"]);
+    expect(world.status("r").snapshot).toBeUndefined();
+    isNow.durable = true;
+    world.store.runId = async () => "set right, and restarted";
+    world.clock.pass(wakeAfterMs ?? 0);
+    await reconcile(key, world.io);
+    expect(world.status("r").snapshot).toBeDefined();
   });
 
   test("whose control state the store forgot has it set again", async () => {
