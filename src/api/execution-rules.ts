@@ -240,7 +240,7 @@ export const executionRules: readonly Rule[] = [
   },
 ];
 
-/** Everything of the spec but desiredState and journalRetentionSeconds. A test compares it with the schema. */
+/** Everything of the spec but desiredState and the two retention fields. A test compares it with the schema. */
 export const immutableFields = [
   "task",
   "input",

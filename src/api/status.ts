@@ -1,6 +1,6 @@
 /** Execution.status: bounded (P4), written by the host only (P3). */
 
-export const phases = ["Pending", "Running", "Suspended", "Succeeded", "Failed", "Cancelled"] as const;
+export const phases = ["Pending", "Queued", "Running", "Suspended", "Succeeded", "Failed", "Cancelled"] as const;
 /** For people; code reads conditions (glossary). */
 export type Phase = (typeof phases)[number];
 
@@ -19,6 +19,7 @@ export type NodeState = (typeof nodeStates)[number];
 /**
  * CheckpointsDurable: True (Durable); False (LossWindow): a crash of the journal store may lose acknowledged steps, or a
  * restart during the run may have, then for the rest of the run; False (DurabilityLost): some are gone for good.
+ * Expiring: only on a run with ttlSecondsAfterFinished that stays all the same, and why (OwnedByGitOps).
  */
 export interface Condition {
   readonly type:
@@ -28,7 +29,8 @@ export interface Condition {
     | "Stalled"
     | "Suspended"
     | "PolicyCompliant"
-    | "CheckpointsDurable";
+    | "CheckpointsDurable"
+    | "Expiring";
   readonly status: "True" | "False" | "Unknown";
   readonly reason: string;
   readonly message: string;

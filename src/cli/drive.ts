@@ -7,6 +7,7 @@ import type { ExecutionStatus } from "../api/status.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import { SnapshotCache } from "../host/io.ts";
 import { runLoop } from "../host/run-loop.ts";
+import { Slots } from "../host/slots.ts";
 import { StatusPace } from "../host/status-pace.ts";
 import type { JournalStore } from "../ports/store.ts";
 import { hasEnded, stalledReason } from "./outcome.ts";
@@ -56,6 +57,7 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
       requireSecretPairing: false,
       requireFitStore: false,
       stopGraceMs,
+      slots: new Slots(),
       snapshots: new SnapshotCache(),
       pace: new StatusPace(pace),
       report: (event) => {
@@ -115,8 +117,10 @@ function isPassing(error: unknown): boolean {
 }
 
 function expiryOf(run: LocalRun): number {
-  const retention = run.object.spec.journalRetentionSeconds ?? executionDefaults.journalRetentionSeconds;
-  return systemClock.nowMs() + retention * 1_000;
+  const { journalRetentionSeconds = executionDefaults.journalRetentionSeconds, ttlSecondsAfterFinished: ttl } =
+    run.object.spec;
+  // Without its object nobody here could find the journal any more.
+  return systemClock.nowMs() + Math.min(journalRetentionSeconds, ttl ?? journalRetentionSeconds) * 1_000;
 }
 
 /** The first Ctrl-C suspends, the second ends the workers at once. Either way the run can be resumed. */

@@ -112,6 +112,7 @@ function summary(run: LocalRun, terminal: Terminal): string {
     case "Suspended":
       return `${paint("yellow", "Suspended")}. Nothing that is recorded will be done or paid for again. Go on: oao resume ${name}`;
     case "Pending":
+    case "Queued":
     case "Running": {
       const stalled = stalledReason(run.status);
       if (stalled !== undefined)

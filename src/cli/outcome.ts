@@ -32,6 +32,7 @@ export function exitCodeOf(status: ExecutionStatus | undefined): CliExitCode {
     case "Suspended":
     case "Running":
     case "Pending":
+    case "Queued":
     case undefined:
       return cliExitCodes.waiting;
   }

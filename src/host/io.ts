@@ -6,6 +6,7 @@ import type { Snapshot } from "../core/steps/format.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Cluster, ObjectKey, StoredExecution } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
+import type { Slots } from "./slots.ts";
 import type { StatusPace } from "./status-pace.ts";
 
 export interface HostIo {
@@ -23,6 +24,8 @@ export interface HostIo {
   readonly stopGraceMs: number;
   /** Snapshots by digest: one parsed object per run, so that what the planner derives from it is kept too. */
   readonly snapshots: SnapshotCache;
+  /** Whose turn it is where a policy says how many runs may be at work at once. */
+  readonly slots: Slots;
   /** When news that nobody acts on are written; absent = at once. */
   readonly pace?: StatusPace;
   /** Told of each pass and each status that was written, each process that was lost, and of what could not be done. Must not throw. */

@@ -3,6 +3,7 @@ import { executionDefaults } from "../api/defaults.ts";
 import type { ExecutionStatus } from "../api/status.ts";
 import { sha256Hex } from "../core/digest/digest.ts";
 import type { Json } from "../core/digest/json.ts";
+import { expiryOf } from "../core/planner/expiry.ts";
 import { itemsOfInterest, outputsNeeded, silentItems } from "../core/planner/needs.ts";
 import type { OpenCall, Seen } from "../core/planner/types.ts";
 import { itemName } from "../core/protocol/names.ts";
@@ -58,6 +59,7 @@ export async function observe(
       name: run.key.name,
       generation: run.generation,
       desiredState: spec.desiredState ?? "Running",
+      keptBy: expiryOf(run.object, 0)?.keptBy,
       journalRetentionSeconds: spec.journalRetentionSeconds ?? executionDefaults.journalRetentionSeconds,
     },
     spec: snapshot.spec,

@@ -9,6 +9,7 @@ import { RunUsers } from "../adapters/store/redis/run-users.ts";
 import { SnapshotCache } from "../host/io.ts";
 import { loadSnapshot } from "../host/observe.ts";
 import { runLoop } from "../host/run-loop.ts";
+import { Slots } from "../host/slots.ts";
 import { StatusPace } from "../host/status-pace.ts";
 import type { OperatorConfig } from "./config.ts";
 import type { Metrics } from "./metrics.ts";
@@ -75,6 +76,7 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
         requireSecretPairing: true,
         requireFitStore: !config.allowUnfitStore,
         stopGraceMs: config.stopGraceMs,
+        slots: new Slots(),
         snapshots,
         pace: new StatusPace(pace),
         report: (event) => {

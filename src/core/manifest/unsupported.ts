@@ -8,20 +8,11 @@ const fields: Readonly<Record<Kind, readonly string[]>> = {
   Execution: [
     "spec.expectedHash",
     "spec.replay",
-    "spec.ttlSecondsAfterFinished",
     "spec.tools.*.mcp",
     "spec.tools.*.module.configMapRef",
-    ...["graph", "approval", "resources", "image", "nodeSelector", "tolerations"].flatMap((field) => [
-      `spec.nodes.*.${field}`,
-      `spec.finally.*.${field}`,
-    ]),
+    ...["graph", "approval"].flatMap((field) => [`spec.nodes.*.${field}`, `spec.finally.*.${field}`]),
   ],
-  GovernancePolicy: [
-    "spec.budgets.*.warnPercent",
-    "spec.images",
-    "spec.tools.approval",
-    "spec.limits.maxConcurrentExecutions",
-  ],
+  GovernancePolicy: ["spec.budgets.*.warnPercent", "spec.tools.approval"],
 };
 
 const values: Readonly<Record<Kind, Readonly<Record<string, readonly string[]>>>> = {

@@ -39,8 +39,16 @@ export function standing(draft: Draft, outcome: Outcome | undefined): Standing {
       : no(draft.suspended && outcome === undefined ? "Suspending" : "NotSuspended"),
     PolicyCompliant: compliance(draft, succeeded),
     CheckpointsDurable: durability(draft),
+    ...kept(draft),
   };
   return { phase, conditions: withTimes(draft.seen.status, now, draft.nowMs) };
+}
+
+function kept({ seen }: Draft): Readonly<Record<string, Verdict>> {
+  const { keptBy } = seen.run;
+  if (keptBy === undefined) return {};
+  const message = `ttlSecondsAfterFinished is not applied: ${keptBy} keeps this object, would create it anew and have everything done and paid for again; delete it there`;
+  return { Expiring: no("OwnedByGitOps", message) };
 }
 
 /** Keeps the time of a condition whose status did not change, as Kubernetes does; foreign conditions stay. */

@@ -21,6 +21,8 @@ export interface RunIdentity {
   readonly generation: number;
   readonly desiredState: DesiredState;
   readonly journalRetentionSeconds: number;
+  /** Whose tool keeps the object although its ttlSecondsAfterFinished is set; see expiry.ts. */
+  readonly keptBy?: string | undefined;
 }
 
 /** One process or pod, as the host lists it. */

@@ -218,6 +218,39 @@ describe("a run", () => {
   });
 });
 
+describe("ttlSecondsAfterFinished", () => {
+  test("deletes the object that long after its end, and not before", async () => {
+    const world = new World();
+    world.outputs = outputs;
+    const key = world.apply("r", { ...diamond, ttlSecondsAfterFinished: 60 });
+    await settle(world, key);
+    expect(await reconcile(key, world.io)).toBe(60_000);
+    world.clock.pass(59_999);
+    expect(await reconcile(key, world.io)).toBe(1);
+    world.clock.pass(1);
+    expect(await reconcile(key, world.io)).toBeUndefined();
+    expect(world.runs.has("r")).toBe(false);
+  });
+
+  test.each([
+    ["Argo CD", { annotations: { "argocd.argoproj.io/tracking-id": "app:oao.dev/Execution:team-a/r" } }],
+    ["Flux", { labels: { "kustomize.toolkit.fluxcd.io/name": "apps" } }],
+    ["Helm", { labels: { "app.kubernetes.io/managed-by": "Helm" } }],
+  ])("is not applied to an object that %s would create anew, and a condition says so", async (who, metadata) => {
+    const world = new World();
+    world.outputs = outputs;
+    const key = world.apply("r", { ...diamond, ttlSecondsAfterFinished: 60 }, metadata);
+    await settle(world, key);
+    world.clock.pass(3_600_000);
+    expect(await reconcile(key, world.io)).toBeUndefined();
+    expect(world.status("r").conditions.find(({ type }) => type === "Expiring")).toMatchObject({
+      status: "False",
+      reason: "OwnedByGitOps",
+      message: expect.stringContaining(`${who} keeps this object`) as string,
+    });
+  });
+});
+
 describe("the start of a run", () => {
   test("with nodes in a circle is refused with the circle named", async () => {
     const world = new World();
@@ -268,6 +301,25 @@ describe("the start of a run", () => {
     world.policyList = [policyNamed("broken", { maxTokens: 5 }, labels)];
     await settle(world, key);
     expect((await world.store.view(uid, [])).execution?.account.limits).toEqual({ TotalTokens: 5 });
+  });
+
+  test("with an image that no policy lists is refused before anything is started", async () => {
+    const world = new World();
+    const image = `registry.internal/mine@sha256:${"a".repeat(64)}`;
+    const key = world.apply("r", { ...diamond, nodes: [{ name: "a", image, ...tool("1") }] });
+    await settle(world, { ...key });
+    expect(world.orders).toHaveLength(1); // a laptop has no images
+    const strict = new World();
+    strict.policyList = [
+      policyNamed("p", { images: { allow: ["registry.internal/oao@*"] } }, { "oao.dev/default": "true" }),
+    ];
+    strict.apply("r", { ...diamond, nodes: [{ name: "a", image, ...tool("1") }] });
+    await settle(strict, key);
+    expect(reasonOf(strict, "r")).toEqual(["False", "PolicyViolation"]);
+    expect(strict.orders).toEqual([]);
+    expect(strict.status("r").conditions.find(({ type }) => type === "Succeeded")?.message).toBe(
+      `PolicyViolation: Image Not Allowed: ${image} is not in the allow list (policy p, spec.images.allow)`,
+    );
   });
 
   test("is not kept waiting by an invalid policy that does not govern it", async () => {
