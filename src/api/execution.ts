@@ -217,7 +217,7 @@ const nodeCommon = {
       prompt: z.string().min(1).max(sizes.prompt).describe("User message. $( … ) is evaluated."),
     })
     .optional()
-    .describe("Runs an agent; exactly one of agent and tool."),
+    .describe("Runs an agent."),
   tool: z
     .strictObject({
       ref: toolName.describe("Name of an entry in spec.tools."),
@@ -228,10 +228,23 @@ const nodeCommon = {
         ),
     })
     .optional()
-    .describe("Calls a tool once; exactly one of agent and tool."),
+    .describe("Calls a tool once."),
 };
 
-export const nodeSpec = z.strictObject(nodeCommon);
+const approval = z
+  .strictObject({
+    message: z
+      .string()
+      .min(1)
+      .max(4_096)
+      .describe("The question. $( … ) is evaluated; 512 characters of it are shown."),
+    timeoutSeconds: positiveSeconds.optional().describe("How long an answer is waited for; absent = for ever."),
+    onTimeout: z.enum(["Reject", "Approve"]).optional().describe("What counts as the answer then; Reject when absent."),
+  })
+  .optional()
+  .describe("Asks a person and waits; Reject fails the node. Its output is { decision, by, proven, at }.");
+
+export const nodeSpec = z.strictObject({ ...nodeCommon, approval });
 export const finallySpec = z.strictObject({
   ...nodeCommon,
   runOnCancel: z.boolean().optional().describe("Also run after Cancelled; tool nodes only."),
@@ -292,7 +305,7 @@ export type ModuleToolSpec = z.infer<typeof moduleTool>;
 export type ToolEffect = z.infer<typeof effect>;
 export type AgentSpec = z.infer<typeof agentSpec>;
 export type FinallySpec = z.infer<typeof finallySpec>;
-/** A node of nodes or of finally; runOnCancel exists on finally nodes only. */
+/** A node of nodes or of finally; runOnCancel exists on finally nodes only, approval on the others. */
 export type NodeSpec = z.infer<typeof nodeSpec> & { runOnCancel?: boolean | undefined };
 export type DesiredState = z.infer<typeof desiredState>;
 export type ExecutionSpec = z.infer<typeof executionSpec>;

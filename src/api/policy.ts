@@ -143,9 +143,9 @@ export const policySpec = z.strictObject({
     .optional()
     .describe("Limits on the size and length of a run."),
   onInDoubt: z
-    .enum(["Fail", "Retry"])
+    .enum(["Ask", "Fail", "Retry"])
     .optional()
-    .describe("A NonIdempotent call whose result a crash lost: Fail (when absent) or Retry."),
+    .describe("A NonIdempotent call whose result a crash lost: Fail (when absent), Ask a person, or Retry."),
   onLossWindow: z
     .enum(["Refuse", "Allow"])
     .optional()

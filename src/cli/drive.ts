@@ -46,6 +46,9 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
   const over = Promise.withResolvers<void>();
   const note = (text: string) => progress.note(text);
   const endSignals = onStopRequests(index, cluster, run, note, () => over.resolve());
+  // What was answered while nobody was here is only known after a look.
+  let hasLooked = false;
+  const isOver = () => isSettled(current()) || (hasLooked && current().status?.phase === "AwaitingApproval");
   let failures = 0;
   let warned = "";
   const loop = runLoop(
@@ -68,7 +71,10 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
           warned = lossWindow ?? warned;
           if (isSettled(current())) over.resolve();
           else void show();
-        } else if (event.kind === "Lost" || event.kind === "Passed") return;
+        } else if (event.kind === "Passed") {
+          hasLooked = true;
+          if (isOver()) over.resolve();
+        } else if (event.kind === "Lost") return;
         else if (!isPassing(event.error)) over.reject(event.error);
         else if (++failures === failuresShown)
           note(`waiting: ${event.error instanceof Error ? event.error.message : String(event.error)}`);
@@ -78,7 +84,7 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
   );
   loop.add(run.key);
   const ticker = setInterval(() => {
-    if (isSettled(current())) over.resolve();
+    if (isOver()) over.resolve();
     else void show();
   }, viewIntervalMs);
   try {
@@ -87,7 +93,7 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
     clearInterval(ticker);
     endSignals();
     await loop.stop();
-    await cluster.stopAll(isSettled(current()) ? stopGraceMs : 0);
+    await cluster.stopAll(isOver() ? stopGraceMs : 0);
     progress.end(await readView(current(), store, systemClock.nowMs()));
   }
   const last = current();

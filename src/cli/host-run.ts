@@ -111,6 +111,13 @@ function summary(run: LocalRun, terminal: Terminal): string {
       return `${paint("yellow", "Cancelled")}. What was done: oao trace ${name}`;
     case "Suspended":
       return `${paint("yellow", "Suspended")}. Nothing that is recorded will be done or paid for again. Go on: oao resume ${name}`;
+    case "AwaitingApproval": {
+      const open = (run.status?.approvals ?? []).filter(({ decision }) => decision === undefined);
+      const asks = open.map(
+        ({ request, node, message }) => `  ${node} asks: ${message}\n    oao approve ${name} ${request}  (or --reject)`,
+      );
+      return [`${paint("yellow", "Awaiting approval")}`, ...asks, `  then go on: oao resume ${name}`].join("\n");
+    }
     case "Pending":
     case "Queued":
     case "Running": {

@@ -30,6 +30,7 @@ export function exitCodeOf(status: ExecutionStatus | undefined): CliExitCode {
       return infrastructureReasons.includes(reason) ? cliExitCodes.infrastructure : cliExitCodes.failed;
     }
     case "Suspended":
+    case "AwaitingApproval":
     case "Running":
     case "Pending":
     case "Queued":

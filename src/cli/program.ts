@@ -6,7 +6,7 @@ import type { CommandShape } from "./commands/completion.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Commands whose first argument is the name of a run, for shell completion. */
-const takesRun = new Set(["resume", "get", "tree", "trace", "logs", "cancel", "suspend"]);
+const takesRun = new Set(["resume", "get", "tree", "trace", "logs", "cancel", "suspend", "approve"]);
 
 export function buildProgram(terminal: Terminal, exit: (code: CliExitCode) => void): Command {
   const program = new Command("oao")
@@ -71,6 +71,13 @@ Secrets come from OAO_SECRET_<NAME>_<KEY>, model keys also from the provider's o
         exit(await (await import("./commands/control.ts"))[verb](name, flags, terminal)),
       );
   }
+  sub(program, "approve <name> [request]", "Answer the question that a run waits with; REQUEST when there are several")
+    .addOption(namespaceOption())
+    .option("--reject", "say no: an approval node fails, a call in doubt is not made again")
+    .addHelpText("after", examples("oao approve brief", "oao approve brief sign-off-1a2b3c4d --reject"))
+    .action(async (name: string, request: string | undefined, flags) =>
+      exit(await (await import("./commands/approve.ts")).approve(name, request, flags, terminal)),
+    );
 }
 
 function readCommands(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {

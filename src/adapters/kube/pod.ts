@@ -142,7 +142,8 @@ function withoutUndefined<T extends object>(value: T): { [K in keyof T]: Exclude
 /** Names, numbers and digests: no text of a manifest reaches the environment, where the kubelet would expand `$(…)`. */
 function environment(run: StoredExecution, order: WorkerOrder, user: string, settings: PodSettings): V1EnvVar[] {
   return [
-    { name: "OAO_ORDER", value: JSON.stringify(order) },
+    // The kubelet expands `$(…)`, and names of users are anybody's text.
+    { name: "OAO_ORDER", value: JSON.stringify(order).replaceAll("$", "\\u0024") },
     { name: "OAO_STORE", value: settings.storeUrl },
     { name: "OAO_STORE_USER", value: user },
     fromSecret("OAO_STORE_PASSWORD", secretName(run.uid), storePasswordKey),

@@ -3,6 +3,7 @@ import type { Condition, ExecutionStatus, Phase } from "../../api/status.ts";
 import type { Account } from "../protocol/types.ts";
 import { spentOf } from "../protocol/amounts.ts";
 import { units } from "../protocol/types.ts";
+import { isAwaiting, questionOf } from "./approvals.ts";
 import type { Draft } from "./draft.ts";
 import { isMainEnded } from "./draft.ts";
 import { durability } from "./durability.ts";
@@ -29,7 +30,7 @@ export function standing(draft: Draft, outcome: Outcome | undefined): Standing {
   const known = outcome ?? (draft.stop !== undefined || isMainEnded(draft) ? outcomeOf(draft) : undefined);
   const succeeded = known !== undefined && (outcome !== undefined || known.phase !== "Succeeded") ? known : undefined;
   const now: Record<string, Verdict> = {
-    Succeeded: succeeded === undefined ? { status: "Unknown", reason: phase, message: "" } : judged(draft, succeeded),
+    Succeeded: succeeded === undefined ? open(draft, phase) : judged(draft, succeeded),
     Ready: outcome?.phase === "Succeeded" ? yes("Succeeded") : no(outcome?.reason ?? phase),
     Reconciling: outcome === undefined ? yes(isMainEnded(draft) ? "Finalizing" : phase) : no("Ended"),
     Stalled:
@@ -73,7 +74,12 @@ export function withTimes(
 
 function running(draft: Draft, busy: boolean, isSuspended: boolean): Phase {
   if (isSuspended) return "Suspended";
+  if (isAwaiting(draft)) return "AwaitingApproval";
   return busy || draft.rows.some((row) => row.state !== "Pending") ? "Running" : "Pending";
+}
+
+function open(draft: Draft, phase: Phase): Verdict {
+  return { status: "Unknown", reason: phase, message: phase === "AwaitingApproval" ? questionOf(draft) : "" };
 }
 
 /** The first reason stands: a later one is a consequence. */

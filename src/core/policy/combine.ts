@@ -8,7 +8,7 @@
  * | retryDelaySeconds, exponentialBackoff | largest |
  * | jitter | Seeded, then None |
  * | retryOn | what all of them list |
- * | onInDoubt | Fail, then Retry |
+ * | onInDoubt | Fail, then Ask, then Retry |
  * | onLossWindow | Refuse, then Allow |
  * | recording.content | DigestOnly, then Full |
  * | recording.redact | every path of any |
@@ -73,7 +73,7 @@ export function combinePolicies(
       specs,
       audited.map((policy) => policy.spec),
     ),
-    onInDoubt: firstOf(specs, (spec) => spec.onInDoubt, ["Fail", "Retry"]) ?? policyDefaults.onInDoubt,
+    onInDoubt: firstOf(specs, (spec) => spec.onInDoubt, ["Fail", "Ask", "Retry"]) ?? policyDefaults.onInDoubt,
     onLossWindow: firstOf(specs, (spec) => spec.onLossWindow, ["Refuse", "Allow"]) ?? policyDefaults.onLossWindow,
     recording: {
       content:

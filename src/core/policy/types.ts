@@ -48,7 +48,7 @@ export interface EffectivePolicy {
   readonly maxConcurrentExecutions?: { readonly limit: number; readonly policy: string } | undefined;
   /** loopDetection.sameCall, and whether crossing stops the run. */
   readonly sameCall: { readonly limit: number; readonly enforcement: "Enforce" | "Audit" } | undefined;
-  readonly onInDoubt: "Fail" | "Retry";
+  readonly onInDoubt: "Ask" | "Fail" | "Retry";
   readonly onLossWindow: "Refuse" | "Allow";
   readonly recording: {
     readonly content: "Full" | "DigestOnly";

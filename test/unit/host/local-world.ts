@@ -197,6 +197,18 @@ export class World implements Cluster {
   async remove(run: StoredExecution): Promise<void> {
     this.runs.delete(run.key.name);
   }
+  isProven = false;
+  async provesApprovals(): Promise<boolean> {
+    return this.isProven;
+  }
+  /** As kubectl annotate does. */
+  annotate(name: string, annotations: Readonly<Record<string, string>>): void {
+    const run = this.runs.get(name);
+    if (run === undefined) throw new Error(`there is no ${name}`);
+    const metadata = { ...run.object.metadata, annotations: { ...run.object.metadata.annotations, ...annotations } };
+    this.runs.set(name, { ...run, object: { ...run.object, metadata } });
+    this.tell(run.key);
+  }
   watch(listener: (key: ObjectKey) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
