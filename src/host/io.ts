@@ -35,6 +35,8 @@ export interface HostIo {
 export type HostEvent =
   | { readonly kind: "Status"; readonly key: ObjectKey; readonly uid: string; readonly status: ExecutionStatus }
   | { readonly kind: "Lost"; readonly key: ObjectKey; readonly uid: string; readonly loss: Loss }
+  /** A run that was deleted before it had ended has no workers left and is let go of. */
+  | { readonly kind: "LetGo"; readonly key: ObjectKey; readonly uid: string }
   | { readonly kind: "Passed"; readonly key: ObjectKey; readonly tookMs: number }
   | { readonly kind: "Failed"; readonly key: ObjectKey; readonly error: unknown; readonly retryAfterMs: number };
 

@@ -144,6 +144,7 @@ async function letGo(run: StoredExecution, io: HostIo): Promise<undefined> {
       itemCount === undefined ? [{ node }] : Array.from({ length: itemCount }, (_, item) => ({ node, item })),
     );
     await perform({ kind: "Seal", items, expireSeconds: seconds, dropBodies: false, keep: [] }, run, io);
+    io.report?.({ kind: "LetGo", key: run.key, uid: run.uid });
   }
   await io.cluster.release(run);
   return undefined;

@@ -39,6 +39,9 @@ export interface KubeClusterOptions extends ObservedOptions {
   readonly snapshot: (run: StoredExecution, digest: string) => Promise<Snapshot | undefined>;
 }
 
+/** In config/admission. */
+const approvalPolicy = "approvals.oao.dev";
+
 export class KubeCluster implements Cluster {
   readonly listsAll = false;
   readonly #options: KubeClusterOptions;
@@ -189,13 +192,15 @@ export class KubeCluster implements Cluster {
    */
   async provesApprovals({ key }: StoredExecution): Promise<boolean> {
     const path = resourcePath(resources.executions, key);
-    const annotations = { [`${approvalPrefix}probe`]: "Approve:nobody" };
+    const annotations = { [`${approvalPrefix}${this.#options.clock.uuid()}`]: "Approve:nobody" };
     try {
       const query = { dryRun: "All" };
       await this.#client.request({ method: "PATCH", patch: "Merge", path, query, body: { metadata: { annotations } } });
       return false;
     } catch (error) {
-      if (isKubeError(error, 403) || isKubeError(error, 422)) return true;
+      // Whatever else refuses it proves nothing.
+      if (isKubeError(error, 403) || isKubeError(error, 422))
+        return error.message.includes(`ValidatingAdmissionPolicy '${approvalPolicy}'`);
       throw error;
     }
   }

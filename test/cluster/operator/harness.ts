@@ -176,27 +176,51 @@ function pointAt({ models = [], tools = [] }: RunSpec, model: string, catalogue:
 
 /** A kubeconfig with the rights that the chart gives the operator in its namespace, and no others. */
 async function operatorAccess(admin: KubeClient, namespace: string, folder: string): Promise<string> {
-  const make = (resource: Resource, body: object) =>
-    admin.request({ method: "POST", path: resourcePath(resource, { namespace }), body });
   const rendered = parseAllDocuments(readFileSync(join(root, "config/default/operator.yaml"), "utf8"));
   const roles = rendered
     .map((each) => each.toJS() as { kind: string; rules: object[] })
     .filter(({ kind }) => kind === "Role");
-  await make(core("serviceaccounts"), { metadata: { name: "operator" } });
-  await make(rbac("roles"), { metadata: { name: "operator" }, rules: roles.flatMap(({ rules }) => rules) });
-  await make(rbac("rolebindings"), {
-    metadata: { name: "operator" },
-    roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: "operator" },
-    subjects: [{ kind: "ServiceAccount", name: "operator", namespace }],
-  });
+  const body = { metadata: { name: "operator" }, rules: roles.flatMap(({ rules }) => rules) };
+  await admin.request({ method: "POST", path: resourcePath(rbac("roles"), { namespace }), body });
+  return accountAccess(admin, namespace, folder, "operator", [{ kind: "Role", name: "operator" }]);
+}
+
+/** A kubeconfig of a person, here a service account, with these cluster roles in the namespace. */
+export function accessOf(
+  admin: KubeClient,
+  namespace: string,
+  folder: string,
+  name: string,
+  clusterRoles: readonly string[],
+): Promise<string> {
+  const roles = clusterRoles.map((role) => ({ kind: "ClusterRole", name: role }));
+  return accountAccess(admin, namespace, folder, name, roles);
+}
+
+async function accountAccess(
+  admin: KubeClient,
+  namespace: string,
+  folder: string,
+  account: string,
+  roles: readonly { readonly kind: string; readonly name: string }[],
+): Promise<string> {
+  const make = (resource: Resource, body: object) =>
+    admin.request({ method: "POST", path: resourcePath(resource, { namespace }), body });
+  await make(core("serviceaccounts"), { metadata: { name: account } });
+  for (const role of roles)
+    await make(rbac("rolebindings"), {
+      metadata: { name: `${account}-${role.name}` },
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", ...role },
+      subjects: [{ kind: "ServiceAccount", name: account, namespace }],
+    });
   const { status } = await admin.request<{ status: { token: string } }>({
     method: "POST",
-    path: resourcePath(core("serviceaccounts"), { namespace, name: "operator", subresource: "token" }),
+    path: resourcePath(core("serviceaccounts"), { namespace, name: account, subresource: "token" }),
     body: { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: { expirationSeconds: 3_600 } },
   });
   const config = parse(readFileSync(inject("kubeconfig"), "utf8")) as { users: { user: object }[] };
   for (const each of config.users) each.user = { token: status.token };
-  const file = join(folder, "kubeconfig");
+  const file = join(folder, `${account}.kubeconfig`);
   writeFileSync(file, JSON.stringify(config), { mode: 0o600 });
   return file;
 }

@@ -122,6 +122,10 @@ describe("an applied Execution", () => {
     expect(field.pidOf(run, { node: "research-demand" })).toBeUndefined();
     expect(await field.redis.command("HGET", runKeys(run.metadata.uid).execution, "state")).toContain("Cancelled");
     expect(await field.redis.command("TTL", runKeys(run.metadata.uid).execution)).toMatch(/^:[1-9]/);
+    // Its user goes too.
+    await vi.waitFor(async () =>
+      expect(await field.redis.command("ACL", "GETUSER", `oao-${run.metadata.uid}`)).toMatch(/^[*$]-1/),
+    );
   });
 
   test("with a missing policy waits, says so, and starts when it appears", async () => {
@@ -304,6 +308,8 @@ describe("the operator", () => {
     expect(text).toMatch(/^oao_leader 1$/m);
     expect(text).toMatch(/^oao_executions\{phase="Succeeded"\} [1-9]/m);
     expect(text).toMatch(/^oao_reconcile_duration_seconds_count [1-9]/m);
+    expect(text).toMatch(/^oao_tokens_total\{namespace="[^"]+",model="openai\/gpt-5-mini",kind="output"\} [1-9]/m);
+    expect(text).toMatch(/^oao_stop_duration_seconds_count\{reason="Cancelled"\} [1-9]/m);
     expect((await fetch(`${operator.url}/secrets`)).status).toBe(404);
   });
 
