@@ -26,6 +26,10 @@ export interface Field {
   readonly kubelet: ProcessKubelet;
   readonly place: Workplace;
   readonly folder: string;
+  /** Of the operator's own account. */
+  readonly kubeconfig: string;
+  /** A further machine of local processes, ended with the field. */
+  addNode(): Promise<ProcessKubelet>;
   startOperator(identity?: string, env?: Readonly<Record<string, string>>): Promise<Operator>;
   /** The sample, with the field's model and catalogue, under another name. */
   apply(file: string, name: string, model: string): Promise<KubeExecution>;
@@ -51,15 +55,21 @@ export async function openField(): Promise<Field> {
   const place = workplace();
   const catalogue = await place.serve([sample("catalog.mjs"), "0"]);
   const kubeconfig = await operatorAccess(admin, namespace, folder);
-  const kubelet = new ProcessKubelet({
-    client: admin,
-    name: `node-${namespace}`,
-    program: root.replace(/\/$/, ""),
-    baseDir: sample("."),
-    logs: join(folder, "pods"),
-    env: { OAO_SUSPEND_GRACE_MS: "100" },
-  });
-  await kubelet.start();
+  const kubelets: ProcessKubelet[] = [];
+  const addNode = async () => {
+    const made = new ProcessKubelet({
+      client: admin,
+      name: `node-${namespace}-${kubelets.length}`,
+      program: root.replace(/\/$/, ""),
+      baseDir: sample("."),
+      logs: join(folder, "pods"),
+      env: { OAO_SUSPEND_GRACE_MS: "100" },
+    });
+    kubelets.push(made);
+    await made.start();
+    return made;
+  };
+  const kubelet = await addNode();
   const operators: Operator[] = [];
   const path = (name: string) => resourcePath(resources.executions, { namespace, name });
   const field: Field = {
@@ -69,6 +79,8 @@ export async function openField(): Promise<Field> {
     kubelet,
     place,
     folder,
+    kubeconfig,
+    addNode,
     async startOperator(identity = "operator-0", env = {}) {
       const child = spawn(process.execPath, [join(root, "dist/operator.js")], {
         env: {
@@ -132,14 +144,17 @@ export async function openField(): Promise<Field> {
       const list = { path: resourcePath(resources.pods, { namespace }) };
       return (await admin.request<{ items: KubeObject[] }>(list)).items;
     },
-    pidOf: ({ metadata }, key, attempt = 1) => kubelet.pidOf(podName(metadata.uid, key, attempt)),
+    pidOf({ metadata }, key, attempt = 1) {
+      const name = podName(metadata.uid, key, attempt);
+      return kubelets.map((each) => each.pidOf(name)).find((pid) => pid !== undefined);
+    },
     async end() {
       for (const { child } of operators) child.kill("SIGKILL");
       await Promise.all(operators.map(({ ended }) => ended));
-      await kubelet.stop();
+      await Promise.all(kubelets.map((each) => each.stop()));
       await place.end();
       await redis.remove();
-      await removeNamespace(admin, namespace);
+      await removeNamespace(admin, namespace).catch(() => undefined); // a test may have done it
       rmSync(folder, { recursive: true, force: true });
       admin.close();
     },
