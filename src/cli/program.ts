@@ -198,7 +198,12 @@ function shapesOf(program: Command): CommandShape[] {
 }
 
 function namespaceOption(): Option {
-  return new Option("-n, --namespace <namespace>", "namespace of the run; default when absent");
+  return new Option("-n, --namespace <namespace>", "namespace of the run; default when absent").argParser(
+    (value: string) => {
+      if (/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(value)) return value;
+      throw new InvalidArgumentError("It must be a DNS label: lower case letters, digits and '-'.");
+    },
+  );
 }
 
 function redisOption(): Option {

@@ -221,6 +221,7 @@ describe("help and completion", () => {
       "resume",
       "cancel",
       "suspend",
+      "approve",
       "get",
       "policies",
       "tree",
