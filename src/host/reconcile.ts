@@ -3,7 +3,7 @@ import { executionDefaults } from "../api/defaults.ts";
 import type { ExecutionStatus } from "../api/status.ts";
 import { expiryOf } from "../core/planner/expiry.ts";
 import { failedStatus, plan } from "../core/planner/plan.ts";
-import type { Plan } from "../core/planner/types.ts";
+import type { Decision, Plan } from "../core/planner/types.ts";
 import type { NodeKey } from "../core/protocol/types.ts";
 import type { ObjectKey, StoredExecution } from "../ports/cluster.ts";
 import type { HostIo } from "./io.ts";
@@ -48,11 +48,21 @@ async function pass(
   const { status: next, decisions, losses, statusAfter, wakeAfterMs } = planned;
   const waitMs = decisions.length > 0 || wakeAfterMs === 0 ? 0 : pauseBefore(run, next, io);
   if (waitMs > 0) return Math.min(waitMs, wakeAfterMs ?? waitMs);
-  const resourceVersion = await write(run, next, io); // first: a failing effect cannot hide it
+  const sealing = statusAfter === undefined ? undefined : decisions.find(isHarmlessSeal);
+  // Where the end takes nothing away, it is done and told in one write.
+  if (sealing !== undefined) await perform(sealing, run, io);
+  const first = sealing === undefined || statusAfter === undefined ? next : statusAfter;
+  const resourceVersion = await write(run, first, io); // first: a failing effect cannot hide it
   for (const loss of losses) io.report?.({ kind: "Lost", key: run.key, uid: run.uid, loss });
-  for (const decision of decisions) await perform(decision, run, io); // a throw backs off
-  if (statusAfter !== undefined) await write({ ...run, status: next, resourceVersion }, statusAfter, io);
+  for (const decision of decisions) if (decision !== sealing) await perform(decision, run, io); // a throw backs off
+  if (statusAfter !== undefined && sealing === undefined)
+    await write({ ...run, status: next, resourceVersion }, statusAfter, io);
   return wakeAfterMs;
+}
+
+/** Of a journal that is kept whole: done before its run is told to have ended, it only sets the time that it is kept. */
+function isHarmlessSeal(decision: Decision): boolean {
+  return decision.kind === "Seal" && !decision.dropBodies && decision.expireSeconds > 0;
 }
 
 /** Undefined = the snapshot is gone. Until there is something to do, a plan that only needs to read on needs no write. */

@@ -27,7 +27,8 @@ export interface Leading {
 }
 
 const parallel = 8;
-const pace = { progressMs: 1_000, figuresMs: 10_000 };
+/** A node that takes less is written when it starts and when it ends. */
+const pace = { progressMs: 5_000, figuresMs: 10_000 };
 /** Every open run is looked at this often whatever events were missed. */
 const resyncMs = 300_000;
 const connectPauseMs = 1_000;

@@ -61,12 +61,12 @@ beforeEach(() => {
 });
 
 const ended = (run: KubeExecution) => run.status?.completedAt !== undefined && run.status.sealed === true;
-const isRunning = (run: KubeExecution) => run.status?.nodes[0]?.state === "Running";
 const nodeOf = (run: KubeExecution) => run.status?.nodes[0];
 const podsPath = (name?: string) =>
   resourcePath(resources.pods, { namespace: field.namespace, ...(name === undefined ? {} : { name }) });
 
-async function start(name: string): Promise<KubeExecution> {
+/** `nodes` in a row, each the same question. */
+async function start(name: string, nodes = 1): Promise<KubeExecution> {
   const body = {
     apiVersion: "oao.dev/v1alpha1",
     kind: "Execution",
@@ -83,7 +83,11 @@ async function start(name: string): Promise<KubeExecution> {
         },
       ],
       agents: [{ name: "a", model: "main", tools: ["look"] }],
-      nodes: [{ name: "ask", agent: { ref: "a", prompt: "p" } }],
+      nodes: Array.from({ length: nodes }, (_, i) => ({
+        name: i === 0 ? "ask" : `ask-${i}`,
+        agent: { ref: "a", prompt: "p" },
+        ...(i === 0 ? {} : { dependsOn: [i === 1 ? "ask" : `ask-${i - 1}`] }),
+      })),
     },
   };
   const path = resourcePath(resources.executions, { namespace: field.namespace });
@@ -216,7 +220,7 @@ describe("a machine", () => {
       path: resourcePath(nodes, { name: `node-${field.namespace}-0` }),
       body: { spec: { unschedulable: true } },
     });
-    await field.until("zombie", (each) => nodeOf(each)?.attempt === 2 && isRunning(each));
+    await field.untilAtWork("zombie", "ask", 2);
     // Kubernetes alone gives a lost machine's pods up after 300 s.
     expect(performance.now() - cutAtMs).toBeLessThan(45_000);
     const gone = vi.waitFor(() => expect(() => process.kill(pid, 0)).toThrow("ESRCH"), 20_000);
@@ -322,6 +326,23 @@ describe("the operator", () => {
       expect([asked(), tool.seen.length]).toEqual([{ first: 1, second: 1 }, 1]);
       expect(nodeOf(last)?.attempt ?? 1).toBe(1);
     });
+
+    test.each([1, 3])(
+      "writes to an Execution of %i nodes in a row no more than twice, and twice for each node",
+      async (nodes) => {
+        const name = `counted-${nodes}`;
+        const before = proxy.seen.length;
+        await start(name, nodes);
+        const last = await field.until(name, ended);
+        await vi.waitFor(async () => expect((await field.get(name)).metadata.finalizers ?? []).toEqual([]), 20_000);
+        const writes = proxy.seen
+          .slice(before)
+          .filter(({ method, url }) => method !== "GET" && url.pathname.includes(`/executions/${name}`))
+          .map(({ method, url }) => `${method} ${url.pathname.split("/").slice(7).join("/")}`);
+        expect(last.status?.nodes).toHaveLength(nodes);
+        expect(writes.length).toBeLessThanOrEqual(2 + 2 * nodes);
+      },
+    );
 
     test("with watches that end, break and are too old", async () => {
       let watches = 0;

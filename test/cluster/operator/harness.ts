@@ -39,6 +39,8 @@ export interface Field {
   patch(name: string, body: object): Promise<void>;
   pods(): Promise<readonly KubeObject[]>;
   pidOf(run: KubeExecution, key: NodeKey, attempt?: number): number | undefined;
+  /** Resolves once the node's process is there. */
+  untilAtWork(name: string, node: string, attempt?: number): Promise<KubeExecution>;
   end(): Promise<void>;
 }
 
@@ -148,6 +150,8 @@ export async function openField(): Promise<Field> {
       const name = podName(metadata.uid, key, attempt);
       return kubelets.map((each) => each.pidOf(name)).find((pid) => pid !== undefined);
     },
+    untilAtWork: (name, node, attempt = 1) =>
+      field.until(name, (run) => field.pidOf(run, { node }, attempt) !== undefined),
     async end() {
       for (const { child } of operators) child.kill("SIGKILL");
       await Promise.all(operators.map(({ ended }) => ended));

@@ -77,7 +77,7 @@ describe("an applied Execution", () => {
 
   test("that is Cancelled ends with its pods", async () => {
     await field.apply("market-brief.yaml", "cancelled", endless);
-    await field.until("cancelled", (run) => nodeOf(run, "research-demand")?.state === "Running");
+    await field.untilAtWork("cancelled", "research-demand");
     await field.patch("cancelled", { spec: { desiredState: "Cancelled" } });
     const run = await field.until("cancelled", ended);
     expect(run.status?.phase).toBe("Cancelled");
@@ -86,7 +86,7 @@ describe("an applied Execution", () => {
 
   test("that is deleted goes once its processes are gone, and no call is admitted any more", async () => {
     await field.apply("market-brief.yaml", "deleted", endless);
-    const run = await field.until("deleted", (each) => nodeOf(each, "research-demand")?.state === "Running");
+    const run = await field.untilAtWork("deleted", "research-demand");
     await field.admin.request({
       method: "DELETE",
       path: resourcePath(resources.executions, { namespace: field.namespace, name: "deleted" }),
@@ -119,7 +119,7 @@ describe("an applied Execution", () => {
 describe("nothing is lost", () => {
   test("when a worker is killed: its node goes on in a second attempt, and no recorded step is made again", async () => {
     await field.apply("market-brief.yaml", "killed", slow);
-    const running = await field.until("killed", (run) => nodeOf(run, "research-demand")?.state === "Running");
+    const running = await field.untilAtWork("killed", "research-demand");
     const pid = field.pidOf(running, { node: "research-demand" });
     expect(pid).toBeGreaterThan(0);
     process.kill(pid as number, "SIGKILL");
@@ -132,7 +132,7 @@ describe("nothing is lost", () => {
 
   test("when the operator is killed: the next one takes over what runs, and starts nothing twice", async () => {
     await field.apply("market-brief.yaml", "orphaned", slow);
-    await field.until("orphaned", (run) => nodeOf(run, "research-demand")?.state === "Running");
+    await field.untilAtWork("orphaned", "research-demand");
     operator.child.kill("SIGKILL");
     await operator.ended;
     operator = await field.startOperator("operator-1");
@@ -143,7 +143,7 @@ describe("nothing is lost", () => {
 
   test("when Redis restarts: users and scripts of running workers come back, and the run ends as if nothing had been", async () => {
     await field.apply("market-brief.yaml", "restarted", slow);
-    await field.until("restarted", (run) => nodeOf(run, "research-demand")?.state === "Running");
+    await field.untilAtWork("restarted", "research-demand");
     await field.redis.stop("SIGKILL");
     await field.redis.start();
     expect((await field.until("restarted", ended)).status).toMatchObject({ phase: "Succeeded", progress: "5/5" });
@@ -232,7 +232,7 @@ describe("the journal store's user of a run", () => {
   test("is refused every key of another run and every command that is not the protocol's", async () => {
     const other = await field.get("brief");
     await field.apply("market-brief.yaml", "tenant", endless);
-    const run = await field.until("tenant", (each) => nodeOf(each, "research-demand")?.state === "Running");
+    const run = await field.untilAtWork("tenant", "research-demand");
     const { uid } = run.metadata;
     const path = resourcePath(resources.secrets, { namespace: field.namespace, name: secretName(uid) });
     const secret = await field.admin.request<{ data: { password: string } }>({ path });

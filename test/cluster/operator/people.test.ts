@@ -159,7 +159,7 @@ describe("suspend and resume", () => {
   test("stand still without a pod and go on in the next attempt; self-heal of a GitOps tool does not undo them", async () => {
     const manifest = runOf("paused", endless);
     await applyAs("argocd-controller", manifest);
-    await field.until("paused", (run) => run.status?.nodes[0]?.state === "Running");
+    await field.untilAtWork("paused", "ask");
     await field.patch("paused", { spec: { desiredState: "Suspended" } });
     const paused = await field.until("paused", phaseIs("Suspended"));
     expect(field.pidOf(paused, { node: "ask" })).toBeUndefined();
@@ -168,7 +168,7 @@ describe("suspend and resume", () => {
     await applyAs("argocd-controller", manifest);
     expect((await field.get("paused")).spec.desiredState).toBe("Suspended");
     await field.patch("paused", { spec: { desiredState: null } });
-    const again = await field.until("paused", (run) => run.status?.nodes[0]?.state === "Running");
+    const again = await field.untilAtWork("paused", "ask", 2);
     expect(again.status?.nodes[0]).toMatchObject({ attempt: 2 });
     expect(again.status?.nodes[0]?.restarts).toBeUndefined();
     await field.patch("paused", { spec: { desiredState: "Cancelled" } });
@@ -180,7 +180,7 @@ describe("Cancelled", () => {
   test("reaches running pods by push within a second, makes no call after it, and no apply undoes it", async () => {
     const manifest = runOf("stopped", endless);
     await applyAs("argocd-controller", manifest);
-    const running = await field.until("stopped", (run) => run.status?.nodes[0]?.state === "Running");
+    const running = await field.untilAtWork("stopped", "ask");
     const pid = field.pidOf(running, { node: "ask" }) ?? 0;
     await field.patch("stopped", { spec: { desiredState: "Cancelled" } });
     const run = await field.until("stopped", ended);
@@ -241,7 +241,7 @@ describe("ttlSecondsAfterFinished", () => {
 describe("an upgrade of the operator", () => {
   test("with a run in flight repeats nothing: the new one goes on where the old one was", async () => {
     await create(runOf("in-flight", endless));
-    const before = await field.until("in-flight", (run) => run.status?.nodes[0]?.state === "Running");
+    const before = await field.untilAtWork("in-flight", "ask");
     const next = await field.startOperator("operator-new");
     operator.child.kill("SIGTERM");
     expect(await operator.ended).toMatchObject({ code: 0 });
@@ -250,7 +250,7 @@ describe("an upgrade of the operator", () => {
     await create(runOf("after", quick));
     expect((await field.until("after", ended)).status?.phase).toBe("Succeeded");
     const after = await field.get("in-flight");
-    expect(after.status?.nodes[0]).toMatchObject({ state: "Running" });
+    expect(field.pidOf(after, { node: "ask" })).toBe(field.pidOf(before, { node: "ask" }));
     expect(after.status?.nodes[0]?.attempt).toBe(before.status?.nodes[0]?.attempt);
     await field.patch("in-flight", { spec: { desiredState: "Cancelled" } });
     expect((await field.until("in-flight", ended)).status?.phase).toBe("Cancelled");

@@ -28,7 +28,9 @@ export function translate(error: unknown): unknown {
   if (error instanceof OaoError || error instanceof TypeError || error instanceof SyntaxError) return error;
   const code = replyCode(error);
   const message = error instanceof Error ? error.message : String(error);
-  if (code === undefined) return new StoreUnavailable(`Redis did not answer: ${message}`, { cause: error });
+  // The client's own words are about an option of its.
+  const told = message.includes("enableOfflineQueue") ? "the connection is lost" : message;
+  if (code === undefined) return new StoreUnavailable(`Redis did not answer: ${told}`, { cause: error });
   if (code === "OOM")
     return new StoreFull("Redis is full (maxmemory): give it more memory or shorten journal retention", {
       cause: error,
