@@ -2,7 +2,7 @@
 import { LocalCluster, RunHeld } from "../adapters/local/local-cluster.ts";
 import type { LocalIndex, LocalRun } from "../adapters/local/local-index.ts";
 import { maskSecrets } from "../adapters/tool/secrets.ts";
-import { type CliExitCode, cliExitCodes } from "../api/exit-codes.ts";
+import type { CliExitCode } from "../api/exit-codes.ts";
 import type { DesiredState } from "../api/execution.ts";
 import { drive } from "./drive.ts";
 import { CliError } from "./errors.ts";
@@ -13,7 +13,6 @@ import { nameArguments, nodeTable, objectWithStatus } from "./render/run-tables.
 import { structured } from "./render/output.ts";
 import { painter } from "./render/style.ts";
 import { reasonOf } from "./render/tree.ts";
-import { age } from "./render/time.ts";
 import { secretEnvironment } from "./secrets.ts";
 import { givenRedis, openJournalToLook, openRunStore, storeUrlOf } from "./store.ts";
 import type { Terminal } from "./terminal.ts";
@@ -115,15 +114,4 @@ function summary(run: LocalRun, terminal: Terminal): string {
     case "Running":
       return `${paint("yellow", "Stopped at once")}. What is recorded stays; calls that were cut are made again. Go on: oao resume ${name}`;
   }
-}
-
-/** Why a run that has ended cannot be run on. */
-export function endedError(run: LocalRun, hints: readonly string[]): CliError {
-  const when =
-    run.status?.completedAt === undefined ? "" : ` ${age(Date.now() - Date.parse(run.status.completedAt))} ago`;
-  return new CliError(
-    `Execution ${run.key.namespace}/${run.key.name} has ended (${run.status?.phase ?? "unknown"}${when})`,
-    hints,
-    cliExitCodes.usage,
-  );
 }
