@@ -166,6 +166,8 @@ export class Informer<T extends KubeObject> {
   /** Returns when the server ends the watch as it was asked to. Throws on anything else. */
   async #watch(from: string): Promise<void> {
     const { client, clock, silenceMs = 50_000, watchSeconds = 40 } = this.#options;
+    // A listener of the list may have stopped it, and an event that is past is not told again.
+    if (this.#stop.signal.aborted) return;
     const silence = new AbortController();
     const stop = () => silence.abort();
     this.#stop.signal.addEventListener("abort", stop, { once: true });
