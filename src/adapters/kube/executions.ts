@@ -73,11 +73,14 @@ export class KubeExecutions {
     );
   }
 
-  /** Undefined = it does not exist. */
+  /** Undefined = it does not exist. With a signal, only one try. */
   async get({ namespace, name }: ObjectKey, signal?: AbortSignal): Promise<StoredExecution | undefined> {
     try {
       return shown(
-        await this.#request<KubeExecution>({ verb: "get", resource: "executions", namespace, name }, { signal }),
+        await this.#request<KubeExecution>(
+          { verb: "get", resource: "executions", namespace, name },
+          { signal, repeatable: signal === undefined },
+        ),
       );
     } catch (error) {
       if (isKubeError(error, 404) && error.refusal?.name === name) return undefined;

@@ -7,6 +7,11 @@ import { cliExitCodes } from "../../api/exit-codes.ts";
 import { CliError } from "../errors.ts";
 import { oneLine } from "../render/style.ts";
 
+/** There may be no server at all. */
+export function isNoAnswer(error: unknown): boolean {
+  return error instanceof KubeError && error.status === 0 && error.reason !== "Credentials";
+}
+
 /** Errors that are none of a cluster come back as they are. */
 export function clusterFailure(error: unknown, cluster: Pick<Access, "context" | "server">): unknown {
   if (error instanceof MissingRight) return missingRight(error.right);

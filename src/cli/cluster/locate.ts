@@ -16,13 +16,13 @@ import { nearestNames } from "../nearest.ts";
 import { nameArguments } from "../render/run-tables.ts";
 import type { Terminal } from "../terminal.ts";
 import type { ClusterConnection } from "./connect.ts";
-import { askedPlace, hasKubeconfig, type PlaceFlags } from "./place.ts";
+import { askedPlace, hasKubeconfig, kubeconfigFiles, type PlaceFlags } from "./place.ts";
 
 /** For whether a name that is here is there too. */
 const alsoThereMs = 500;
 /** For a name that is not here. */
 const onlyThereMs = 5_000;
-/** A server that let the first of these pass is not asked again for a name that is here. */
+/** A server that gave no answer is not asked again so soon for a name that is here. */
 const awayMs = 5 * 60_000;
 
 export interface Handlers<T> {
@@ -44,16 +44,21 @@ export async function withRun<T>(
   if (asked === "local" || !hasKubeconfig(terminal)) {
     return handlers.local(index as LocalIndex, findRun(index, name, flags, terminal));
   }
+  const mark = awayMark(terminal);
+  if (here !== undefined && isFresh(mark)) return handlers.local(index as LocalIndex, here);
   const there = await askCluster(name, flags, terminal, here !== undefined);
-  if (here === undefined && there.run !== undefined) {
-    const { during } = await import("./connect.ts");
-    const { run } = there;
-    return during(there.cluster, (cluster) => handlers.cluster(cluster, run));
+  if (there.isAway && index !== undefined) leave(mark);
+  if (there.run === undefined) {
+    there.cluster?.executions.close();
+    if (here === undefined) throw nowhere(index, name, flags, terminal, there);
+    return handlers.local(index as LocalIndex, here);
   }
-  there.cluster?.executions.close();
-  if (here === undefined) throw nowhere(index, name, flags, terminal, there);
-  if (there.run !== undefined) throw ambiguous(here, there.cluster, there.run);
-  return handlers.local(index as LocalIndex, here);
+  const { cluster, run } = there;
+  const { during } = await import("./connect.ts");
+  return during(cluster, async () => {
+    if (here !== undefined) throw ambiguous(here, cluster, run);
+    return handlers.cluster(cluster, run);
+  });
 }
 
 async function withClusterRun<T>(
@@ -93,11 +98,20 @@ function localRun(index: LocalIndex | undefined, name: string, flags: PlaceFlags
   return index?.get({ namespace, name: short });
 }
 
-type Asked =
-  | { readonly cluster: ClusterConnection; readonly run: StoredExecution | undefined; readonly why?: string }
-  | { readonly cluster: undefined; readonly run: undefined; readonly why: string };
+interface Unasked {
+  readonly cluster: ClusterConnection | undefined;
+  readonly run: undefined;
+  /** What kept it from answering; undefined = it has no such run. */
+  readonly why?: string;
+  /** It was asked and gave no answer at all. */
+  readonly isAway?: boolean;
+}
 
-/** Never throws, never waits longer than it may: `why` says what kept the cluster from answering. */
+type Asked =
+  | { readonly cluster: ClusterConnection; readonly run: StoredExecution; readonly isAway?: undefined }
+  | Unasked;
+
+/** Never throws, never waits longer than it may. */
 async function askCluster(name: string, flags: PlaceFlags, terminal: Terminal, isHere: boolean): Promise<Asked> {
   const { connect } = await import("./connect.ts");
   let cluster: ClusterConnection;
@@ -106,9 +120,8 @@ async function askCluster(name: string, flags: PlaceFlags, terminal: Terminal, i
   } catch (error) {
     return { cluster: undefined, run: undefined, why: messageOf(error) };
   }
-  const mark = awayMark(cluster, terminal);
   // A program that makes credentials may be slow, or open a browser: not for the sake of a name that is here.
-  if (isHere && (cluster.asksProgram || isFresh(mark))) return { cluster, run: undefined };
+  if (isHere && cluster.asksProgram) return { cluster, run: undefined };
   const limitMs = isHere ? alsoThereMs : onlyThereMs;
   const stop = new AbortController();
   const timer = setTimeout(() => stop.abort(), limitMs);
@@ -116,13 +129,22 @@ async function askCluster(name: string, flags: PlaceFlags, terminal: Terminal, i
   const answer = cluster.executions.get(clusterKey(name, flags, cluster), stop.signal);
   answer.catch(() => undefined); // one that comes too late
   try {
-    const found = await Promise.race([answer, late]);
-    if (found !== "late") return { cluster, run: found };
-    if (isHere) leave(mark);
-    return { cluster, run: undefined, why: `${cluster.server} did not answer in ${limitMs / 1_000} s` };
+    const run = await Promise.race([answer, late]);
+    if (run !== "late") return run === undefined ? { cluster, run } : { cluster, run };
+    return {
+      cluster,
+      run: undefined,
+      why: `${cluster.server} did not answer in ${limitMs / 1_000} s`,
+      isAway: true,
+    };
   } catch (error) {
-    const { clusterFailure } = await import("./failures.ts");
-    return { cluster, run: undefined, why: messageOf(clusterFailure(error, cluster)) };
+    const { clusterFailure, isNoAnswer } = await import("./failures.ts");
+    return {
+      cluster,
+      run: undefined,
+      why: messageOf(clusterFailure(error, cluster)),
+      isAway: isNoAnswer(error),
+    };
   } finally {
     clearTimeout(timer);
   }
@@ -140,7 +162,7 @@ function nowhere(
   name: string,
   flags: PlaceFlags,
   terminal: Terminal,
-  { cluster, why }: Asked,
+  { cluster, why }: Unasked,
 ): CliError {
   try {
     findRun(index, name, flags, terminal);
@@ -158,10 +180,11 @@ function nowhere(
   throw new Error(`${name} appeared while it was looked for`);
 }
 
-/** An empty file whose time says when the server was last found away. */
-function awayMark({ server }: ClusterConnection, terminal: Terminal): string {
-  const id = createHash("sha256").update(server).digest("hex").slice(0, 16);
-  return join(homeFolder(terminal), "away", id);
+/** An empty file whose time says when the server of this kubeconfig, as it is now, was last found away. */
+function awayMark(terminal: Terminal): string {
+  const files = kubeconfigFiles(terminal.env).filter((file) => existsSync(file));
+  const id = createHash("sha256").update(JSON.stringify(files.map((file) => [file, statSync(file).mtimeMs])));
+  return join(homeFolder(terminal), "away", id.digest("hex").slice(0, 16));
 }
 
 function isFresh(mark: string): boolean {

@@ -1,9 +1,10 @@
 /** oao submit, get, tree, logs, cancel, suspend, resume on a cluster, as a person who has nothing but the ClusterRole edit. */
+import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
-import { modelAt, sample, serveModel } from "../../cli/harness.ts";
+import { modelAt, program, sample, serveModel, watchChild } from "../../cli/harness.ts";
 import { canI, type CliField, openCliField, putPolicies } from "./harness.ts";
 
 let at: CliField;
@@ -102,6 +103,26 @@ describe("oao submit", () => {
     expect(stderr).toContain("follow: oao resume detached --on cluster");
     const followed = await at.oao("resume", "detached");
     expect(followed).toMatchObject({ code: 0, stderr: expect.stringContaining("not suspended: following it") });
+  });
+});
+
+describe("on a terminal", () => {
+  test("the tree is redrawn in place, and Ctrl-C leaves it there and detaches", async () => {
+    const command = [process.execPath, program, ...at.brief("drawn", slow)].map((part) => `'${part}'`).join(" ");
+    const child = spawn("/usr/bin/script", ["-qec", `stty cols 100 rows 20; exec ${command}`, "/dev/null"], {
+      cwd: at.field.place.folder,
+      env: { PATH: process.env["PATH"] ?? "", TERM: "xterm", HOME: at.field.place.folder, KUBECONFIG: at.tenant },
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+    const started = watchChild(child);
+    await started.said("research-demand  Running");
+    child.stdin.write("\u0003");
+    const { code, stdout } = await started.ended;
+    expect(code).toBe(6);
+    expect(stdout).toContain("\u001b[?2026h");
+    expect(stdout).toContain("Detached");
+    expect(stdout.lastIndexOf("\u001b[?25h")).toBeGreaterThan(stdout.lastIndexOf("\u001b[?25l"));
+    expect(await at.oao("cancel", "drawn")).toMatchObject({ code: 0 });
   });
 });
 
