@@ -1,11 +1,12 @@
 /** A person's way to a cluster: a context of a kubeconfig, and requests as whoever it names. */
+import type { KubeConfig } from "@kubernetes/client-node";
 import type { Clock } from "../../ports/clock.ts";
 import { KubeClient } from "./client.ts";
 import { readKubeConfig } from "./connection.ts";
 
 export interface AccessOptions {
-  /** $KUBECONFIG, then ~/.kube/config, then the service account of the pod this runs in, when absent. */
-  readonly path?: string | undefined;
+  /** Kubeconfigs; empty = the service account of the pod this runs in. */
+  readonly files: readonly string[];
   /** The file's current one when absent. */
   readonly context?: string | undefined;
   readonly clock: Clock;
@@ -38,8 +39,8 @@ export class UnknownContext extends Error {
 }
 
 /** Throws UnknownContext, or whatever is wrong with the file. Talks to nobody. */
-export function openAccess({ path, context, clock, userAgent }: AccessOptions): Access {
-  const config = readKubeConfig(path);
+export function openAccess({ files, context, clock, userAgent }: AccessOptions): Access {
+  const config = mergedConfig(files);
   if (context !== undefined) config.setCurrentContext(context);
   const name = config.getCurrentContext();
   const server = config.getCurrentCluster()?.server;
@@ -57,4 +58,20 @@ export function openAccess({ path, context, clock, userAgent }: AccessOptions): 
     namespace: namespace === undefined || namespace === "" ? "default" : namespace,
     asksProgram: user?.exec !== undefined || user?.authProvider !== undefined,
   };
+}
+
+/** As kubectl does it, where the client library takes the last current context and no name twice: what comes first holds. */
+function mergedConfig(files: readonly string[]): KubeConfig {
+  const [first = readKubeConfig(), ...others] = files.map((file) => readKubeConfig(file));
+  const isNew =
+    <T extends { readonly name: string }>(known: readonly T[]) =>
+    (each: T) =>
+      known.every(({ name }) => name !== each.name);
+  for (const other of others) {
+    first.clusters.push(...other.clusters.filter(isNew(first.clusters)));
+    first.users.push(...other.users.filter(isNew(first.users)));
+    first.contexts.push(...other.contexts.filter(isNew(first.contexts)));
+    if ((first.currentContext ?? "") === "") first.currentContext = other.currentContext;
+  }
+  return first;
 }

@@ -9,7 +9,7 @@ import { CliError } from "../errors.ts";
 import { nearestNames } from "../nearest.ts";
 import type { Terminal } from "../terminal.ts";
 import { clusterFailure } from "./failures.ts";
-import { hasKubeconfig, kubeconfigFiles, type PlaceFlags } from "./place.ts";
+import { kubeconfigFiles, type PlaceFlags, presentKubeconfigs } from "./place.ts";
 
 export interface ClusterConnection extends Pick<Access, "context" | "server" | "asksProgram"> {
   readonly executions: KubeExecutions;
@@ -66,10 +66,12 @@ export async function during<T>(
 }
 
 function accessOf({ kubeconfig, context }: PlaceFlags, terminal: Terminal): Access {
-  if (kubeconfig === undefined && !hasKubeconfig(terminal) && !isInPod(terminal)) throw noKubeconfig(terminal);
+  if (kubeconfig === undefined && presentKubeconfigs(terminal).length === 0 && !isInPod(terminal))
+    throw noKubeconfig(terminal);
   try {
     const userAgent = `oao/${productVersion}`;
-    return openAccess({ path: kubeconfig, context, clock: systemClock, userAgent });
+    const files = kubeconfig === undefined ? presentKubeconfigs(terminal) : [kubeconfig];
+    return openAccess({ files, context, clock: systemClock, userAgent });
   } catch (error) {
     if (error instanceof UnknownContext) throw unknownContext(error);
     const why = error instanceof Error ? error.message : String(error);

@@ -16,7 +16,7 @@ import { nearestNames } from "../nearest.ts";
 import { nameArguments } from "../render/run-tables.ts";
 import type { Terminal } from "../terminal.ts";
 import type { ClusterConnection } from "./connect.ts";
-import { askedPlace, hasKubeconfig, kubeconfigFiles, type PlaceFlags } from "./place.ts";
+import { askedPlace, hasKubeconfig, type PlaceFlags, presentKubeconfigs } from "./place.ts";
 
 /** For whether a name that is here is there too. */
 const alsoThereMs = 500;
@@ -182,7 +182,7 @@ function nowhere(
 
 /** An empty file whose time says when the server of this kubeconfig, as it is now, was last found away. */
 function awayMark(terminal: Terminal): string {
-  const files = kubeconfigFiles(terminal.env).filter((file) => existsSync(file));
+  const files = presentKubeconfigs(terminal);
   const id = createHash("sha256").update(JSON.stringify(files.map((file) => [file, statSync(file).mtimeMs])));
   return join(homeFolder(terminal), "away", id.digest("hex").slice(0, 16));
 }

@@ -25,7 +25,12 @@ export function askedPlace({ on, context, kubeconfig }: PlaceFlags): Place | und
 
 /** Whether this person has a cluster at all: else nothing of Kubernetes is even loaded. */
 export function hasKubeconfig({ env }: Pick<Terminal, "env">): boolean {
-  return kubeconfigFiles(env).some((file) => existsSync(file));
+  return presentKubeconfigs({ env }).length > 0;
+}
+
+/** Those that are not there do not count, as for kubectl. */
+export function presentKubeconfigs({ env }: Pick<Terminal, "env">): readonly string[] {
+  return kubeconfigFiles(env).filter((file) => existsSync(file));
 }
 
 /** As kubectl looks for them. */
