@@ -40,7 +40,7 @@ export async function trace(name: string, flags: TraceFlags, terminal: Terminal)
     cluster: async (cluster, run) => {
       const args = cluster.args(run.key);
       throw new CliError(
-        `the steps of ${run.key.namespace}/${run.key.name} are in the cluster's journal, which this version cannot read from here`,
+        `the steps of ${run.key.namespace}/${run.key.name} are in the cluster's journal, which only the operator's HTTP API of a later version will read out`,
         [`its nodes:         oao tree ${args}`, `what workers said: oao logs ${args}`],
       );
     },
