@@ -94,6 +94,13 @@ export class KubeExecutions {
     return found.map(shown).sort((a, b) => b.createdAtMs - a.createdAtMs || (a.key.name < b.key.name ? -1 : 1));
   }
 
+  /** Of one page, in no order: to guess what was meant. */
+  async someNames(namespace: string): Promise<string[]> {
+    const right: Right = { verb: "list", resource: "executions", namespace };
+    const page = await this.#request<Page<KubeObject>>(right, { query: { limit: pageSize }, repeatable: false });
+    return page.items.map(({ metadata }) => metadata.name);
+  }
+
   async policies(namespace: string): Promise<StoredPolicy[]> {
     return (await this.#all<KubePolicy>({ verb: "list", resource: "policies", namespace })).map(storedPolicy);
   }

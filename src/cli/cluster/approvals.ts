@@ -34,7 +34,8 @@ export async function approve(
   const verb = isRejection ? "Reject" : "Approve";
   await cluster.executions.annotateApproval(run, `${approvalPrefix}${chosen}`, `${verb}:${user}`);
   const done = isRejection ? "rejected" : "approved";
-  terminal.err(`${chosen} of ${run.key.namespace}/${run.key.name} ${done} as ${user}. Follow: oao resume ${args}\n`);
+  const who = oneLine(user);
+  terminal.err(`${chosen} of ${run.key.namespace}/${run.key.name} ${done} as ${who}. Follow: oao resume ${args}\n`);
   return cliExitCodes.succeeded;
 }
 
@@ -70,9 +71,10 @@ function chooseRequest(
   if (names.includes(wanted)) return wanted;
   const answered = approvals.find(({ request }) => request === wanted);
   if (answered !== undefined)
-    throw new CliError(`${wanted} of ${name} has been answered: ${answered.decision} by ${answered.by ?? "nobody"}`, [
-      `look at it: oao get ${args}`,
-    ]);
+    throw new CliError(
+      `${wanted} of ${name} has been answered: ${oneLine(`${answered.decision} by ${answered.by ?? "nobody"}`)}`,
+      [`look at it: oao get ${args}`],
+    );
   const near = nearestNames(wanted, names);
   throw new CliError(`${name} has no request ${wanted}`, [
     ...(near.length > 0 ? [`did you mean ${near.join(" or ")}?`] : []),

@@ -49,8 +49,8 @@ export async function withRun<T>(
   const there = await askCluster(name, flags, terminal, here !== undefined);
   if (there.isAway && index !== undefined) leave(mark);
   if (there.run === undefined) {
+    if (here === undefined) throw await nowhere(index, name, flags, terminal, there);
     there.cluster?.executions.close();
-    if (here === undefined) throw nowhere(index, name, flags, terminal, there);
     return handlers.local(index as LocalIndex, here);
   }
   const { cluster, run } = there;
@@ -77,11 +77,7 @@ async function withClusterRun<T>(
 }
 
 async function unknownRun(cluster: ClusterConnection, { namespace, name }: ObjectKey): Promise<CliError> {
-  const known = await cluster.executions.list(namespace).catch(() => []);
-  const near = nearestNames(
-    name,
-    known.map((run) => run.key.name),
-  );
+  const near = nearestNames(name, await cluster.executions.someNames(namespace).catch(() => []));
   return new CliError(`there is no Execution ${namespace}/${name} in the cluster of context ${cluster.context}`, [
     ...(near.length > 0 ? [`did you mean ${near.join(" or ")}?`] : []),
     `see all: oao get ${cluster.flags}`,
@@ -157,27 +153,38 @@ function ambiguous(here: LocalRun, cluster: ClusterConnection, there: StoredExec
   ]);
 }
 
-function nowhere(
+/** What the local index says of the name, and what the cluster did. */
+async function nowhere(
   index: LocalIndex | undefined,
   name: string,
   flags: PlaceFlags,
   terminal: Terminal,
   { cluster, why }: Unasked,
-): CliError {
+): Promise<CliError> {
+  const local = refusalOf(() => findRun(index, name, flags, terminal));
+  if (cluster === undefined)
+    return new CliError(local.message, [...local.hints, `a cluster could not be asked: ${why}`]);
+  const key = clusterKey(name, flags, cluster);
+  const place = `the cluster of context ${cluster.context}`;
+  const near = why === undefined ? await cluster.executions.someNames(key.namespace).catch(() => []) : [];
+  cluster.executions.close();
+  const guesses = nearestNames(key.name, near);
+  return new CliError(local.message, [
+    ...local.hints,
+    why === undefined
+      ? `nor is it in ${place}, namespace ${key.namespace}${guesses.length === 0 ? "" : `, which has ${guesses.join(", ")}`}: oao get ${cluster.flags}`
+      : `${place} could not be asked (${why}): oao get ${cluster.flags}`,
+  ]);
+}
+
+function refusalOf(work: () => unknown): CliError {
   try {
-    findRun(index, name, flags, terminal);
+    work();
   } catch (error) {
-    if (!(error instanceof CliError)) throw error;
-    const place = cluster === undefined ? "a cluster" : `the cluster of context ${cluster.context}`;
-    const namespace = cluster === undefined ? "" : `, namespace ${clusterKey(name, flags, cluster).namespace}`;
-    return new CliError(error.message, [
-      ...error.hints,
-      why === undefined
-        ? `nor is it in ${place}${namespace}: oao get ${cluster?.flags ?? "--on cluster"}`
-        : `${place} could not be asked (${why}): oao get ${cluster?.flags ?? "--on cluster"}`,
-    ]);
+    if (error instanceof CliError) return error;
+    throw error;
   }
-  throw new Error(`${name} appeared while it was looked for`);
+  throw new Error("a run appeared while it was looked for: try again");
 }
 
 /** An empty file whose time says when the server of this kubeconfig, as it is now, was last found away. */

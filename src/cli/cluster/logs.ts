@@ -5,6 +5,7 @@ import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
 import { hasEnded } from "../outcome.ts";
 import { isOfNode, type LogLine, printLine, timeOf } from "../render/log-lines.ts";
+import { oneLine } from "../render/style.ts";
 import type { Terminal } from "../terminal.ts";
 import type { ClusterConnection } from "./connect.ts";
 
@@ -104,5 +105,5 @@ function lineMaker({ source }: LoggedPod, give: (line: LogLine) => void): (text:
 /** One log that cannot be read does not hide the others; a right that is missing would hide them all. */
 function sayUnreadable(pod: LoggedPod, error: unknown, terminal: Terminal): void {
   if (!(error instanceof KubeError)) throw error;
-  terminal.err(`the log of ${pod.source} cannot be read: ${error.refusal?.said ?? error.message}\n`);
+  terminal.err(`the log of ${pod.source} cannot be read: ${oneLine(error.refusal?.said ?? error.message)}\n`);
 }

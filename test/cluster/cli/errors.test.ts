@@ -177,6 +177,41 @@ describe("a server", () => {
   });
 });
 
+describe("where no operator is at work", () => {
+  const asAdmin = (...args: readonly string[]) => oao(inject("kubeconfig"), ...args, "-n", namespace);
+
+  test("a run that is told to stop says so when its time is up", async () => {
+    const followed = place.start(["submit", manifest, "--name", "idle", "-n", namespace], {
+      KUBECONFIG: inject("kubeconfig"),
+    });
+    await followed.said("Pending");
+    const { code, stderr } = await asAdmin("suspend", "idle", "--on", "cluster", "--timeout", "1");
+    expect(code).toBe(6);
+    expect(stderr).toContain("is told to be Suspended but the operator has not done so yet");
+    expect(stderr).toContain(`kubectl describe execution -n ${namespace} idle`);
+    expect((await asAdmin("get", "idel", "--on", "cluster")).stderr).toContain("did you mean idle?");
+    expect((await asAdmin("get", "idel")).stderr).toContain("which has idle");
+    kubectl("delete", "execution", "idle", "-n", namespace);
+    expect(await followed.ended).toMatchObject({
+      code: 4,
+      stderr: expect.stringContaining("was deleted while it was followed"),
+    });
+  });
+
+  test("whoever may create but not look is told so once it is created", async () => {
+    kubectl("create", "role", "maker", "-n", namespace, "--verb=create", "--resource=executions.oao.dev");
+    const maker = await person(admin, namespace, folder, "maker", []);
+    const subject = `--serviceaccount=${namespace}:maker`;
+    kubectl("create", "rolebinding", "maker", "-n", namespace, "--role=maker", subject);
+    await until(() => canI(maker, "create", "executions.oao.dev"));
+    const { code, stderr } = await oao(maker, "submit", manifest, "--name", "blind");
+    expect(code).toBe(2);
+    expect(stderr).toContain(`${namespace}/blind created in the cluster`);
+    expect(stderr).toContain(`you may not list executions.oao.dev in namespace ${namespace}`);
+    kubectl("delete", "execution", "blind", "-n", namespace);
+  });
+});
+
 describe("a refusal", () => {
   test("names the missing right, the role that has it and the command that checks", async () => {
     const { code, stderr } = await oao(viewer, "submit", manifest);
