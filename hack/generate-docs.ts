@@ -212,7 +212,7 @@ function fieldRow(doc: FieldDoc): string[] {
 const workerExitMeaning: Readonly<Record<keyof typeof workerExitCodes, string>> = {
   done: "the node succeeded; its result is recorded",
   failed: "the node failed; the failure is recorded",
-  waiting: "kept for approvals, which this version does not have",
+  waiting: "a person has to decide about a call in doubt (onInDoubt: Ask); the answer comes with the next attempt",
   fenced: "a later attempt holds the node",
   stopped: "suspended, cancelled or asked to end; another attempt resumes",
   infrastructure: "nothing final is recorded; another attempt resumes. So does every other code, and every signal",

@@ -62,6 +62,7 @@ export class ProcessKubelet {
   readonly #work = new Set<Promise<void>>();
   #informer: Informer<Pod> | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
+  #isCutOff = false;
 
   constructor(options: ProcessKubeletOptions) {
     this.#options = options;
@@ -88,6 +89,13 @@ export class ProcessKubelet {
     });
     this.#informer.start();
     await this.#informer.synced;
+  }
+
+  /** As a machine that is cut off: from now on it hears and says nothing, and its processes go on. */
+  async partition(): Promise<void> {
+    clearInterval(this.#heartbeat);
+    await this.#informer?.stop();
+    this.#isCutOff = true;
   }
 
   /** Ends every process that it started, and takes its node away: nothing may be bound to it any more. */
@@ -176,7 +184,7 @@ export class ProcessKubelet {
 
   /** An exit code is told once the API server can be told. */
   async #reportUntilTold(pod: Pod, phase: string, terminated: object): Promise<void> {
-    for (let tries = 0; tries < 600; tries += 1) {
+    for (let tries = 0; tries < 600 && !this.#isCutOff; tries += 1) {
       try {
         return await this.#report(pod, { phase }, { terminated }, false);
       } catch (error) {

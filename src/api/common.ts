@@ -6,6 +6,9 @@ export const group = "oao.dev";
 export const version = "v1alpha1";
 export const apiVersion = `${group}/${version}`;
 
+/** Of annotations that answer a question: approval.oao.dev/REQUEST = "Approve:USER" or "Reject:USER". */
+export const approvalPrefix = "approval.oao.dev/";
+
 /** DNS label: node, model, tool and agent names appear in pod names and labels. */
 export const dnsLabel = z
   .string()

@@ -35,6 +35,7 @@ export const policyDefaults = {
   },
   maxRestarts: 5,
   onInDoubt: "Fail",
+  onLossWindow: "Refuse",
   recording: { content: "Full", maxBodyBytes: 8_388_608 },
 } as const;
 

@@ -23,8 +23,12 @@ function uniqueNames(list: string): Rule {
   };
 }
 
+function listed(names: readonly string[]): string {
+  return [names.slice(0, -1).join(", "), names.at(-1) ?? ""].filter((part) => part !== "").join(" and ");
+}
+
 function exactlyOne(code: string, at: readonly string[], fields: readonly string[], what: string): Rule {
-  const choice = fields.join(" and ");
+  const choice = listed(fields);
   return {
     code,
     at,
@@ -36,7 +40,7 @@ function exactlyOne(code: string, at: readonly string[], fields: readonly string
       const message =
         set.length === 0
           ? `${what} has none of ${choice}; exactly one must be set`
-          : `${what} has ${set.join(" and ")}; exactly one of ${choice} must be set`;
+          : `${what} has ${listed(set)}; exactly one of ${choice} must be set`;
       return [{ path: set.length === 0 ? [] : [set[1] ?? ""], message }];
     },
   };
@@ -142,6 +146,8 @@ const dependencyRules = nodeLists.flatMap((list): Rule[] => [
   },
 ]);
 
+const notOnApprovals = ["forEach", "retry", "timeoutSeconds", "budget"] as const;
+
 export const executionRules: readonly Rule[] = [
   ...["models", "tools", "agents", ...nodeLists].map(uniqueNames),
   {
@@ -179,7 +185,25 @@ export const executionRules: readonly Rule[] = [
         : [],
   },
   exactlyOne("ToolKind", ["spec", "tools", "*"], ["http", "module"], "the tool"),
-  ...nodeLists.map((list) => exactlyOne("NodeKind", ["spec", list, "*"], ["agent", "tool"], "the node")),
+  exactlyOne("NodeKind", ["spec", "nodes", "*"], ["agent", "tool", "approval"], "the node"),
+  exactlyOne("NodeKind", ["spec", "finally", "*"], ["agent", "tool"], "the node"),
+  {
+    code: "ApprovalAlone",
+    at: ["spec", "nodes", "*"],
+    message: "An approval node has no forEach, retry, timeoutSeconds or budget: a person is asked once.",
+    cel: `!has(self.approval) || !(${notOnApprovals.map((field) => `has(self.${field})`).join(" || ")})`,
+    fieldPath: ".approval",
+    check: (self) =>
+      has(self, "approval")
+        ? notOnApprovals
+            .filter((field) => has(self, field))
+            .map((field) => ({
+              path: [field],
+              message: `an approval node has no ${field}: a person is asked once`,
+              hint: field === "timeoutSeconds" ? "write it inside approval" : "remove it",
+            }))
+        : [],
+  },
   exactlyOne("HeaderValue", ["spec", "tools", "*", "http", "headers", "*"], ["value", "secretKeyRef"], "the header"),
   {
     code: "DuplicateName",
@@ -240,7 +264,7 @@ export const executionRules: readonly Rule[] = [
   },
 ];
 
-/** Everything of the spec but desiredState and journalRetentionSeconds. A test compares it with the schema. */
+/** Everything of the spec but desiredState and the two retention fields. A test compares it with the schema. */
 export const immutableFields = [
   "task",
   "input",

@@ -121,7 +121,69 @@ export const nodeBudget = z.strictObject({
   limit: count.describe("Most that the node may use."),
 });
 
+const quantity = z
+  .string()
+  .min(1)
+  .max(32)
+  .regex(/^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$/, "must be a quantity such as 500m, 2 or 1Gi");
+const quantities = z.strictObject({
+  cpu: quantity.optional().describe("Processors, as in 500m or 2."),
+  memory: quantity.optional().describe("Bytes, as in 512Mi."),
+  "ephemeral-storage": quantity.optional().describe("Bytes of local disk, as in 1Gi."),
+});
+const labelKey = z
+  .string()
+  .min(1)
+  .max(317)
+  .regex(
+    /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/,
+    "must be a label key such as team or example.com/pool",
+  );
+const labelValue = z
+  .string()
+  .max(63)
+  .regex(/^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/, "must be a label value");
+
+/** Where the pod of a node runs and with what: a closed list, never a patch of a pod. */
+const placement = {
+  resources: z
+    .strictObject({
+      requests: quantities.optional().describe("What is set aside; 100m cpu and 256Mi memory when absent."),
+      limits: quantities.optional().describe("What may be used at most; none when absent."),
+    })
+    .optional()
+    .describe("Resources of the node's pod. No effect on a laptop."),
+  image: z
+    .string()
+    .min(1)
+    .max(512)
+    .regex(
+      /^[a-z0-9]+([._:/-]+[a-zA-Z0-9_]+)*@sha256:[0-9a-f]{64}$/,
+      "must name an image with its digest, as in registry.internal/worker@sha256:…",
+    )
+    .optional()
+    .describe("Image of the node's pod, with digest; a policy's images.allow must list it. No effect on a laptop."),
+  nodeSelector: z
+    .record(labelKey, labelValue)
+    .optional()
+    .describe("Labels that the pod's Kubernetes node must have. No effect on a laptop."),
+  tolerations: z
+    .array(
+      z.strictObject({
+        key: labelKey.optional().describe("Taint; absent with Exists = every taint."),
+        operator: z.enum(["Exists", "Equal"]).optional().describe("Equal when absent."),
+        value: labelValue.optional().describe("Value of the taint, with Equal."),
+        effect: z.enum(["NoSchedule", "PreferNoSchedule", "NoExecute"]).optional().describe("Absent = every effect."),
+        tolerationSeconds: wholeSeconds.optional().describe("How long a NoExecute taint is borne; absent = for ever."),
+      }),
+    )
+    .max(20)
+    .optional()
+    .describe("Taints of Kubernetes nodes that the pod bears. No effect on a laptop."),
+};
+
 const nodeCommon = {
+  ...placement,
   name: dnsLabel.describe("Unique among nodes and finally."),
   dependsOn: z.array(dnsLabel).max(sizes.dependencies).optional().describe("Nodes that must have ended before."),
   when: z
@@ -155,7 +217,7 @@ const nodeCommon = {
       prompt: z.string().min(1).max(sizes.prompt).describe("User message. $( … ) is evaluated."),
     })
     .optional()
-    .describe("Runs an agent; exactly one of agent and tool."),
+    .describe("Runs an agent."),
   tool: z
     .strictObject({
       ref: toolName.describe("Name of an entry in spec.tools."),
@@ -166,10 +228,23 @@ const nodeCommon = {
         ),
     })
     .optional()
-    .describe("Calls a tool once; exactly one of agent and tool."),
+    .describe("Calls a tool once."),
 };
 
-export const nodeSpec = z.strictObject(nodeCommon);
+const approval = z
+  .strictObject({
+    message: z
+      .string()
+      .min(1)
+      .max(4_096)
+      .describe("The question. $( … ) is evaluated; 512 characters of it are shown."),
+    timeoutSeconds: positiveSeconds.optional().describe("How long an answer is waited for; absent = for ever."),
+    onTimeout: z.enum(["Reject", "Approve"]).optional().describe("What counts as the answer then; Reject when absent."),
+  })
+  .optional()
+  .describe("Asks a person and waits; Reject fails the node. Its output is { decision, by, proven, at }.");
+
+export const nodeSpec = z.strictObject({ ...nodeCommon, approval });
 export const finallySpec = z.strictObject({
   ...nodeCommon,
   runOnCancel: z.boolean().optional().describe("Also run after Cancelled; tool nodes only."),
@@ -206,13 +281,20 @@ export const executionSpec = z.strictObject({
     .max(315_360_000)
     .optional()
     .describe("How long the record is kept after the end; 604800 when absent."),
+  ttlSecondsAfterFinished: wholeSeconds
+    .optional()
+    .describe(
+      "How long after its end the object is deleted; absent = never. Not applied where Argo CD, Flux or Helm would create it anew. On a laptop its journal goes with it.",
+    ),
 });
 
 export const execution = z.strictObject({
   apiVersion: z.literal(apiVersion).describe("Version of the schema."),
   kind: z.literal("Execution").describe("Execution: one run of one graph of agents and tools."),
   metadata,
-  spec: executionSpec.describe("What to run. Immutable but for desiredState and journalRetentionSeconds."),
+  spec: executionSpec.describe(
+    "What to run. Immutable but for desiredState, journalRetentionSeconds and ttlSecondsAfterFinished.",
+  ),
   status: z.looseObject({}).optional().describe("Written by the operator; ignored in a manifest."),
 });
 
@@ -223,7 +305,7 @@ export type ModuleToolSpec = z.infer<typeof moduleTool>;
 export type ToolEffect = z.infer<typeof effect>;
 export type AgentSpec = z.infer<typeof agentSpec>;
 export type FinallySpec = z.infer<typeof finallySpec>;
-/** A node of nodes or of finally; runOnCancel exists on finally nodes only. */
+/** A node of nodes or of finally; runOnCancel exists on finally nodes only, approval on the others. */
 export type NodeSpec = z.infer<typeof nodeSpec> & { runOnCancel?: boolean | undefined };
 export type DesiredState = z.infer<typeof desiredState>;
 export type ExecutionSpec = z.infer<typeof executionSpec>;

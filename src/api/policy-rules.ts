@@ -13,8 +13,10 @@ export const ruleFields: Readonly<Record<string, readonly string[]>> = {
   tools: ["allow", "deny", "hosts", "modules", "effects"],
   retry: ["maxRetries", "retryDelaySeconds", "exponentialBackoff", "maxDelaySeconds", "jitter", "retryOn"],
   infrastructure: ["maxRestarts"],
-  limits: ["maxSteps", "maxParallel", "maxDurationSeconds", "loopDetection"],
+  images: ["allow"],
+  limits: ["maxSteps", "maxParallel", "maxDurationSeconds", "maxConcurrentExecutions", "loopDetection"],
   onInDoubt: [],
+  onLossWindow: [],
   recording: ["content", "redact", "maxBodyBytes"],
 };
 

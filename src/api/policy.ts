@@ -104,6 +104,15 @@ export const policySpec = z.strictObject({
     })
     .optional()
     .describe("Which tools may be called, and what they may reach."),
+  images: z
+    .strictObject({
+      allow: z
+        .array(glob)
+        .max(sizes.listItems)
+        .describe("Globs of images that nodes may name; without a policy that lists one, a node may name none."),
+    })
+    .optional()
+    .describe("Which images nodes may bring."),
   retry: policyRetry
     .optional()
     .describe("How failed calls are tried again; also the upper bound of a node's own retry."),
@@ -118,6 +127,12 @@ export const policySpec = z.strictObject({
       maxSteps: count.optional().describe("Steps (model and tool calls) of the whole run at most."),
       maxParallel: z.int().min(1).max(sizes.nodes).optional().describe("Nodes at work at once."),
       maxDurationSeconds: positiveSeconds.optional().describe("Longest run; stands still while suspended."),
+      maxConcurrentExecutions: z
+        .int()
+        .min(1)
+        .max(100_000)
+        .optional()
+        .describe("Executions of the namespace at work at once; later ones are Queued, first in, first out."),
       loopDetection: z
         .strictObject({
           sameCall: z.int().min(1).max(10_000).describe("Calls with the same content that one node may make."),
@@ -128,9 +143,15 @@ export const policySpec = z.strictObject({
     .optional()
     .describe("Limits on the size and length of a run."),
   onInDoubt: z
-    .enum(["Fail", "Retry"])
+    .enum(["Ask", "Fail", "Retry"])
     .optional()
-    .describe("A NonIdempotent call whose result a crash lost: Fail (when absent) or Retry."),
+    .describe("A NonIdempotent call whose result a crash lost: Fail (when absent), Ask a person, or Retry."),
+  onLossWindow: z
+    .enum(["Refuse", "Allow"])
+    .optional()
+    .describe(
+      "A run with NonIdempotent tools over a journal store that may forget acknowledged steps in a crash of its own (CheckpointsDurable=False): Refuse (when absent) waits until the store is set right, Allow starts it.",
+    ),
   recording: z
     .strictObject({
       content: z

@@ -1,6 +1,15 @@
 /** Execution.status: bounded (P4), written by the host only (P3). */
 
-export const phases = ["Pending", "Running", "Suspended", "Succeeded", "Failed", "Cancelled"] as const;
+export const phases = [
+  "Pending",
+  "Queued",
+  "Running",
+  "Suspended",
+  "AwaitingApproval",
+  "Succeeded",
+  "Failed",
+  "Cancelled",
+] as const;
 /** For people; code reads conditions (glossary). */
 export type Phase = (typeof phases)[number];
 
@@ -9,6 +18,7 @@ export const nodeStates = [
   "Starting",
   "Running",
   "Retrying",
+  "AwaitingApproval",
   "Succeeded",
   "Failed",
   "Skipped",
@@ -19,6 +29,7 @@ export type NodeState = (typeof nodeStates)[number];
 /**
  * CheckpointsDurable: True (Durable); False (LossWindow): a crash of the journal store may lose acknowledged steps, or a
  * restart during the run may have, then for the rest of the run; False (DurabilityLost): some are gone for good.
+ * Expiring: only on a run with ttlSecondsAfterFinished that stays all the same, and why (OwnedByGitOps).
  */
 export interface Condition {
   readonly type:
@@ -28,7 +39,8 @@ export interface Condition {
     | "Stalled"
     | "Suspended"
     | "PolicyCompliant"
-    | "CheckpointsDurable";
+    | "CheckpointsDurable"
+    | "Expiring";
   readonly status: "True" | "False" | "Unknown";
   readonly reason: string;
   readonly message: string;
@@ -91,6 +103,22 @@ export interface UsageStatus {
   readonly toolCalls: number;
 }
 
+/** A question to a person, and what became of it. */
+export interface ApprovalStatus {
+  /** Name of the annotation that answers it, below approval.oao.dev/. */
+  readonly request: string;
+  /** Node, with its index in brackets for an item of forEach. */
+  readonly node: string;
+  readonly message: string;
+  readonly requestedAt: string;
+  readonly decision?: "Approved" | "Rejected";
+  /** User name; "timeout" where the time limit decided. */
+  readonly by?: string;
+  /** Whether the API server made sure that it was this user, and that they may answer. */
+  readonly proven?: boolean;
+  readonly decidedAt?: string;
+}
+
 export interface ExecutionStatus {
   readonly observedGeneration: number;
   readonly phase: Phase;
@@ -103,6 +131,8 @@ export interface ExecutionStatus {
   readonly progress: string;
   readonly nodeCounts: Readonly<Partial<Record<NodeState, number>>>;
   readonly nodes: readonly NodeStatus[];
+  /** Open ones, and the latest others. */
+  readonly approvals?: readonly ApprovalStatus[];
   readonly steps?: number;
   readonly journalHead?: string;
   /** Of the journal store's life that was last seen: another one means that the store was restarted. */

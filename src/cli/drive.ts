@@ -7,9 +7,10 @@ import type { ExecutionStatus } from "../api/status.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import { SnapshotCache } from "../host/io.ts";
 import { runLoop } from "../host/run-loop.ts";
+import { Slots } from "../host/slots.ts";
 import { StatusPace } from "../host/status-pace.ts";
 import type { JournalStore } from "../ports/store.ts";
-import { hasEnded } from "./outcome.ts";
+import { hasEnded, stalledReason } from "./outcome.ts";
 import { LiveTree } from "./render/live-tree.ts";
 import { PlainProgress } from "./render/plain-progress.ts";
 import { readView } from "./render/run-view.ts";
@@ -45,6 +46,9 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
   const over = Promise.withResolvers<void>();
   const note = (text: string) => progress.note(text);
   const endSignals = onStopRequests(index, cluster, run, note, () => over.resolve());
+  // What was answered while nobody was here is only known after a look.
+  let hasLooked = false;
+  const isOver = () => isSettled(current()) || (hasLooked && current().status?.phase === "AwaitingApproval");
   let failures = 0;
   let warned = "";
   const loop = runLoop(
@@ -54,7 +58,9 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
       journal: () => store,
       floorPolicies: [],
       requireSecretPairing: false,
+      requireFitStore: false,
       stopGraceMs,
+      slots: new Slots(),
       snapshots: new SnapshotCache(),
       pace: new StatusPace(pace),
       report: (event) => {
@@ -65,7 +71,10 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
           warned = lossWindow ?? warned;
           if (isSettled(current())) over.resolve();
           else void show();
-        } else if (event.kind === "Lost" || event.kind === "Passed") return;
+        } else if (event.kind === "Passed") {
+          hasLooked = true;
+          if (isOver()) over.resolve();
+        } else if (event.kind === "Lost" || event.kind === "LetGo") return;
         else if (!isPassing(event.error)) over.reject(event.error);
         else if (++failures === failuresShown)
           note(`waiting: ${event.error instanceof Error ? event.error.message : String(event.error)}`);
@@ -75,7 +84,7 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
   );
   loop.add(run.key);
   const ticker = setInterval(() => {
-    if (isSettled(current())) over.resolve();
+    if (isOver()) over.resolve();
     else void show();
   }, viewIntervalMs);
   try {
@@ -84,7 +93,7 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
     clearInterval(ticker);
     endSignals();
     await loop.stop();
-    await cluster.stopAll(isSettled(current()) ? stopGraceMs : 0);
+    await cluster.stopAll(isOver() ? stopGraceMs : 0);
     progress.end(await readView(current(), store, systemClock.nowMs()));
   }
   const last = current();
@@ -97,7 +106,8 @@ function isSettled(run: LocalRun): boolean {
   const { status } = run;
   if (status === undefined || status.observedGeneration !== run.generation) return false;
   if (hasEnded(status)) return status.sealed === true || status.snapshot === undefined;
-  return status.phase === "Suspended";
+  // Nobody is at a laptop but the one who can mend it, so waiting here would only hide the reason.
+  return status.phase === "Suspended" || stalledReason(status) !== undefined;
 }
 
 /** Of a store that may forget, or may have: said once, as it is easily mended. What is lost for good ends the run and is said there. */
@@ -113,8 +123,10 @@ function isPassing(error: unknown): boolean {
 }
 
 function expiryOf(run: LocalRun): number {
-  const retention = run.object.spec.journalRetentionSeconds ?? executionDefaults.journalRetentionSeconds;
-  return systemClock.nowMs() + retention * 1_000;
+  const { journalRetentionSeconds = executionDefaults.journalRetentionSeconds, ttlSecondsAfterFinished: ttl } =
+    run.object.spec;
+  // Without its object nobody here could find the journal any more.
+  return systemClock.nowMs() + Math.min(journalRetentionSeconds, ttl ?? journalRetentionSeconds) * 1_000;
 }
 
 /** The first Ctrl-C suspends, the second ends the workers at once. Either way the run can be resumed. */

@@ -5,6 +5,7 @@ import { LocalIndex, type LocalRun } from "../adapters/local/local-index.ts";
 import { RunLock } from "../adapters/local/run-lock.ts";
 import { systemClock } from "../adapters/clock/system-clock.ts";
 import { cliExitCodes } from "../api/exit-codes.ts";
+import { expiryOf } from "../core/planner/expiry.ts";
 import { CliError } from "./errors.ts";
 import { nearestNames } from "./nearest.ts";
 import type { Terminal } from "./terminal.ts";
@@ -61,7 +62,9 @@ async function removeExpired(index: LocalIndex): Promise<void> {
       await store.close();
     }
     rmSync(join(index.home, "logs", run.uid), { recursive: true, force: true });
-    index.setExpiry(run.uid, undefined);
+    const atMs = expiryOf(run.object, Date.parse(run.status?.completedAt ?? ""))?.atMs;
+    if (atMs !== undefined && atMs <= systemClock.nowMs()) index.remove(run);
+    else index.setExpiry(run.uid, atMs);
     lock.release();
     RunLock.forget(index.home, run.uid);
   }

@@ -4,10 +4,11 @@ import type { LocalIndex, LocalRun } from "../adapters/local/local-index.ts";
 import { maskSecrets } from "../adapters/tool/secrets.ts";
 import type { CliExitCode } from "../api/exit-codes.ts";
 import type { DesiredState } from "../api/execution.ts";
+import { openQuestions, questionLines } from "./approvals.ts";
 import { drive } from "./drive.ts";
 import { CliError } from "./errors.ts";
 import { contentDropped, isContentDropped } from "./journals.ts";
-import { exitCodeOf, hasEnded } from "./outcome.ts";
+import { exitCodeOf, hasEnded, stalledReason } from "./outcome.ts";
 import { readResult } from "./result.ts";
 import { nameArguments, nodeTable, objectWithStatus } from "./render/run-tables.ts";
 import { structured } from "./render/output.ts";
@@ -110,8 +111,17 @@ function summary(run: LocalRun, terminal: Terminal): string {
       return `${paint("yellow", "Cancelled")}. What was done: oao trace ${name}`;
     case "Suspended":
       return `${paint("yellow", "Suspended")}. Nothing that is recorded will be done or paid for again. Go on: oao resume ${name}`;
+    case "AwaitingApproval": {
+      const asks = openQuestions(run).flatMap((each) => questionLines(each, name));
+      return [`${paint("yellow", "Awaiting approval")}`, ...asks, `then go on: oao resume ${name}`].join("\n  ");
+    }
     case "Pending":
-    case "Running":
+    case "Queued":
+    case "Running": {
+      const stalled = stalledReason(run.status);
+      if (stalled !== undefined)
+        return `${paint("yellow", "Not started")}: ${stalled}\n  once that is mended: oao resume ${name}`;
       return `${paint("yellow", "Stopped at once")}. What is recorded stays; calls that were cut are made again. Go on: oao resume ${name}`;
+    }
   }
 }

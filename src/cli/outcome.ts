@@ -13,6 +13,13 @@ export function hasEnded(status: ExecutionStatus | undefined): boolean {
   return status?.completedAt !== undefined;
 }
 
+/** Why a run that has not started waits for somebody to mend something; undefined = it does not. */
+export function stalledReason(status: ExecutionStatus | undefined): string | undefined {
+  if (status === undefined || status.snapshot !== undefined || hasEnded(status)) return undefined;
+  const stalled = status.conditions.find(({ type, status: is }) => type === "Stalled" && is === "True");
+  return stalled && `${stalled.reason}: ${stalled.message}`;
+}
+
 export function exitCodeOf(status: ExecutionStatus | undefined): CliExitCode {
   switch (status?.phase) {
     case "Succeeded":
@@ -26,8 +33,10 @@ export function exitCodeOf(status: ExecutionStatus | undefined): CliExitCode {
       return infrastructureReasons.includes(reason) ? cliExitCodes.infrastructure : cliExitCodes.failed;
     }
     case "Suspended":
+    case "AwaitingApproval":
     case "Running":
     case "Pending":
+    case "Queued":
     case undefined:
       return cliExitCodes.waiting;
   }

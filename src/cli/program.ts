@@ -97,13 +97,19 @@ Exit codes as for oao run.`,
         exit(await (await import("./commands/control.ts"))[verb](name, flags, terminal)),
       );
   }
-  allowPlace(sub(program, "approve <name> [request]", "Answer what a run on a cluster asks a person for"))
-    .option("--reject", "say no")
+  allowPlace(
+    sub(
+      program,
+      "approve <name> [request]",
+      "Answer the question that a run waits with; REQUEST when there are several",
+    ),
+  )
+    .option("--reject", "say no: an approval node fails, a call in doubt is not made again")
     .addHelpText(
       "after",
-      `${examples("oao approve brief", "oao approve brief sign-off --reject -n team-a")}
-REQUEST may be left out when only one waits; oao get NAME shows them. The answer carries your own name as the cluster knows it,
-and needs the right to update executions/approval (ClusterRole oao-approver).`,
+      `${examples("oao approve brief", "oao approve brief sign-off-1a2b3c4d --reject -n team-a")}
+oao get NAME shows what is asked. On a cluster the answer carries your own name as the API server knows it, and needs the right to
+update executions/approval (ClusterRole oao-approver).`,
     )
     .action(async (name: string, request: string | undefined, flags) =>
       exit(await (await import("./commands/approve.ts")).approve(name, request, flags, terminal)),

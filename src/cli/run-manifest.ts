@@ -10,6 +10,7 @@ import { CliError } from "./errors.ts";
 import { defaultNamespace } from "./home.ts";
 import { applyOverrides, inputOverride, type Override, setOverride } from "./overrides.ts";
 import type { Terminal } from "./terminal.ts";
+import { agentProblems } from "./agent-problems.ts";
 import { type ToolCheckOptions, toolProblems } from "./tool-problems.ts";
 
 export interface ManifestFlags {
@@ -71,7 +72,7 @@ export async function readRunManifest(
   return { execution, name, generated, namespace, policies, baseDir };
 }
 
-/** lintManifest, and what the tools of its Executions are like. */
+/** lintManifest, and what the tools and agents of its Executions are like. */
 export async function lintWithTools(
   text: string,
   file: string,
@@ -81,7 +82,9 @@ export async function lintWithTools(
   const result = lintManifest(text, file, edit);
   const problems = await Promise.all(
     result.documents.map(async (document) =>
-      (await toolProblems(document.value, options)).map((finding) => toProblem(document, finding)),
+      [...(await toolProblems(document.value, options)), ...agentProblems(document.value)].map((finding) =>
+        toProblem(document, finding),
+      ),
     ),
   );
   return { ...result, problems: sortProblems([...result.problems, ...problems.flat()]) };

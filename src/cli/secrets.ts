@@ -1,6 +1,7 @@
 /** Which secrets an Execution names, where they are looked for, and which of them each worker gets. */
-import { modelKeyVariables } from "../adapters/tool/secrets.ts";
+import { modelKeyVariables, secretIn } from "../adapters/tool/secrets.ts";
 import type { ExecutionSpec, ModelSpec, NodeSpec } from "../api/types.ts";
+import { OaoError } from "../core/errors/errors.ts";
 import { secretVariable } from "../core/policy/secret-variable.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -36,13 +37,19 @@ function secretsOfModel(model: ModelSpec): SecretNeed[] {
   return variables.length === 0 ? [] : [{ variables, usedBy: `model ${model.name}` }];
 }
 
-/** One line per secret that is in none of its variables. */
+/** One line per secret that is in none of its variables, or is too short to be kept secret. */
 export function missingSecrets(spec: ExecutionSpec, env: Environment): string[] {
   const needs = [...spec.nodes, ...(spec.finally ?? [])].flatMap((node) => secretsOfNode(spec, node));
-  const lines = needs
-    .filter((need) => valueOf(need, env) === undefined)
-    .map((need) => `${need.usedBy}: set ${need.variables.join(" or ")}`);
-  return [...new Set(lines)];
+  return [...new Set(needs.flatMap((need) => problemOf(need, env)))];
+}
+
+function problemOf(need: SecretNeed, env: Environment): string[] {
+  try {
+    return valueOf(need, env) === undefined ? [`${need.usedBy}: set ${need.variables.join(" or ")}`] : [];
+  } catch (error) {
+    if (!(error instanceof OaoError)) throw error;
+    return [`${need.usedBy}: ${error.message}`];
+  }
 }
 
 /** The variables of one node's worker: the first of each need that has a value. */
@@ -58,8 +65,8 @@ export function secretEnvironment(spec: ExecutionSpec, nodeName: string, env: En
 
 function valueOf(need: SecretNeed, env: Environment): { variable: string; value: string } | undefined {
   for (const variable of need.variables) {
-    const value = env[variable];
-    if (value !== undefined && value !== "") return { variable, value };
+    const value = secretIn(env, variable);
+    if (value !== undefined) return { variable, value };
   }
   return undefined;
 }

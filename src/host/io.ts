@@ -6,6 +6,7 @@ import type { Snapshot } from "../core/steps/format.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Cluster, ObjectKey, StoredExecution } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
+import type { Slots } from "./slots.ts";
 import type { StatusPace } from "./status-pace.ts";
 
 export interface HostIo {
@@ -17,10 +18,14 @@ export interface HostIo {
   readonly floorPolicies: readonly GovernancePolicy[];
   /** G3: a secret goes only where a policy pairs it. True in a cluster; on a laptop secrets are their user's own. */
   readonly requireSecretPairing: boolean;
+  /** Whether runs wait while the store drops journals or keeps none on disk. True in a cluster; on a laptop it is said, no more. */
+  readonly requireFitStore: boolean;
   /** Between the wish and the force, when a worker is to end. Milliseconds. */
   readonly stopGraceMs: number;
   /** Snapshots by digest: one parsed object per run, so that what the planner derives from it is kept too. */
   readonly snapshots: SnapshotCache;
+  /** Whose turn it is where a policy says how many runs may be at work at once. */
+  readonly slots: Slots;
   /** When news that nobody acts on are written; absent = at once. */
   readonly pace?: StatusPace;
   /** Told of each pass and each status that was written, each process that was lost, and of what could not be done. Must not throw. */
@@ -30,6 +35,8 @@ export interface HostIo {
 export type HostEvent =
   | { readonly kind: "Status"; readonly key: ObjectKey; readonly uid: string; readonly status: ExecutionStatus }
   | { readonly kind: "Lost"; readonly key: ObjectKey; readonly uid: string; readonly loss: Loss }
+  /** A run that was deleted before it had ended has no workers left and is let go of. */
+  | { readonly kind: "LetGo"; readonly key: ObjectKey; readonly uid: string }
   | { readonly kind: "Passed"; readonly key: ObjectKey; readonly tookMs: number }
   | { readonly kind: "Failed"; readonly key: ObjectKey; readonly error: unknown; readonly retryAfterMs: number };
 

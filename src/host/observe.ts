@@ -3,16 +3,19 @@ import { executionDefaults } from "../api/defaults.ts";
 import type { ExecutionStatus } from "../api/status.ts";
 import { sha256Hex } from "../core/digest/digest.ts";
 import type { Json } from "../core/digest/json.ts";
+import { expiryOf } from "../core/planner/expiry.ts";
 import { itemsOfInterest, outputsNeeded, silentItems } from "../core/planner/needs.ts";
-import type { OpenCall, Seen } from "../core/planner/types.ts";
+import type { OpenCall, Seen, SeenDoubt } from "../core/planner/types.ts";
 import { itemName } from "../core/protocol/names.ts";
 import type { ItemRecord, NodeKey } from "../core/protocol/types.ts";
 import { textsOf, unpackBody } from "../core/steps/bodies.ts";
 import { readEntry } from "../core/steps/chain.ts";
-import type { Snapshot } from "../core/steps/format.ts";
+import type { IntentEntry, Snapshot } from "../core/steps/format.ts";
 import { foldHistory } from "../core/steps/history.ts";
+import { doubtRequest } from "../core/steps/identity.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
+import { readAnswers } from "./answers.ts";
 import type { HostIo } from "./io.ts";
 import { storeLife } from "./store-life.ts";
 
@@ -46,7 +49,19 @@ export async function observe(
       ),
     );
   }
-  const items = keys.map((key, place) => ({ key, record: view.items[place], overdue: overdue.get(itemName(key)) }));
+  const doubts = new Map<string, SeenDoubt | undefined>();
+  for (const worker of workers) {
+    if (worker.exit !== "waiting") continue;
+    const place = keys.findIndex((each) => itemName(each) === itemName(worker));
+    if (place >= 0 && view.items[place]?.attempt === worker.attempt)
+      doubts.set(itemName(worker), await doubtOf(store, run.uid, worker, view.items[place], status));
+  }
+  const items = keys.map((key, place) => ({
+    key,
+    record: view.items[place],
+    overdue: overdue.get(itemName(key)),
+    doubt: doubts.get(itemName(key)),
+  }));
   const records = new Map(items.map(({ key, record }) => [itemName(key), record]));
   const needed = outputsNeeded(snapshot.spec, status, (key) => records.get(itemName(key)));
   const outputs = await loadOutputs(store, run.uid, needed);
@@ -58,6 +73,8 @@ export async function observe(
       name: run.key.name,
       generation: run.generation,
       desiredState: spec.desiredState ?? "Running",
+      answers: await readAnswers(run, status, io),
+      keptBy: expiryOf(run.object, 0)?.keptBy,
       journalRetentionSeconds: spec.journalRetentionSeconds ?? executionDefaults.journalRetentionSeconds,
     },
     spec: snapshot.spec,
@@ -80,6 +97,24 @@ export async function loadSnapshot(store: JournalStore, uid: string, digest: str
   return JSON.parse(bytes) as Snapshot;
 }
 
+/** The first NonIdempotent call in doubt that nobody has decided about. */
+async function doubtOf(
+  store: JournalStore,
+  uid: string,
+  { node, item }: NodeKey,
+  record: ItemRecord | undefined,
+  status: ExecutionStatus,
+): Promise<SeenDoubt | undefined> {
+  const key = item === undefined ? { node } : { node, item };
+  const decided = new Set(
+    (status.approvals ?? []).flatMap((each) => (each.decision === undefined ? [] : each.request)),
+  );
+  return (await openCalls(store, uid, key, record))
+    .filter(({ effect }) => effect === "NonIdempotent")
+    .map((call) => ({ request: doubtRequest(key, call), tool: call.name }))
+    .find(({ request }) => !decided.has(request));
+}
+
 /** More calls than this are never open at once in one worker. */
 const openCallsMax = 256;
 
@@ -91,12 +126,22 @@ async function overdueCall(
   record: ItemRecord | undefined,
   io: HostIo,
 ): Promise<OpenCall | undefined> {
-  if (record === undefined) return undefined;
+  const calls = await openCalls(store, uid, key, record);
+  const late = calls.find((call) => (call.deadlineMs ?? Number.POSITIVE_INFINITY) <= io.clock.nowMs());
+  return late === undefined ? undefined : { tool: late.name, effect: late.effect };
+}
+
+/** Intents of the last entries that no result follows, in order. */
+async function openCalls(
+  store: JournalStore,
+  uid: string,
+  key: NodeKey,
+  record: ItemRecord | undefined,
+): Promise<readonly IntentEntry[]> {
+  if (record === undefined) return [];
   const from = Math.max(0, record.length - openCallsMax);
   const entries = await store.entries(uid, key, from, openCallsMax);
-  const { inDoubt } = foldHistory(entries.map(readEntry), record.try);
-  const late = [...inDoubt.values()].find((call) => (call.deadlineMs ?? Number.POSITIVE_INFINITY) <= io.clock.nowMs());
-  return late === undefined ? undefined : { tool: late.name, effect: late.effect };
+  return [...foldHistory(entries.map(readEntry), record.try).inDoubt.values()];
 }
 
 /** A body with a part missing is left out: the planner asked for it, so it knows that it is gone. */

@@ -4,28 +4,35 @@ import type { Condition, ExecutionStatus } from "../api/status.ts";
 import { graphProblems } from "../core/dag/spec-graph.ts";
 import { canonicalJson, digestJson, sha256Hex } from "../core/digest/digest.ts";
 import { OaoError } from "../core/errors/errors.ts";
+import { admit, type Waiting } from "../core/planner/admit.ts";
 import { failedStatus } from "../core/planner/plan.ts";
 import { initialStatus } from "../core/planner/render.ts";
 import { withTimes } from "../core/planner/conditions.ts";
 import { combinePolicies, type GoverningPolicy } from "../core/policy/combine.ts";
+import { checkImages } from "../core/policy/checks.ts";
+import type { EffectivePolicy } from "../core/policy/types.ts";
 import { executionLimits } from "../core/policy/limits.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import type { StoredExecution, StoredPolicy } from "../ports/cluster.ts";
 import type { HostIo } from "./io.ts";
+import { lookAgainMs } from "./slots.ts";
+import { storeLife } from "./store-life.ts";
 
 export const defaultPolicyLabel = "oao.dev/default";
-/** Policies may appear any time; a watch usually tells sooner. */
-const policyPollMs = 10_000;
+/** Policies may appear, and a store be set right, any time; a watch usually tells of the former sooner. */
+const pollMs = 10_000;
 
 export interface Opened {
+  /** As it was found, or as it is held now. */
+  readonly run: StoredExecution;
   readonly status: ExecutionStatus;
   /** Look again after this long. */
   readonly wakeAfterMs: number | undefined;
 }
 
 /**
- * The status to write for a run that was not opened yet. Fails closed: a run whose policyRef names no policy, or that an
- * invalid one governs, waits, says so, and starts when the policy appears; a spec that is no graph is Failed(InvalidSpec).
+ * The status to write for a run that was not opened yet. Fails closed: a run whose policyRef names no policy, that an
+ * invalid one governs, or whose journal store is not fit for it (core/planner/admit.ts) waits, says so, and starts when that is mended; a spec that is no graph is Failed(InvalidSpec).
  * Repeat: the first snapshot that reached the journal stands. Throws StoreUnavailable, StoreFull.
  */
 export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened> {
@@ -34,28 +41,87 @@ export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened>
   const fresh = run.status ?? initialStatus(spec, nowMs, {});
   const problems = graphProblems(spec);
   if (problems.length > 0) {
-    return {
-      status: failedStatus(fresh, "InvalidSpec", problems.slice(0, 10).join("; "), run.generation, nowMs),
-      wakeAfterMs: undefined,
-    };
+    return over(run, failedStatus(fresh, "InvalidSpec", problems.slice(0, 10).join("; "), run.generation, nowMs));
   }
   const governing = governingPolicies(run, io.floorPolicies, await io.cluster.policies(run.key.namespace));
-  if ("reason" in governing) {
-    if (spec.desiredState === "Cancelled") {
-      return {
-        status: failedStatus(fresh, "Cancelled", governing.message, run.generation, nowMs),
-        wakeAfterMs: undefined,
-      };
-    }
-    return { status: waitingStatus(fresh, governing, run.generation, nowMs), wakeAfterMs: policyPollMs };
-  }
+  if ("reason" in governing) return waits(run, fresh, governing, nowMs);
   const policy = combinePolicies(governing, { requirePairing: io.requireSecretPairing });
+  const refused = checkImages(spec, policy).find(({ enforcement }) => enforcement === "Enforce");
+  if (refused !== undefined) {
+    return over(run, failedStatus(fresh, "PolicyViolation", refused.message, run.generation, nowMs));
+  }
+  const place = await queued(run, policy, io);
+  if (place !== undefined) return waits(run, fresh, place, nowMs);
+  let started: Opened | undefined;
+  try {
+    const unfit = await unfitStore(run, policy, io);
+    if (unfit !== undefined) return waits(run, fresh, unfit, nowMs);
+    started = await start(run, policy, governing, io);
+    return started;
+  } finally {
+    if (started === undefined) io.slots.give(run);
+  }
+}
+
+async function start(
+  found: StoredExecution,
+  policy: EffectivePolicy,
+  governing: readonly GoverningPolicy[],
+  io: HostIo,
+): Promise<Opened> {
+  const run = await io.cluster.hold(found); // no worker may outlive its object unseen
+  const { spec } = run.object;
   const snapshot: Snapshot = { v: 1, uid: run.uid, namespace: run.key.namespace, name: run.key.name, spec, policy };
   const bytes = canonicalJson(snapshot);
   const digest = await open(run, io, { digest: sha256Hex(bytes), bytes }, executionLimits(policy));
   const policyHash = digestJson([...new Set(governing.map((each) => digestJson(each.policy.spec)))].sort());
   const opened = { snapshot: digest, policies: policy.policies, policyHash };
-  return { status: { ...initialStatus(spec, nowMs, opened), observedGeneration: run.generation }, wakeAfterMs: 0 };
+  const status = { ...initialStatus(spec, io.clock.nowMs(), opened), observedGeneration: run.generation };
+  return { run, status, wakeAfterMs: 0 };
+}
+
+function over(run: StoredExecution, status: ExecutionStatus): Opened {
+  return { run, status, wakeAfterMs: undefined };
+}
+
+type Told = Ungoverned | Waiting | Queued;
+
+/** Cancelled while it waited, it has ended. */
+function waits(run: StoredExecution, fresh: ExecutionStatus, told: Told, nowMs: number): Opened {
+  if (run.object.spec.desiredState === "Cancelled")
+    return over(run, failedStatus(fresh, "Cancelled", told.message, run.generation, nowMs));
+  const status = waitingStatus(fresh, told, run.generation, nowMs);
+  return { run, status, wakeAfterMs: "lookAgainMs" in told ? told.lookAgainMs : pollMs };
+}
+
+async function unfitStore(run: StoredExecution, policy: EffectivePolicy, io: HostIo): Promise<Waiting | undefined> {
+  const store = await io.journal(run);
+  return admit({
+    spec: run.object.spec,
+    policy,
+    store: await storeLife(store),
+    fill: await store.fill(),
+    requireFitStore: io.requireFitStore,
+  });
+}
+
+interface Queued {
+  readonly reason: "Queued" | "Suspended";
+  readonly message: string;
+  readonly lookAgainMs: number | undefined;
+}
+
+async function queued(run: StoredExecution, policy: EffectivePolicy, io: HostIo): Promise<Queued | undefined> {
+  const { maxConcurrentExecutions: most } = policy;
+  if (most === undefined) return undefined;
+  // It asks for no turn, so it takes none.
+  if (run.object.spec.desiredState === "Suspended")
+    return { reason: "Suspended", message: "it is queued once it is resumed", lookAgainMs: undefined };
+  const found = io.slots.take(run, most.limit, await io.cluster.list(run.key.namespace));
+  if (found === undefined) return undefined;
+  const { place, waiting, running } = found;
+  const message = `place ${place} of ${waiting}; ${running} of ${most.limit} are at work in namespace ${run.key.namespace} (policy ${most.policy}, limits.maxConcurrentExecutions)`;
+  return { reason: "Queued", message, lookAgainMs: lookAgainMs(found) };
 }
 
 /** Why a run cannot be governed yet. */
@@ -118,12 +184,19 @@ async function open(
   );
 }
 
-function waitingStatus(fresh: ExecutionStatus, told: Ungoverned, generation: number, nowMs: number): ExecutionStatus {
+function waitingStatus(fresh: ExecutionStatus, told: Told, generation: number, nowMs: number): ExecutionStatus {
+  const { reason, message } = told;
+  const why = { reason, message };
+  // A queued run goes on by itself; any other waits for somebody.
+  const goesOn = reason === "Queued";
+  const isStalled = !goesOn && reason !== "Suspended";
   const now: Partial<Record<Condition["type"], Omit<Condition, "lastTransitionTime" | "type">>> = {
-    Succeeded: { status: "Unknown", ...told },
-    Ready: { status: "False", ...told },
-    Reconciling: { status: "False", ...told },
-    Stalled: { status: "True", ...told },
+    Succeeded: { status: "Unknown", ...why },
+    Ready: { status: "False", ...why },
+    Reconciling: { status: goesOn ? "True" : "False", ...why },
+    Stalled: isStalled ? { status: "True", ...why } : { status: "False", reason: "NotStalled", message: "" },
+    ...(reason === "Suspended" ? { Suspended: { status: "True", ...why } } : {}),
   };
-  return { ...fresh, observedGeneration: generation, conditions: withTimes(fresh, now, nowMs) };
+  const phase = reason === "Queued" || reason === "Suspended" ? reason : "Pending";
+  return { ...fresh, phase, observedGeneration: generation, conditions: withTimes(fresh, now, nowMs) };
 }

@@ -3,6 +3,7 @@ import { OaoError } from "../core/errors/errors.ts";
 import type { Decision } from "../core/planner/types.ts";
 import type { Command, ReplyCode } from "../core/protocol/types.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
+import { recordAnswer } from "./answers.ts";
 import type { HostIo } from "./io.ts";
 
 /** Throws what the ports throw; the loop backs off and plans anew. */
@@ -28,7 +29,10 @@ export async function perform(decision: Decision, run: StoredExecution, io: Host
         outputs: decision.outputs,
         known: decision.known,
         ...(decision.predecessorMayLive === true ? { predecessorMayLive: true } : {}),
+        ...(decision.answers === undefined ? {} : { answers: decision.answers }),
       });
+    case "RecordAnswer":
+      return recordAnswer(run, decision, io);
     case "Seal": {
       const store = await io.journal(run);
       if (decision.dropBodies) await store.dropBodies(run.uid, decision.keep);

@@ -1,6 +1,7 @@
 /** The one loop of operator and CLI: observe, plan, write status, perform. */
 import { executionDefaults } from "../api/defaults.ts";
 import type { ExecutionStatus } from "../api/status.ts";
+import { expiryOf } from "../core/planner/expiry.ts";
 import { failedStatus, plan } from "../core/planner/plan.ts";
 import type { Plan } from "../core/planner/types.ts";
 import type { NodeKey } from "../core/protocol/types.ts";
@@ -23,16 +24,16 @@ export async function reconcile(key: ObjectKey, io: HostIo): Promise<number | un
   if (found === undefined) return undefined; // gone
   if (found.deletedAtMs !== undefined) return letGo(found, io);
   if (isOver(found)) return settle(found, io);
-  const run = await io.cluster.hold(found); // no worker may outlive its object unseen
-  const { status } = run;
+  const { status } = found;
   if (status?.snapshot === undefined) {
-    if (status?.completedAt !== undefined) return finish(run, { ...status, observedGeneration: run.generation }, io);
-    const opened = await openRun(run, io);
-    if (opened.status.snapshot !== undefined) return pass(run, opened.status, opened.status.snapshot, io);
-    await write(run, opened.status, io);
-    return opened.wakeAfterMs;
+    if (status?.completedAt !== undefined)
+      return finish(found, { ...status, observedGeneration: found.generation }, io);
+    const { run, status: opened, wakeAfterMs } = await openRun(found, io);
+    if (opened.snapshot !== undefined) return pass(run, opened, opened.snapshot, io);
+    await write(run, opened, io);
+    return wakeAfterMs;
   }
-  return pass(run, status, status.snapshot, io);
+  return pass(await io.cluster.hold(found), status, status.snapshot, io);
 }
 
 /** `status` is what the run goes on from: the stored one, or that of a run that was just opened. */
@@ -104,7 +105,20 @@ async function settle(run: StoredExecution, io: HostIo): Promise<number | undefi
   const leftMs = completedMs + io.stopGraceMs - io.clock.nowMs();
   const live = (await io.cluster.workers(run.uid)).some(({ state }) => state !== "Exited");
   if (live && leftMs > 0) return leftMs;
-  if (await stopAll(run, io)) await io.cluster.release(run);
+  if (!(await stopAll(run, io))) return undefined;
+  await io.cluster.release(run);
+  return expire(run, completedMs, io);
+}
+
+/** Timers are made for days at most; a later look costs nothing. */
+const expiryLookMs = 3_600_000;
+
+async function expire(run: StoredExecution, completedMs: number, io: HostIo): Promise<number | undefined> {
+  const expiry = expiryOf(run.object, completedMs);
+  if (expiry === undefined || expiry.keptBy !== undefined) return undefined;
+  const leftMs = expiry.atMs - io.clock.nowMs();
+  if (leftMs > 0) return Math.min(leftMs, expiryLookMs);
+  await io.cluster.remove(run);
   return undefined;
 }
 
@@ -130,6 +144,7 @@ async function letGo(run: StoredExecution, io: HostIo): Promise<undefined> {
       itemCount === undefined ? [{ node }] : Array.from({ length: itemCount }, (_, item) => ({ node, item })),
     );
     await perform({ kind: "Seal", items, expireSeconds: seconds, dropBodies: false, keep: [] }, run, io);
+    io.report?.({ kind: "LetGo", key: run.key, uid: run.uid });
   }
   await io.cluster.release(run);
   return undefined;

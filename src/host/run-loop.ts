@@ -2,6 +2,7 @@
 import type { ExecutionStatus } from "../api/status.ts";
 import type { ObjectKey } from "../ports/cluster.ts";
 import type { HostIo } from "./io.ts";
+import { frontOf } from "./slots.ts";
 import { reconcile } from "./reconcile.ts";
 import { WorkQueue } from "./work-queue.ts";
 
@@ -36,7 +37,14 @@ function rowsOf(status: ExecutionStatus | undefined): number {
   return (status?.nodes ?? []).reduce((sum, row) => sum + 1 + (row.items?.length ?? 0), 0);
 }
 
-export function runLoop(io: HostIo, options: RunLoopOptions = {}): RunLoop {
+export function runLoop(given: HostIo, options: RunLoopOptions = {}): RunLoop {
+  const io: HostIo = {
+    ...given,
+    report(event) {
+      given.report?.(event);
+      if (event.kind === "Status" && event.status.completedAt !== undefined) void freed(event.key.namespace);
+    },
+  };
   const sizes = new Map<string, number>();
   const journals = new Map<string, Promise<() => Promise<void>>>();
   const queue = new WorkQueue<ObjectKey>({
@@ -80,6 +88,14 @@ export function runLoop(io: HostIo, options: RunLoopOptions = {}): RunLoop {
   }
 
   const concerns = options.concerns ?? (() => true);
+
+  /** A run of this namespace has ended, so it may be another's turn. */
+  async function freed(namespace: string): Promise<void> {
+    // Where this fails, each queued run looks again by itself.
+    const waiting = await io.cluster.list(namespace).then(frontOf, () => []);
+    for (const { key } of waiting) if (concerns(key)) queue.add(key);
+  }
+
   const unwatch = io.cluster.watch((key) => concerns(key) && queue.add(key));
   return {
     add: (key) => queue.add(key),

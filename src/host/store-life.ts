@@ -9,8 +9,7 @@ export async function storeLife(store: JournalStore): Promise<SeenStore> {
   const runId = await store.runId();
   const held = seen.get(store);
   if (held?.runId === runId) return held;
-  const { durable, reasons } = await store.durability();
-  const life = { runId, durable, reasons };
+  const life = { runId, ...(await store.durability()) };
   seen.set(store, life);
   return life;
 }

@@ -30,6 +30,8 @@ export interface OperatorConfig {
   readonly stopGraceMs: number;
   /** Where tools never connect. */
   readonly denyCidrs: readonly string[];
+  /** For trying: runs start over a store that may drop journals or keeps none on disk. */
+  readonly allowUnfitStore: boolean;
   readonly logLevel: string;
 }
 
@@ -85,6 +87,7 @@ export function readOperatorConfig(env: Environment): OperatorConfig {
     leaseTtlMs: whole("OAO_LEASE_TTL_MS", 10_000, 5_000),
     stopGraceMs: whole("OAO_STOP_GRACE_MS", 15_000, 1_000),
     denyCidrs: apiServerCidrs(env),
+    allowUnfitStore: env["OAO_ALLOW_UNFIT_STORE"] === "true",
     logLevel: env["OAO_LOG_LEVEL"] || "info",
   };
   if (problems.length > 0) throw new Error(`the operator cannot start:\n  ${problems.join("\n  ")}`);

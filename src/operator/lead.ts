@@ -9,9 +9,11 @@ import { RunUsers } from "../adapters/store/redis/run-users.ts";
 import { SnapshotCache } from "../host/io.ts";
 import { loadSnapshot } from "../host/observe.ts";
 import { runLoop } from "../host/run-loop.ts";
+import { Slots } from "../host/slots.ts";
 import { StatusPace } from "../host/status-pace.ts";
 import type { OperatorConfig } from "./config.ts";
 import type { Metrics } from "./metrics.ts";
+import { tokensByModel } from "./model-tokens.ts";
 import { policyLoop } from "./policies.ts";
 import { teller } from "./tell.ts";
 
@@ -60,7 +62,13 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
   const open = function* () {
     for (const run of cluster.executions()) if (run.status?.completedAt === undefined) yield run;
   };
-  const tell = teller({ events, metrics, logger, uidOf: (key) => cluster.uidOf(key) });
+  const tell = teller({
+    events,
+    metrics,
+    logger,
+    uidOf: (key) => cluster.uidOf(key),
+    tokensOf: (uid, status) => tokensByModel(store, uid, status),
+  });
   say("waiting for the API server");
   const started = cluster.start();
   const aborted = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
@@ -73,12 +81,16 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
         journal: () => store,
         floorPolicies: config.floorPolicies,
         requireSecretPairing: true,
+        requireFitStore: !config.allowUnfitStore,
         stopGraceMs: config.stopGraceMs,
+        slots: new Slots(),
         snapshots,
         pace: new StatusPace(pace),
         report: (event) => {
           tell(event);
-          if (event.kind !== "Status" || event.status.completedAt === undefined || event.status.sealed !== true) return;
+          const hasEnded =
+            event.kind === "Status" && event.status.completedAt !== undefined && event.status.sealed === true;
+          if (!hasEnded && event.kind !== "LetGo") return;
           // Its user goes with the run; one that stays could only read what is its own.
           users.remove(event.uid).catch((error: unknown) => logger.warn({ error: messageOf(error) }, "user stays"));
         },

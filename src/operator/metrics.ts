@@ -9,6 +9,8 @@ export interface Gauges {
   readonly eventsDropped: number;
 }
 
+const modelsMax = 100;
+
 export class Metrics {
   readonly registry = new Registry();
   readonly reconcileSeconds = new Histogram({
@@ -25,10 +27,18 @@ export class Metrics {
   });
   readonly tokens = new Counter({
     name: "oao_tokens_total",
-    help: "Tokens of ended Executions; kind is input, output, lost or overshoot.",
-    labelNames: ["namespace", "kind"],
+    help: "Tokens of ended Executions; kind is input, output, lost or overshoot. Of the last two no model is known.",
+    labelNames: ["namespace", "model", "kind"],
     registers: [this.registry],
   });
+  readonly stopSeconds = new Histogram({
+    name: "oao_stop_duration_seconds",
+    help: "From the moment a stop is known (violation, cancellation, deadline) until no worker of the Execution is left.",
+    labelNames: ["reason"],
+    buckets: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 30],
+    registers: [this.registry],
+  });
+  readonly #models = new Set<string>();
   readonly ended = new Counter({
     name: "oao_executions_ended_total",
     help: "Executions that ended, by phase and reason.",
@@ -75,6 +85,12 @@ export class Metrics {
     gauge("oao_workqueue_depth", "Executions that wait for a pass.", ({ queueDepth }) => queueDepth);
     gauge("oao_watch_restarts", "Watches that began again since the start.", ({ watchRestarts }) => watchRestarts);
     gauge("oao_events_dropped", "Kubernetes Events not told since the start.", ({ eventsDropped }) => eventsDropped);
+  }
+
+  /** Names of models are tenants' words: only so many become label values of their own. */
+  modelLabel(name: string): string {
+    if (this.#models.size < modelsMax) this.#models.add(name);
+    return this.#models.has(name) ? name : "other";
   }
 
   /** Absent while this process does not lead. */

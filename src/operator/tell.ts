@@ -1,11 +1,12 @@
 /** What the loop did, told to people: Kubernetes Events, metrics, logs. Never throws and keeps nobody waiting. */
 import type { Logger } from "pino";
 import type { EventRecorder } from "../adapters/kube/events.ts";
-import type { ExecutionStatus } from "../api/status.ts";
+import type { Condition, ExecutionStatus } from "../api/status.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import type { HostEvent } from "../host/io.ts";
 import type { ObjectKey } from "../ports/cluster.ts";
 import type { Metrics } from "./metrics.ts";
+import type { ModelTokens } from "./model-tokens.ts";
 
 export interface Audience {
   readonly events: EventRecorder;
@@ -13,6 +14,8 @@ export interface Audience {
   readonly logger: Logger;
   /** Undefined = gone meanwhile. */
   readonly uidOf: (key: ObjectKey) => string | undefined;
+  /** Of a run that has ended. */
+  readonly tokensOf: (uid: string, status: ExecutionStatus) => Promise<ReadonlyMap<string, ModelTokens>>;
 }
 
 /** Last told phase and failures in a row of each run; the longest untouched are forgotten first. */
@@ -22,14 +25,21 @@ const failuresTold = 3;
 
 interface Told {
   phase: string;
+  /** When a stop was first told, while workers may still be at work. */
+  stopSeenAtMs: number | undefined;
   readonly nodes: Map<string, string>;
   failures: number;
 }
 
-export function teller({ events, metrics, logger, uidOf }: Audience): (event: HostEvent) => void {
+export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): (event: HostEvent) => void {
   const runs = new Map<string, Told>();
   const told = (uid: string): Told => {
-    const found = runs.get(uid) ?? { phase: "", nodes: new Map<string, string>(), failures: 0 };
+    const found = runs.get(uid) ?? {
+      phase: "",
+      stopSeenAtMs: undefined,
+      nodes: new Map<string, string>(),
+      failures: 0,
+    };
     runs.delete(uid);
     runs.set(uid, found);
     const [oldest] = runs.keys();
@@ -53,6 +63,7 @@ export function teller({ events, metrics, logger, uidOf }: Audience): (event: Ho
         });
       before.nodes.set(name, now);
     }
+    timeStop(before, status, succeeded);
     if (before.phase === status.phase) return;
     before.phase = status.phase;
     logger.info(
@@ -66,16 +77,35 @@ export function teller({ events, metrics, logger, uidOf }: Audience): (event: Ho
       action: "Reconcile",
       note: succeeded?.message || `the run is ${status.phase}`,
     });
-    if (status.completedAt !== undefined) onEnd(key, status, succeeded?.reason ?? status.phase);
+    if (status.completedAt !== undefined) onEnd(key, uid, status, succeeded?.reason ?? status.phase);
   }
 
-  function onEnd({ namespace }: ObjectKey, { phase, usage }: ExecutionStatus, reason: string): void {
+  function timeStop(run: Told, status: ExecutionStatus, succeeded: Condition | undefined): void {
+    const isStopped = succeeded?.status === "False" || status.cancelRequested === true;
+    const nowMs = performance.now();
+    if (status.completedAt === undefined) {
+      if (isStopped) run.stopSeenAtMs ??= nowMs;
+    } else if (run.stopSeenAtMs !== undefined) {
+      metrics.stopSeconds.observe({ reason: succeeded?.reason ?? "" }, (nowMs - run.stopSeenAtMs) / 1_000);
+      run.stopSeenAtMs = undefined;
+    }
+  }
+
+  function onEnd({ namespace }: ObjectKey, uid: string, status: ExecutionStatus, reason: string): void {
+    const { phase, usage } = status;
     metrics.ended.inc({ phase, reason });
     if (usage === undefined) return;
-    metrics.tokens.inc({ namespace, kind: "input" }, usage.inputTokens);
-    metrics.tokens.inc({ namespace, kind: "output" }, usage.outputTokens);
-    metrics.tokens.inc({ namespace, kind: "lost" }, usage.lostTokens);
-    metrics.tokens.inc({ namespace, kind: "overshoot" }, usage.overshootTokens);
+    metrics.tokens.inc({ namespace, model: "", kind: "lost" }, usage.lostTokens);
+    metrics.tokens.inc({ namespace, model: "", kind: "overshoot" }, usage.overshootTokens);
+    const { inputTokens: input, outputTokens: output } = usage;
+    const count = (byModel: ReadonlyMap<string, ModelTokens>) => {
+      for (const [name, tokens] of byModel) {
+        const model = metrics.modelLabel(name);
+        metrics.tokens.inc({ namespace, model, kind: "input" }, tokens.input);
+        metrics.tokens.inc({ namespace, model, kind: "output" }, tokens.output);
+      }
+    };
+    tokensOf(uid, status).then(count, () => count(new Map([["unknown", { input, output }]])));
   }
 
   function onFailure(key: ObjectKey, error: unknown, retryAfterMs: number): void {
@@ -110,6 +140,8 @@ export function teller({ events, metrics, logger, uidOf }: Audience): (event: Ho
         events.record({ regarding: { key, uid }, type: "Warning", reason: loss.reason, action: "Restart", note });
         return undefined;
       }
+      case "LetGo":
+        return undefined;
       case "Failed":
         return onFailure(event.key, event.error, event.retryAfterMs);
     }

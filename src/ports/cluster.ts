@@ -3,6 +3,7 @@ import type { Execution } from "../api/execution.ts";
 import type { WorkerExitName, WorkerFailure } from "../api/exit-codes.ts";
 import type { GovernancePolicy } from "../api/policy.ts";
 import type { ExecutionStatus } from "../api/status.ts";
+import type { Answer } from "../core/planner/types.ts";
 import type { KnownPosition, NodeKey } from "../core/protocol/types.ts";
 
 export interface ObjectKey {
@@ -54,6 +55,8 @@ export interface WorkerOrder extends NodeKey {
   readonly known?: KnownPosition | undefined;
   /** Nobody has seen the attempt before end: a call of it in doubt may be at work until its time limit. */
   readonly predecessorMayLive?: true;
+  /** What people decided about calls of this node in doubt, by request. */
+  readonly answers?: Readonly<Record<string, Answer>> | undefined;
 }
 
 /** A policy as its host has it. */
@@ -90,6 +93,8 @@ export interface Cluster {
   release(run: StoredExecution): Promise<void>;
   /** Delete this object (and no later one of its name). Repeat is a no-op. */
   remove(run: StoredExecution): Promise<void>;
+  /** Whether an answer to a question is known to be from whom it says, and from somebody who may answer. Of the moment, so asked when there is one. */
+  provesApprovals(run: StoredExecution): Promise<boolean>;
   /** Something about this key changed. Returns an unsubscribe function. */
   watch(listener: (key: ObjectKey) => void): () => void;
 }

@@ -24,6 +24,8 @@ export interface Durability {
   readonly durable: boolean;
   /** For people: each names a setting, what it is and what it must be. Empty when durable. */
   readonly reasons: readonly string[];
+  /** Those among them with which no crash is needed to lose journals: eviction, or nothing on disk. */
+  readonly unfit: readonly string[];
 }
 
 export interface JournalStore {
@@ -54,5 +56,7 @@ export interface JournalStore {
   runId(): Promise<string>;
   /** Settings of the current life: to be asked once per `runId`. Throws: StoreUnavailable. */
   durability(): Promise<Durability>;
+  /** Share of its room that is taken, 0 to 1; 0 = it has no limit, or does not say. Throws: StoreUnavailable. */
+  fill(): Promise<number>;
   close(): Promise<void>;
 }

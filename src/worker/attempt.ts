@@ -127,6 +127,7 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
     attempt: order.attempt,
     try: order.try,
     predecessorMayLive: order.predecessorMayLive === true,
+    answers: order.answers ?? {},
     session,
     history,
     bodies: new BodyReader(io.store, order.uid, outputs),

@@ -5,6 +5,7 @@ import type { EffectivePolicy } from "../core/policy/types.ts";
 import type { Limits, NodeKey, Refusal } from "../core/protocol/types.ts";
 import type { EntryDraft } from "../core/steps/chain.ts";
 import type { History } from "../core/steps/history.ts";
+import type { Answer } from "../core/planner/types.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Tool } from "../ports/tool.ts";
 import type { BodyReader } from "./body-reader.ts";
@@ -19,6 +20,8 @@ export interface NodeContext {
   readonly try: number;
   /** An earlier attempt's calls in doubt may be at work until their time limits. */
   readonly predecessorMayLive: boolean;
+  /** What people decided about calls in doubt, by request. */
+  readonly answers: Readonly<Record<string, Answer>>;
   readonly session: Session;
   readonly history: History;
   readonly bodies: BodyReader;

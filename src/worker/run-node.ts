@@ -1,7 +1,7 @@
 /** One process, one node, one attempt: claim, run, finish. */
 import { canonicalJson } from "../core/digest/digest.ts";
 import type { Json } from "../core/digest/json.ts";
-import { FencedError, OaoError, PolicyViolationError, StoppedError } from "../core/errors/errors.ts";
+import { FencedError, OaoError, PolicyViolationError, StoppedError, WaitingError } from "../core/errors/errors.ts";
 import { ExpressionError } from "../core/expressions/errors.ts";
 import { zeroAmounts } from "../core/protocol/amounts.ts";
 import { packBody } from "../core/steps/bodies.ts";
@@ -102,7 +102,7 @@ async function finish(context: NodeContext, result: Finished, output: Json, viol
   const finished: Finished = {
     ...result,
     output: packed?.digest ?? null,
-    ...(context.madeNonIdempotentCall() && context.policy.onInDoubt === "Fail" ? { final: true } : {}),
+    ...(context.madeNonIdempotentCall() && context.policy.onInDoubt !== "Retry" ? { final: true } : {}),
   };
   await context.session.finish(
     [...context.waiting.splice(0), draft],
@@ -151,6 +151,10 @@ function exitOf(error: unknown, io: AttemptIo): WorkerExit {
   if (error instanceof FencedError) {
     io.log("info", "fenced", { reason: message });
     return "fenced";
+  }
+  if (error instanceof WaitingError) {
+    io.log("info", "waits for an approval", { reason: message });
+    return "waiting";
   }
   // A wait for the store ends with the very reason that the process was given.
   if (error instanceof StoppedError || (io.terminate.aborted && error === io.terminate.reason)) {

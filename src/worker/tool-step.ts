@@ -1,12 +1,14 @@
 /** One tool call as a recorded step: lookup, in-doubt rule, begin, call, commit; with OAO's own retries around it. */
 import type { Json } from "../core/digest/json.ts";
-import { OaoError } from "../core/errors/errors.ts";
+import { OaoError, WaitingError } from "../core/errors/errors.ts";
 import { effectOf } from "../core/policy/checks.ts";
 import type { ToolCheck } from "../core/policy/types.ts";
 import { zeroAmounts } from "../core/protocol/amounts.ts";
 import type { Amounts, StoredBody } from "../core/protocol/types.ts";
 import { packBody } from "../core/steps/bodies.ts";
-import { idempotencyKey } from "../core/steps/identity.ts";
+import type { Answer } from "../core/planner/types.ts";
+import type { IntentEntry } from "../core/steps/format.ts";
+import { approvalDigest, doubtRequest, idempotencyKey } from "../core/steps/identity.ts";
 import { executionDefaults } from "../api/defaults.ts";
 import type { ToolEffect } from "../api/execution.ts";
 import { type CallFailure, RecordedFailure, type StepScope, type ToolRequest } from "../ports/step.ts";
@@ -62,13 +64,19 @@ async function settleDoubt(
 ): Promise<void> {
   const lost = context.history.inDoubt.get(keyOf(identity));
   if (effect !== "NonIdempotent" || lost === undefined) return;
-  if (context.policy.onInDoubt === "Retry") {
+  const isAsked = context.policy.onInDoubt === "Ask";
+  const answer = isAsked ? await decided(context, recorder, identity, lost) : undefined;
+  if (context.policy.onInDoubt === "Retry" || answer?.decision === "Approved") {
     const leftMs = context.predecessorMayLive ? (lost.deadlineMs ?? 0) - context.clock.nowMs() : 0;
     if (leftMs > 0)
       context.log("info", "waits for the end of a call that may be at work", { tool: identity.name, leftMs });
     return leftMs > 0 ? context.clock.sleep(leftMs, context.stop) : undefined;
   }
-  const message = `tool ${identity.name} is NonIdempotent and was called before a crash; whether it took effect is unknown, and the policy's onInDoubt is Fail. Check the outside, then run again; declare the tool Idempotent if its server honours Idempotency-Key, or set onInDoubt: Retry`;
+  const why =
+    answer === undefined
+      ? "the policy's onInDoubt is Fail. Check the outside, then run again; declare the tool Idempotent if its server honours Idempotency-Key, or set onInDoubt: Ask or Retry"
+      : `${answer.by} decided that it is not called again`;
+  const message = `tool ${identity.name} is NonIdempotent and was called before a crash; whether it took effect is unknown, and ${why}`;
   const nothing = { free: zeroAmounts, settled: zeroAmounts, overshoot: zeroAmounts };
   await recorder.step({
     identity,
@@ -79,6 +87,44 @@ async function settleDoubt(
     ...nothing,
   });
   throw new OaoError("OAO_IN_DOUBT", message);
+}
+
+/** What a person decided about this call, recorded as a step of its own. Throws WaitingError while nobody has. */
+async function decided(
+  context: NodeContext,
+  recorder: Recorder,
+  call: CallIdentity,
+  lost: IntentEntry,
+): Promise<Answer> {
+  const request = doubtRequest(context.key, lost);
+  const answer = context.answers[request];
+  if (answer === undefined)
+    throw new WaitingError(
+      `tool ${call.name} may have taken effect before a crash; ${request} asks what is to be done`,
+    );
+  // Below the call, where a tool's own recorded values end in 0.
+  const identity: CallIdentity = {
+    path: [...call.path, 0, 1],
+    kind: "approval",
+    name: call.name,
+    requestDigest: approvalDigest(request),
+    occurrence: 0,
+  };
+  if ((await recorder.lookup(identity)) !== undefined) return answer;
+  const { decision, by, proven, decidedAt: at } = answer;
+  const input = packBody({ request });
+  await recorder.step({
+    identity,
+    input: { body: input.digest },
+    bodies: input.bodies,
+    outcome: "Ok",
+    output: { decision, by, proven, at },
+    startedAtMs: context.clock.nowMs(),
+    free: zeroAmounts,
+    settled: zeroAmounts,
+    overshoot: zeroAmounts,
+  });
+  return answer;
 }
 
 interface CallPlan {
@@ -187,7 +233,10 @@ async function failed(
 ): Promise<number> {
   const message = context.maskText(failure.message);
   // It may have taken effect: making it again would be a guess, so it is in doubt like a call that a crash lost.
-  const doubtful = plan.effect === "NonIdempotent" && failure.sent && context.policy.onInDoubt === "Fail";
+  const doubtful = plan.effect === "NonIdempotent" && failure.sent && context.policy.onInDoubt !== "Retry";
+  // Its intent stays open, so the next attempt finds the call in doubt and asks.
+  if (doubtful && context.policy.onInDoubt === "Ask")
+    throw new WaitingError(`tool ${common.identity.name} failed after its request was sent: ${message}`);
   const delay = doubtful ? undefined : retryAfter(context, common.identity, plan.call, failure);
   if (delay === undefined) {
     await recorder.step({ ...common, outcome: "Error", error: { class: failure.failureClass, message } });

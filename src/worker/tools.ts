@@ -5,7 +5,13 @@ import { OaoError } from "../core/errors/errors.ts";
 import { addressRules } from "../core/policy/addresses.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import type { Tool } from "../ports/tool.ts";
-import { environmentSecrets, maskSecrets, MissingSecret, modelKeyVariables } from "../adapters/tool/secrets.ts";
+import {
+  environmentSecrets,
+  maskSecrets,
+  MissingSecret,
+  modelKeyVariables,
+  secretIn,
+} from "../adapters/tool/secrets.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -49,7 +55,7 @@ async function createTool(
 /** The key for a model's endpoint (G3: modelKeyVariables says which variables count). Undefined = the endpoint needs none. */
 export function apiKey(model: ModelSpec, env: Environment): string | undefined {
   const variables = modelKeyVariables(model);
-  const found = variables.map((name) => env[name]).find((value) => value !== undefined && value !== "");
+  const found = variables.map((name) => secretIn(env, name)).find((value) => value !== undefined);
   if (found === undefined && model.apiKeySecretRef !== undefined)
     throw new MissingSecret(model.apiKeySecretRef, variables);
   return found;

@@ -45,6 +45,34 @@ it.each([
   expect((await place.oao(["get"])).stderr).toContain("no executions");
 });
 
+it("a NonIdempotent tool over a Redis that may forget its call: nothing starts, the reason says what to mend, and a policy may allow it", async () => {
+  const weak = await RedisProcess.start({ appendonly: "yes", appendfsync: "everysec" }, true);
+  writeFileSync(join(place.folder, "pay.mjs"), "export const pay = () => 'paid';\n");
+  const manifest = `apiVersion: oao.dev/v1alpha1
+kind: Execution
+metadata: { name: pay }
+spec:
+  task: t
+  tools: [{ name: pay, module: { path: pay.mjs } }]
+  nodes: [{ name: pay, tool: { ref: pay } }]
+`;
+  const allow = `---
+apiVersion: oao.dev/v1alpha1
+kind: GovernancePolicy
+metadata: { name: allow, labels: { oao.dev/default: "true" } }
+spec: { onLossWindow: Allow }
+`;
+  writeFileSync(join(place.folder, "pay.yaml"), manifest);
+  writeFileSync(join(place.folder, "pay-allowed.yaml"), manifest.replace("name: pay }", "name: allowed }") + allow);
+  const at = ["--redis", `redis://127.0.0.1:${weak.port}`];
+  const refused = await place.oao(["run", "pay.yaml", ...at]);
+  expect(refused.stderr).toMatch(/Not started: CheckpointsNotDurable: .*NonIdempotent: pay\..*appendfsync is everysec/);
+  expect(refused.stderr).toMatch(/once that is mended: oao resume pay/);
+  expect(refused.code).toBe(6);
+  expect(await place.oao(["run", "pay-allowed.yaml", ...at])).toMatchObject({ code: 0, stdout: "paid\n" });
+  await weak.remove();
+});
+
 it("a journal behind a password is read with OAO_REDIS_URL, and says so without it", async () => {
   expect(await place.oao(["run", "greet.yaml", "--redis", withPassword("open sesame")])).toMatchObject({ code: 0 });
   const refused = await place.oao(["trace", "greet"]);

@@ -1,4 +1,5 @@
 import { readdirSync } from "node:fs";
+import { userInfo } from "node:os";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { modelAt, root, sample, serveModel, type Workplace, workplace } from "./harness.ts";
 
@@ -126,6 +127,17 @@ describe("the sample", () => {
     const { code, stdout } = await runSmall("structured-output");
     expect(code).toBe(0);
     expect(stdout).toContain("Invoice 4711 of Nord Ltd needs a second signature");
+  });
+
+  it("approval: waits with the question, and goes on with who answered", async () => {
+    const asked = await runSmall("approval");
+    expect(asked.code).toBe(6);
+    expect(asked.stderr).toMatch(/sign-off asks: Send this\? Done: /);
+    expect(await place.oao(["approve", "approval"])).toMatchObject({ code: 0 });
+    const { code, stdout } = await place.oao(["resume", "approval"]);
+    expect(code).toBe(0);
+    expect(stdout).toContain(`approved by ${userInfo().username}`);
+    expect(await states("approval")).toEqual({ draft: "Succeeded", "sign-off": "Succeeded", send: "Succeeded" });
   });
 
   it("openai: says which variable it looked at before anything is spent", async () => {

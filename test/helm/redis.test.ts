@@ -51,7 +51,7 @@ afterAll(async () => {
 
 test("keeps what it acknowledged, and lets the operator see that it does", async () => {
   const store = await RedisStore.connect(url("operator", password));
-  expect(await store.durability()).toEqual({ durable: true, reasons: [] });
+  expect(await store.durability()).toEqual({ durable: true, reasons: [], unfit: [] });
   expect(await store.runId()).toMatch(/^\w{40}$/);
   await store.close();
 });

@@ -188,6 +188,7 @@ class Race {
       expire: (run, items, seconds) => store.expire(run, items, seconds),
       runId: () => store.runId(),
       durability: () => store.durability(),
+      fill: () => store.fill(),
       close: () => store.close(),
     };
   }

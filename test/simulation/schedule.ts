@@ -298,6 +298,7 @@ class Simulation {
       expire: (run, items, seconds) => store.expire(run, items, seconds),
       runId: () => store.runId(),
       durability: () => store.durability(),
+      fill: () => store.fill(),
       close: () => store.close(),
     };
   }

@@ -23,6 +23,7 @@ export function openPolicy(changes: Partial<EffectivePolicy> = {}): EffectivePol
     maxDurationMs: undefined,
     sameCall: undefined,
     onInDoubt: "Fail",
+    onLossWindow: "Refuse",
     recording: { content: "Full", redact: [], maxBodyBytes: 8_388_608 },
     ...changes,
   };

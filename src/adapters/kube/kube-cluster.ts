@@ -1,6 +1,6 @@
 /** The Cluster port on Kubernetes: objects, policies and pods from caches that own writes enter at once. */
 import type { V1Pod } from "@kubernetes/client-node";
-import { apiVersion } from "../../api/common.ts";
+import { apiVersion, approvalPrefix } from "../../api/common.ts";
 import type { ExecutionStatus } from "../../api/status.ts";
 import type { Snapshot } from "../../core/steps/format.ts";
 import type {
@@ -38,6 +38,9 @@ export interface KubeClusterOptions extends ObservedOptions {
   /** What the run was opened with: the object alone does not say what it inherits. Undefined = gone. */
   readonly snapshot: (run: StoredExecution, digest: string) => Promise<Snapshot | undefined>;
 }
+
+/** In config/admission. */
+const approvalPolicy = "approvals.oao.dev";
 
 export class KubeCluster implements Cluster {
   readonly listsAll = false;
@@ -181,6 +184,25 @@ export class KubeCluster implements Cluster {
   async remove(run: StoredExecution): Promise<void> {
     const body = { preconditions: { uid: run.uid }, propagationPolicy: "Background" };
     await this.#delete(resourcePath(resources.executions, run.key), body);
+  }
+
+  /**
+   * The admission policy is there when it refuses an answer under a foreign name: tried without effect, on this very object, so
+   * that no right to read cluster-wide objects is needed.
+   */
+  async provesApprovals({ key }: StoredExecution): Promise<boolean> {
+    const path = resourcePath(resources.executions, key);
+    const annotations = { [`${approvalPrefix}${this.#options.clock.uuid()}`]: "Approve:nobody" };
+    try {
+      const query = { dryRun: "All" };
+      await this.#client.request({ method: "PATCH", patch: "Merge", path, query, body: { metadata: { annotations } } });
+      return false;
+    } catch (error) {
+      // Whatever else refuses it proves nothing.
+      if (isKubeError(error, 403) || isKubeError(error, 422))
+        return error.message.includes(`ValidatingAdmissionPolicy '${approvalPolicy}'`);
+      throw error;
+    }
   }
 
   watch(listener: (key: ObjectKey) => void): () => void {

@@ -7,19 +7,6 @@ import type { Snapshot } from "../../core/steps/format.ts";
 import type { StoredExecution, WorkerOrder } from "../../ports/cluster.ts";
 import { podLabels, podName, secretName, workerLabels } from "./names.ts";
 
-/** Where a node's pod runs and with what; fields of a node in the manifest. */
-interface Placement {
-  readonly image?: string | undefined;
-  readonly resources?:
-    | {
-        readonly requests?: Readonly<Record<string, string>> | undefined;
-        readonly limits?: Readonly<Record<string, string>> | undefined;
-      }
-    | undefined;
-  readonly nodeSelector?: Readonly<Record<string, string>> | undefined;
-  readonly tolerations?: readonly V1Toleration[] | undefined;
-}
-
 export interface PodSettings {
   readonly workerImage: string;
   /** As pods see it, without credentials. */
@@ -51,7 +38,7 @@ export function workerPod(
 ): V1Pod {
   const { spec, policy } = snapshot;
   const node = [...spec.nodes, ...(spec.finally ?? [])].find((each) => each.name === order.node);
-  const placement: Placement & Pick<NodeSpec, "agent" | "tool"> = node ?? {};
+  const placement: Partial<NodeSpec> = node ?? {};
   const secrets = secretGrants(spec, policy, placement).map(({ name, key, variable }) =>
     fromSecret(variable, name, key),
   );
@@ -82,7 +69,7 @@ export function workerPod(
         seccompProfile: { type: "RuntimeDefault" },
       },
       ...(placement.nodeSelector === undefined ? {} : { nodeSelector: { ...placement.nodeSelector } }),
-      tolerations: [...(placement.tolerations ?? []), ...lostNodeTolerations],
+      tolerations: [...(placement.tolerations ?? []).map(withoutUndefined), ...lostNodeTolerations],
       containers: [
         {
           name: "worker",
@@ -91,8 +78,10 @@ export function workerPod(
           command: ["node", "/app/dist/worker.js"],
           env: [...environment(run, order, user, settings), ...secrets],
           resources: {
-            requests: { cpu: "100m", memory: "256Mi", ...placement.resources?.requests },
-            ...(placement.resources?.limits === undefined ? {} : { limits: { ...placement.resources.limits } }),
+            requests: { cpu: "100m", memory: "256Mi", ...withoutUndefined(placement.resources?.requests ?? {}) },
+            ...(placement.resources?.limits === undefined
+              ? {}
+              : { limits: withoutUndefined(placement.resources.limits) }),
           },
           securityContext: {
             allowPrivilegeEscalation: false,
@@ -143,10 +132,18 @@ const lostNodeTolerations: readonly V1Toleration[] = ["not-ready", "unreachable"
   tolerationSeconds: lostNodeSeconds,
 }));
 
+/** What the client's types ask for: absent, not undefined. */
+function withoutUndefined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined)) as {
+    [K in keyof T]: Exclude<T[K], undefined>;
+  };
+}
+
 /** Names, numbers and digests: no text of a manifest reaches the environment, where the kubelet would expand `$(…)`. */
 function environment(run: StoredExecution, order: WorkerOrder, user: string, settings: PodSettings): V1EnvVar[] {
   return [
-    { name: "OAO_ORDER", value: JSON.stringify(order) },
+    // The kubelet expands `$(…)`, and names of users are anybody's text.
+    { name: "OAO_ORDER", value: JSON.stringify(order).replaceAll("$", "\\u0024") },
     { name: "OAO_STORE", value: settings.storeUrl },
     { name: "OAO_STORE_USER", value: user },
     fromSecret("OAO_STORE_PASSWORD", secretName(run.uid), storePasswordKey),

@@ -101,10 +101,9 @@ class Run {
     this.#options = options;
     this.#answer = answer;
     for (const { name, inputSchema } of options.tools) {
-      const check = schemaCheck(inputSchema);
-      if (check === undefined)
-        throw new AgentFailure("InvalidSpec", `tool ${name}: inputSchema is not a valid JSON Schema`);
-      this.#checks.set(name, check);
+      const compiled = schemaCheck(inputSchema);
+      if ("problem" in compiled) throw new AgentFailure("InvalidSpec", `tool ${name}: inputSchema ${compiled.problem}`);
+      this.#checks.set(name, compiled.check);
     }
     this.#model = new StepModel(options.model, {
       scope: options.scope,

@@ -2,7 +2,7 @@
 import { StructuredOutputParsingError, type ToolStrategy, toolStrategy } from "langchain";
 import type { Json, JsonObject } from "../../core/digest/json.ts";
 import { AgentFailure } from "./failures.ts";
-import { type SchemaCheck, schemaCheck } from "./schema.ts";
+import { answerSchema, type SchemaCheck } from "./schema.ts";
 
 /** LangChain takes calls of such names for structured answers and never makes them. */
 export const answerPrefix = "extract-";
@@ -18,11 +18,9 @@ export interface Answer {
  * and a title need not be a name that providers accept. Throws AgentFailure InvalidSpec.
  */
 export function answerFormat(agent: string, outputSchema: JsonObject): Answer {
-  const schema: JsonObject = { type: "object", properties: {}, ...outputSchema };
-  const check = schema["type"] === "object" ? schemaCheck(schema) : undefined;
-  if (check === undefined) {
-    throw new AgentFailure("InvalidSpec", `agent ${agent}: outputSchema must be a valid JSON Schema of an object`);
-  }
+  const answer = answerSchema(outputSchema);
+  if ("problem" in answer) throw new AgentFailure("InvalidSpec", `agent ${agent}: outputSchema ${answer.problem}`);
+  const { schema, check } = answer;
   // A title keeps LangChain from drawing a number; the name is set below, the title stays the user's.
   const titled = { ...structuredClone(schema), type: "object" as const, title: `${answerPrefix}1` };
   const format: ToolStrategy[] = [...toolStrategy([titled])];

@@ -69,7 +69,7 @@ export class LocalIndex {
   /** Processes end with a power cut, so what is noted of them need not outlive one. */
   readonly #processes: LocalDatabase;
   /** The run that was last read: hosts look at one again and again, and a large one takes long to parse. */
-  #latest: LocalRun | undefined;
+  #latest: Held | undefined;
   readonly #clock: Pick<Clock, "nowMs" | "uuid">;
 
   /** `home` is the folder `.oao`; it is made when missing, readable by its owner only. */
@@ -91,10 +91,12 @@ export class LocalIndex {
     const where = "FROM executions WHERE namespace = ? AND name = ?";
     const head = this.#database.one(`SELECT uid, version ${where}`, key.namespace, key.name) as Row | undefined;
     const held = this.#latest;
-    if (held !== undefined && held.uid === head?.uid && held.resourceVersion === String(head.version)) return held;
-    const found = this.#database.one(`SELECT * ${where}`, key.namespace, key.name);
-    this.#latest = asRun(found, held) ?? held;
-    return found === undefined ? undefined : this.#latest;
+    if (held !== undefined && held.run.uid === head?.uid && held.run.resourceVersion === String(head.version))
+      return held.run;
+    const found = this.#database.one(`SELECT * ${where}`, key.namespace, key.name) as Row | undefined;
+    const run = asRun(found, held);
+    if (found !== undefined && run !== undefined) this.#latest = { run, object: found.object };
+    return run;
   }
 
   byUid(uid: string): LocalRun | undefined {
@@ -216,6 +218,25 @@ export class LocalIndex {
     });
   }
 
+  /** Adds annotations, as `kubectl annotate --overwrite` does. No-op for a run that is not there. */
+  annotate(key: ObjectKey, annotations: Readonly<Record<string, string>>): void {
+    this.#database.transaction(() => {
+      const seen = this.get(key);
+      if (seen === undefined) return;
+      const metadata = {
+        ...seen.object.metadata,
+        annotations: { ...seen.object.metadata.annotations, ...annotations },
+      };
+      this.#database.run(
+        "UPDATE executions SET object = ?, version = ? WHERE namespace = ? AND name = ?",
+        JSON.stringify({ ...seen.object, metadata }),
+        this.#next(),
+        key.namespace,
+        key.name,
+      );
+    });
+  }
+
   /** Keys of executions that changed after `version`, and the latest version. */
   changesSince(version: number): { readonly latest: number; readonly keys: readonly ObjectKey[] } {
     const rows = this.#database.all(
@@ -279,12 +300,17 @@ export class LocalIndex {
   }
 }
 
-/** `held`: an earlier reading, whose object is taken when it is of this run and generation. */
-function asRun(found: unknown, held?: LocalRun): LocalRun | undefined {
+/** A run as it was read, and the text its object was parsed from. */
+interface Held {
+  readonly run: LocalRun;
+  readonly object: string;
+}
+
+/** `held`: an earlier reading, whose object is taken when its text is the same. */
+function asRun(found: unknown, held?: Held): LocalRun | undefined {
   if (found === undefined) return undefined;
   const row = found as Row;
-  const isHeld = held?.uid === row.uid && held.generation === row.generation;
-  const object = isHeld ? held.object : (JSON.parse(row.object) as Execution);
+  const object = held?.object === row.object ? held.run.object : (JSON.parse(row.object) as Execution);
   return {
     key: { namespace: row.namespace, name: row.name },
     uid: row.uid,

@@ -18,6 +18,21 @@ export class MissingSecret extends OaoError {
   }
 }
 
+/** A value this short stands in ordinary text too: masking it would mangle every answer, not masking it would record it. */
+const secretCharactersMin = 4;
+
+/** Undefined for an empty value. Throws OAO_MISSING_SECRET for one that could not be kept out of logs and journal. */
+export function secretIn(env: Readonly<Record<string, string | undefined>>, variable: string): string | undefined {
+  const value = env[variable];
+  if (value === undefined || value === "") return undefined;
+  if (value.length < secretCharactersMin)
+    throw new OaoError(
+      "OAO_MISSING_SECRET",
+      `${variable} has fewer than ${secretCharactersMin} characters: such a secret could not be kept out of what is recorded, so it is not used; set a longer value`,
+    );
+  return value;
+}
+
 /**
  * Reads OAO_SECRET_<NAME>_<KEY> (upper case, everything but letters and digits as `_`), then `fallbackVariable`, for model keys the
  * provider's own (OPENAI_API_KEY). `env` is read at each call. Throws MissingSecret.
@@ -28,8 +43,8 @@ export function environmentSecrets(
   return (ref: { name: string; key: string }, fallbackVariable?: string) => {
     const variables = fallbackVariable === undefined ? [secretVariable(ref)] : [secretVariable(ref), fallbackVariable];
     for (const variable of variables) {
-      const value = env[variable];
-      if (value !== undefined && value !== "") return value;
+      const value = secretIn(env, variable);
+      if (value !== undefined) return value;
     }
     throw new MissingSecret(ref, variables);
   };
@@ -73,15 +88,13 @@ export function modelKeyVariables(model: ModelSpec): readonly string[] {
 }
 
 const MASK = "[secret]";
-/** Shorter values would mask ordinary text. */
-const MASKED_CHARACTERS_MIN = 4;
 
 /**
  * A filter that replaces every known value by `[secret]`: as it is, URL-encoded, JSON-escaped (once and twice), and inside base64 and
- * base64url text at any of the three alignments. Values under 4 characters are left alone.
+ * base64url text at any of the three alignments. Values under 4 characters are left alone: nothing uses one.
  */
 export function maskSecrets(values: Iterable<string>): (text: string) => string {
-  const needles = [...new Set([...values].filter((value) => value.length >= MASKED_CHARACTERS_MIN).flatMap(formsOf))];
+  const needles = [...new Set([...values].filter((value) => value.length >= secretCharactersMin).flatMap(formsOf))];
   return (text) => {
     const found = needles.flatMap((needle) => occurrences(text, needle)).sort((a, b) => a.start - b.start);
     return found.length === 0 ? text : replaceRanges(text, found);

@@ -1,12 +1,15 @@
 /** Showing a run of a cluster until nothing more happens to it by itself. Leaving it does not change it. */
 import { systemClock } from "../../adapters/clock/system-clock.ts";
+import { approvalPrefix } from "../../api/common.ts";
 import { cliExitCodes } from "../../api/exit-codes.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
 import { CliError } from "../errors.ts";
-import { hasEnded } from "../outcome.ts";
+import { openQuestions } from "../approvals.ts";
+import { hasEnded, stalledReason } from "../outcome.ts";
 import { LiveTree } from "../render/live-tree.ts";
 import { PlainProgress } from "../render/plain-progress.ts";
 import { readView } from "../render/run-view.ts";
+import { oneLine } from "../render/style.ts";
 import type { Terminal } from "../terminal.ts";
 import type { ClusterConnection } from "./connect.ts";
 
@@ -32,6 +35,7 @@ export async function follow(cluster: ClusterConnection, from: StoredExecution, 
   let isGone = false;
   let detached = false;
   let failures = 0;
+  let told: string | undefined;
   const detach = () => {
     detached = true;
     stop.abort();
@@ -49,6 +53,9 @@ export async function follow(cluster: ClusterConnection, from: StoredExecution, 
         failures = 0;
         isGone = run === undefined;
         current = run ?? current;
+        const stalled = stalledReason(current.status);
+        if (stalled !== undefined && stalled !== told) progress.note(`waits until it is mended: ${oneLine(stalled)}`);
+        told = stalled;
         void show();
         if (isGone || isSettled(current)) stop.abort();
       },
@@ -72,13 +79,14 @@ export async function follow(cluster: ClusterConnection, from: StoredExecution, 
 }
 
 /** It has ended, or waits for a person. */
-export function isSettled({ status, generation }: StoredExecution): boolean {
+function isSettled({ object, status, generation }: StoredExecution): boolean {
   if (hasEnded(status)) return true;
   if (status?.observedGeneration !== generation) return false;
-  return status.phase === "Suspended" || isAwaitingApproval(status);
+  return status.phase === "Suspended" || (status.phase === "AwaitingApproval" && hasUnanswered({ object, status }));
 }
 
-/** A later version's phase, as text: this one only says what to do about it. */
-export function isAwaitingApproval(status: { readonly phase: string } | undefined): boolean {
-  return status?.phase === "AwaitingApproval";
+/** An answer that the operator has not taken up yet is no reason to wait for a person. */
+function hasUnanswered({ object, status }: Pick<StoredExecution, "object" | "status">): boolean {
+  const annotations: Readonly<Record<string, unknown>> = object.metadata.annotations ?? {};
+  return openQuestions({ status }).some(({ request }) => annotations[`${approvalPrefix}${request}`] === undefined);
 }

@@ -1,6 +1,7 @@
 /** What is said and printed when a run of a cluster is let go of, and the exit code. */
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
+import { openQuestions, questionLines } from "../approvals.ts";
 import { exitCodeOf } from "../outcome.ts";
 import { structured } from "../render/output.ts";
 import { nodeTable, objectWithStatus } from "../render/run-tables.ts";
@@ -8,7 +9,7 @@ import { painter } from "../render/style.ts";
 import { reasonOf } from "../render/tree.ts";
 import type { Terminal } from "../terminal.ts";
 import type { ClusterConnection } from "./connect.ts";
-import { follow, type Followed, isAwaitingApproval } from "./follow.ts";
+import { follow, type Followed } from "./follow.ts";
 
 export type Output = "json" | "yaml" | "table" | undefined;
 
@@ -25,7 +26,7 @@ export async function followToExit(
   if (output === "json" || output === "yaml") terminal.out(await structured(objectWithStatus(last), output));
   else if (output === "table") terminal.out(nodeTable(last));
   else if (last.status?.phase === "Succeeded") printResult(last, terminal);
-  return followed.detached || isAwaitingApproval(last.status) ? cliExitCodes.waiting : exitCodeOf(last.status);
+  return followed.detached ? cliExitCodes.waiting : exitCodeOf(last.status);
 }
 
 function summary({ run, detached }: Followed, args: string, terminal: Terminal): string {
@@ -38,9 +39,11 @@ function summary({ run, detached }: Followed, args: string, terminal: Terminal):
       `  follow: oao resume ${args}`,
       `  end it: oao cancel ${args}`,
     ].join("\n");
-  if (isAwaitingApproval(run.status))
-    return `${paint("yellow", "Waiting")} for an approval. Answer: oao approve ${args}; what it is about: oao get ${args}`;
   const phase = run.status?.phase;
+  if (phase === "AwaitingApproval") {
+    const asks = openQuestions(run).flatMap((each) => questionLines(each, args));
+    return [`${paint("yellow", "Awaiting approval")}`, ...asks, `then follow it: oao resume ${args}`].join("\n  ");
+  }
   if (phase === "Succeeded") return `${paint("green", phase)}. Its nodes: ${look}`;
   if (phase === "Cancelled") return `${paint("yellow", phase)}. What was done: ${look}`;
   if (phase === "Failed")

@@ -2,6 +2,7 @@
 import { systemClock } from "../../adapters/clock/system-clock.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
+import { openQuestions, questionLines } from "../approvals.ts";
 import { structured } from "../render/output.ts";
 import { nodeTable, objectWithStatus, runTable } from "../render/run-tables.ts";
 import { readView } from "../render/run-view.ts";
@@ -9,7 +10,6 @@ import { oneLine, painter } from "../render/style.ts";
 import { taskOf } from "../render/task.ts";
 import { reasonOf, tokenText, treeLines } from "../render/tree.ts";
 import type { Terminal } from "../terminal.ts";
-import { approvalLines } from "./approvals.ts";
 import type { ClusterConnection } from "./connect.ts";
 
 export async function list(
@@ -47,7 +47,7 @@ export async function showOne(
     `task: ${oneLine(await taskOf(run))}`,
     ...(tokens === undefined ? [] : [tokenText(tokens)]),
     ...(reason === undefined ? [] : [oneLine(reason)]),
-    ...approvalLines(run, cluster),
+    ...openQuestions(run).flatMap((each) => questionLines(each, cluster.args(run.key))),
   ];
   terminal.out(`${runTable([run], false)}\n${nodeTable(run)}\n${lines.join("\n")}\n`);
   return cliExitCodes.succeeded;
@@ -56,7 +56,10 @@ export async function showOne(
 export async function tree(cluster: ClusterConnection, run: StoredExecution, terminal: Terminal): Promise<CliExitCode> {
   const view = await readView(run, undefined, systemClock.nowMs());
   const width = process.stdout.isTTY === true ? process.stdout.columns : 200;
-  const lines = [...treeLines(view, { columns: width }, painter(terminal.colorOut)), ...approvalLines(run, cluster)];
+  const lines = [
+    ...treeLines(view, { columns: width }, painter(terminal.colorOut)),
+    ...openQuestions(run).flatMap((each) => questionLines(each, cluster.args(run.key))),
+  ];
   terminal.out(`${lines.join("\n")}\n`);
   return cliExitCodes.succeeded;
 }

@@ -1,8 +1,11 @@
-/** oao approve: only a cluster asks for approvals so far. */
-import type { CliExitCode } from "../../api/exit-codes.ts";
+/** oao approve: answers the question that a run waits with. */
+import { userInfo } from "node:os";
+import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
+import { approvalPrefix } from "../../api/common.ts";
+import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
+import { openQuestion } from "../approvals.ts";
 import { withRun } from "../cluster/locate.ts";
 import type { PlaceFlags } from "../cluster/place.ts";
-import { CliError } from "../errors.ts";
 import { nameArguments } from "../render/run-tables.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -10,19 +13,35 @@ export interface ApproveFlags extends PlaceFlags {
   readonly reject?: boolean | undefined;
 }
 
+/** `request` may be left out when one question is open. Throws CliError for one that is not. */
 export function approve(
   name: string,
   request: string | undefined,
   flags: ApproveFlags,
   terminal: Terminal,
 ): Promise<CliExitCode> {
+  const isRejection = flags.reject === true;
   return withRun(name, flags, terminal, {
-    local: async (_index, run) => {
-      throw new CliError(`${run.key.namespace}/${run.key.name} is a run of this machine: it asks for no approval`, [
-        `look at it: oao get ${nameArguments(run)}`,
-      ]);
-    },
+    local: async (index, run) => approveHere(index, run, request, isRejection, terminal),
     cluster: async (cluster, run) =>
-      (await import("../cluster/approvals.ts")).approve(cluster, run, request, flags.reject === true, terminal),
+      (await import("../cluster/approve.ts")).approve(cluster, run, request, isRejection, terminal),
   });
+}
+
+function approveHere(
+  index: LocalIndex,
+  run: LocalRun,
+  request: string | undefined,
+  isRejection: boolean,
+  terminal: Terminal,
+): CliExitCode {
+  const args = nameArguments(run);
+  const question = openQuestion(run, request, args);
+  const verb = isRejection ? "Reject" : "Approve";
+  index.annotate(run.key, { [`${approvalPrefix}${question.request}`]: `${verb}:${userInfo().username}` });
+  terminal.err(
+    `${question.node}: ${isRejection ? "rejected" : "approved"}. Go on, unless somebody runs it already: oao resume ${args}\n`,
+  );
+  index.close();
+  return cliExitCodes.succeeded;
 }

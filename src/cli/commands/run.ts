@@ -88,7 +88,7 @@ function checkSecrets(execution: Execution, terminal: Terminal): void {
   const missing = missingSecrets(execution.spec, terminal.env);
   if (missing.length === 0) return;
   throw new CliError(
-    `${missing.length === 1 ? "a secret is" : `${missing.length} secrets are`} not set; nothing was started`,
+    `${missing.length === 1 ? "a secret is" : `${missing.length} secrets are`} missing; nothing was started`,
     [...missing, "no key at hand? a scripted model answers without one: oao mock-model --example"],
   );
 }

@@ -14,7 +14,9 @@ export interface GraphNode {
   readonly conditionNames: readonly string[];
   /** Named by forEach.items. */
   readonly itemNames: readonly string[];
-  /** Named by items, prompt, system prompt or arguments: without one of these outputs the node cannot run. */
+  /** Named by an approval's message. */
+  readonly approvalNames: readonly string[];
+  /** Named by items, prompt, system prompt, arguments or an approval's message: without one of these outputs the node cannot run. */
   readonly inputNames: readonly string[];
 }
 
@@ -94,7 +96,8 @@ function graphNode(spec: NodeSpec, isFinally: boolean, prompts: ReadonlyMap<stri
   const texts: Json[] = [];
   if (spec.agent !== undefined) texts.push(spec.agent.prompt, prompts.get(spec.agent.ref) ?? "");
   if (spec.tool?.arguments !== undefined) texts.push(toPlainJson(spec.tool.arguments));
-  const inputNames = [...new Set([...itemNames, ...templateReferences(texts).nodes])];
+  const approvalNames = spec.approval === undefined ? [] : [...templateReferences(spec.approval.message).nodes];
+  const inputNames = [...new Set([...itemNames, ...approvalNames, ...templateReferences(texts).nodes])];
   return {
     name: spec.name,
     spec,
@@ -102,6 +105,7 @@ function graphNode(spec: NodeSpec, isFinally: boolean, prompts: ReadonlyMap<stri
     dependencies: [...new Set([...(spec.dependsOn ?? []), ...conditionNames, ...inputNames])],
     conditionNames,
     itemNames,
+    approvalNames,
     inputNames,
   };
 }

@@ -70,11 +70,19 @@ export class PolicyViolationError extends OaoError {
 
 /** Why a worker leaves without having finished its node. */
 export class StoppedError extends OaoError {
-  override readonly name = "StoppedError";
+  override readonly name: string = "StoppedError";
   readonly state: string;
   constructor(state: string, message: string) {
     super("OAO_STOPPED", message);
     this.state = state;
+  }
+}
+
+/** A person has to decide before the node goes on: its worker leaves, and the next attempt gets the answer. */
+export class WaitingError extends StoppedError {
+  override readonly name = "WaitingError";
+  constructor(message: string) {
+    super("AwaitingApproval", message);
   }
 }
 

@@ -51,6 +51,7 @@ function nodeExpressions(check: Checker, at: Path, node: Fields, scope: Scope, s
   check.condition([...at, "when"], node.when, { ...scope, item: false });
   if (isFields(node.forEach))
     check.condition([...at, "forEach", "items"], node.forEach.items, { ...scope, item: false });
+  if (isFields(node.approval)) check.template([...at, "approval", "message"], node.approval.message, scope);
   if (isFields(node.tool)) check.template([...at, "tool", "arguments"], node.tool.arguments, scope);
   if (!isFields(node.agent)) return;
   check.template([...at, "agent", "prompt"], node.agent.prompt, scope);

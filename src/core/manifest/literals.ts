@@ -7,7 +7,9 @@ const evaluated = new Set([
   "spec.task",
   "spec.agents.*.systemPrompt",
   ...["nodes", "finally"].flatMap((list) =>
-    ["when", "forEach.items", "agent.prompt", "tool.arguments"].map((field) => `spec.${list}.*.${field}`),
+    ["when", "forEach.items", "agent.prompt", "tool.arguments", "approval.message"].map(
+      (field) => `spec.${list}.*.${field}`,
+    ),
   ),
 ]);
 
@@ -35,7 +37,7 @@ function visit(schema: JsonSchema | undefined, value: unknown, path: Path, free:
       path,
       code: "NotEvaluated",
       message: `$( … ) is not evaluated in ${String(path.at(-1))}: it stays as it is`,
-      hint: "expressions are evaluated in task, systemPrompt, prompt and a tool node's arguments",
+      hint: "expressions are evaluated in task, systemPrompt, prompt, a tool node's arguments and an approval's message",
       ...(lenient ? { severity: "Warning" as const } : {}),
     });
     return;

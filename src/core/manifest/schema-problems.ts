@@ -2,7 +2,7 @@ import type { z } from "zod";
 import { type Fields, isFields, type Path } from "../../api/fields.ts";
 import { isFreeForm, type JsonSchema, jsonSchemaOf, type Kind, kindSchemas } from "../../api/json-schema.ts";
 import { suggestion } from "./problem.ts";
-import { isUnsupportedField, isUnsupportedValue, notSupported } from "./unsupported.ts";
+import { isUnsupportedField, notSupported } from "./unsupported.ts";
 
 /** A problem of a value, before it is known where in a file the value stands. */
 export interface Finding {
@@ -70,13 +70,13 @@ export function schemaProblems(kind: Kind, value: unknown): Finding[] {
   return result.error.issues.flatMap((issue) => {
     if (issue.code === "unrecognized_keys") return [];
     const path = issue.path.map((step) => (typeof step === "number" ? step : String(step)));
-    return [{ path, ...inWords(kind, issue, path, valueAt(value, path)) }];
+    return [{ path, ...inWords(issue, path, valueAt(value, path)) }];
   });
 }
 
 type Words = Omit<Finding, "path">;
 
-function inWords(kind: Kind, issue: z.core.$ZodIssue, path: Path, value: unknown): Words {
+function inWords(issue: z.core.$ZodIssue, path: Path, value: unknown): Words {
   const field = String(path.at(-1) ?? "the object");
   if (value === undefined) return { code: "MissingField", message: `${field} is missing` };
   if (value === null) return { code: "WrongType", message: `${field} is empty`, hint: "remove it or give it a value" };
@@ -84,7 +84,7 @@ function inWords(kind: Kind, issue: z.core.$ZodIssue, path: Path, value: unknown
     const message = `must be ${typeName(issue.expected)}, but is ${shown(value)}`;
     return { code: "WrongType", message, ...typeHint(issue.expected, value) };
   }
-  if (issue.code === "invalid_value") return wrongChoice(kind, issue.values, path, value);
+  if (issue.code === "invalid_value") return wrongChoice(issue.values, path, value);
   if (issue.code === "too_big") {
     return { code: "TooLarge", message: sizeWords(issue.origin, "at most", issue.maximum, value) };
   }
@@ -98,16 +98,13 @@ function inWords(kind: Kind, issue: z.core.$ZodIssue, path: Path, value: unknown
   return { code: "InvalidValue", message: `${shown(value)} ${issue.message}` };
 }
 
-function wrongChoice(kind: Kind, choices: readonly unknown[], path: Path, value: unknown): Words {
+function wrongChoice(choices: readonly unknown[], path: Path, value: unknown): Words {
   if (value === "PolicyViolation" && path.includes("retryOn")) {
     return {
       code: "PolicyViolationRetry",
       message: "a PolicyViolation is never retried: a run that breaks a policy stops",
       hint: "remove it; if the limit is wrong, change the policy",
     };
-  }
-  if (isUnsupportedValue(kind, patternOf(path), value)) {
-    return { code: "NotSupported", message: `${String(value)} ${notSupported}`, hint: `use ${choices.join(" or ")}` };
   }
   const names = choices.map(String);
   const message =

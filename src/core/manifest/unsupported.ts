@@ -1,40 +1,24 @@
 import type { Kind } from "../../api/json-schema.ts";
 
 /**
- * Fields and values of the design that this version has no behaviour for. Accepting them would
+ * Fields of the design that this version has no behaviour for. Accepting them would
  * promise something; calling them unknown would send people looking for a spelling mistake.
  */
 const fields: Readonly<Record<Kind, readonly string[]>> = {
   Execution: [
     "spec.expectedHash",
     "spec.replay",
-    "spec.ttlSecondsAfterFinished",
     "spec.tools.*.mcp",
     "spec.tools.*.module.configMapRef",
-    ...["graph", "approval", "resources", "image", "nodeSelector", "tolerations"].flatMap((field) => [
-      `spec.nodes.*.${field}`,
-      `spec.finally.*.${field}`,
-    ]),
+    "spec.nodes.*.graph",
+    "spec.finally.*.graph",
+    "spec.finally.*.approval",
   ],
-  GovernancePolicy: [
-    "spec.budgets.*.warnPercent",
-    "spec.images",
-    "spec.tools.approval",
-    "spec.limits.maxConcurrentExecutions",
-  ],
-};
-
-const values: Readonly<Record<Kind, Readonly<Record<string, readonly string[]>>>> = {
-  Execution: {},
-  GovernancePolicy: { "spec.onInDoubt": ["Ask"] },
+  GovernancePolicy: ["spec.budgets.*.warnPercent", "spec.tools.approval"],
 };
 
 export const notSupported = "is not supported by this version";
 
 export function isUnsupportedField(kind: Kind, pattern: string): boolean {
   return fields[kind].includes(pattern);
-}
-
-export function isUnsupportedValue(kind: Kind, pattern: string, value: unknown): boolean {
-  return values[kind][pattern]?.some((known) => known === value) ?? false;
 }

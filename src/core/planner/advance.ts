@@ -1,5 +1,6 @@
 /** One row on from what became of its attempt: end, next try (own fault), restart (loss), or wait. Two separate counters. */
 import { itemName } from "../protocol/names.ts";
+import { askDoubt } from "./approvals.ts";
 import { type Draft, isReleased, killWorkers, recordOf, stopOf, stopWorkers, wakeAt } from "./draft.ts";
 import { overdue, ownFault, timedOut } from "./faults.ts";
 import type { Verdict } from "./judge.ts";
@@ -28,6 +29,9 @@ export function advance(draft: Draft, row: Row, verdict: Verdict): void {
       return working(draft, row, verdict);
     case "Silent":
       return silent(draft, row, verdict);
+    case "Asking":
+      if (stopOf(draft, row) !== undefined) return cancelRow(draft, row);
+      return askDoubt(draft, row, verdict.doubt);
     case "Unseen":
       if (stopOf(draft, row) !== undefined) return cancelRow(draft, row);
       if (draft.suspended) apply(row, "park", draft.nowMs);

@@ -3,6 +3,7 @@ import type { Condition, ExecutionStatus, Phase } from "../../api/status.ts";
 import type { Account } from "../protocol/types.ts";
 import { spentOf } from "../protocol/amounts.ts";
 import { units } from "../protocol/types.ts";
+import { isAwaiting, questionOf } from "./approvals.ts";
 import type { Draft } from "./draft.ts";
 import { isMainEnded } from "./draft.ts";
 import { durability } from "./durability.ts";
@@ -29,7 +30,7 @@ export function standing(draft: Draft, outcome: Outcome | undefined): Standing {
   const known = outcome ?? (draft.stop !== undefined || isMainEnded(draft) ? outcomeOf(draft) : undefined);
   const succeeded = known !== undefined && (outcome !== undefined || known.phase !== "Succeeded") ? known : undefined;
   const now: Record<string, Verdict> = {
-    Succeeded: succeeded === undefined ? { status: "Unknown", reason: phase, message: "" } : judged(draft, succeeded),
+    Succeeded: succeeded === undefined ? open(draft, phase) : judged(draft, succeeded),
     Ready: outcome?.phase === "Succeeded" ? yes("Succeeded") : no(outcome?.reason ?? phase),
     Reconciling: outcome === undefined ? yes(isMainEnded(draft) ? "Finalizing" : phase) : no("Ended"),
     Stalled:
@@ -39,8 +40,16 @@ export function standing(draft: Draft, outcome: Outcome | undefined): Standing {
       : no(draft.suspended && outcome === undefined ? "Suspending" : "NotSuspended"),
     PolicyCompliant: compliance(draft, succeeded),
     CheckpointsDurable: durability(draft),
+    ...kept(draft),
   };
   return { phase, conditions: withTimes(draft.seen.status, now, draft.nowMs) };
+}
+
+function kept({ seen }: Draft): Readonly<Record<string, Verdict>> {
+  const { keptBy } = seen.run;
+  if (keptBy === undefined) return {};
+  const message = `ttlSecondsAfterFinished is not applied: ${keptBy} keeps this object, would create it anew and have everything done and paid for again; delete it there`;
+  return { Expiring: no("OwnedByGitOps", message) };
 }
 
 /** Keeps the time of a condition whose status did not change, as Kubernetes does; foreign conditions stay. */
@@ -65,7 +74,12 @@ export function withTimes(
 
 function running(draft: Draft, busy: boolean, isSuspended: boolean): Phase {
   if (isSuspended) return "Suspended";
+  if (isAwaiting(draft)) return "AwaitingApproval";
   return busy || draft.rows.some((row) => row.state !== "Pending") ? "Running" : "Pending";
+}
+
+function open(draft: Draft, phase: Phase): Verdict {
+  return { status: "Unknown", reason: phase, message: phase === "AwaitingApproval" ? questionOf(draft) : "" };
 }
 
 /** The first reason stands: a later one is a consequence. */

@@ -1,5 +1,6 @@
-/** The clock of activeDeadlineSeconds and of the policy's maxDuration. It stands still while the run is suspended. */
+/** The clock of activeDeadlineSeconds and of the policy's maxDuration. It stands still while the run is suspended, or waits for nothing but an approval. */
 import type { ExecutionStatus } from "../../api/status.ts";
+import { isAwaiting } from "./approvals.ts";
 import { type Draft, isMainEnded, wakeAt } from "./draft.ts";
 import { isoTime, parseTime } from "./time.ts";
 
@@ -16,7 +17,7 @@ export function exceededDeadline(draft: Draft): string | undefined {
 export function runClock(draft: Draft, wasMainEnded: boolean): ActiveClock {
   const startsAnew = !wasMainEnded && isMainEnded(draft);
   const used = startsAnew ? 0 : activeMs(draft);
-  if (draft.suspended) return { activeMs: used };
+  if (draft.suspended || isAwaiting(draft)) return { activeMs: used };
   const limit = deadlineMs(draft);
   if (limit !== undefined && draft.finallyStop === undefined && (draft.stop === undefined || isMainEnded(draft))) {
     wakeAt(draft, draft.nowMs + Math.max(0, limit.ms - used));

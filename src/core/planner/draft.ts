@@ -1,4 +1,5 @@
 /** The work sheet of one call of plan(): what was seen, indexed, and what has been decided so far. */
+import type { ApprovalStatus } from "../../api/status.ts";
 import { byCodeUnit, type SpecGraph, specGraph } from "../dag/spec-graph.ts";
 import { itemName } from "../protocol/names.ts";
 import type { ItemRecord, NodeKey, StoredBody } from "../protocol/types.ts";
@@ -27,6 +28,8 @@ export interface Draft {
   readonly decisions: Decision[];
   readonly bodies: StoredBody[];
   readonly losses: Loss[];
+  /** Questions, oldest first. */
+  readonly approvals: ApprovalStatus[];
   readonly cancelRequested: boolean;
   readonly suspended: boolean;
   /** When a restart of the store was seen that may have forgotten acknowledged steps. */
@@ -64,6 +67,7 @@ export function draftOf(seen: Seen, nowMs: number, asked: ReadonlySet<string>): 
     decisions: [],
     bodies: [],
     losses: [],
+    approvals: [...(seen.status.approvals ?? [])],
     cancelRequested,
     suspended: seen.run.desiredState === "Suspended" && !cancelRequested,
     lossAtMs: lossSeenAtMs(seen, nowMs),

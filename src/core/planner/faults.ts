@@ -42,7 +42,10 @@ export function timedOut(draft: Draft, row: Row, what = row.message): void {
 export function overdue(draft: Draft, row: Row, call: OpenCall): void {
   if (!isReleased(draft, row)) return;
   const message = `tool ${call.tool} did not end within its timeoutSeconds and let nothing else run, so its worker was ended`;
-  if (call.effect !== "NonIdempotent" || draft.seen.policy.onInDoubt !== "Fail") {
+  const { onInDoubt } = draft.seen.policy;
+  // The next attempt finds the call in doubt, and asks.
+  if (call.effect === "NonIdempotent" && onInDoubt === "Ask") return apply(row, "park", draft.nowMs);
+  if (call.effect !== "NonIdempotent" || onInDoubt !== "Fail") {
     return ownFault(draft, row, { class: "Timeout", message }, false);
   }
   const doubt = `${message}; it is NonIdempotent, and whether it took effect is unknown`;

@@ -5,7 +5,7 @@ import type { ItemRecord } from "../protocol/types.ts";
 import type { Finished } from "../steps/format.ts";
 import { type Draft, recordOf } from "./draft.ts";
 import { finishedOf, isBehind, isMarked, marks, type Row } from "./rows.ts";
-import type { SeenWorker } from "./types.ts";
+import type { SeenDoubt, SeenWorker } from "./types.ts";
 
 export type Verdict =
   /**
@@ -22,6 +22,8 @@ export type Verdict =
   /** Listed, and its lease is over: its thread is held, its machine is gone, or the host heard late of its end. */
   | { readonly is: "Silent"; readonly failure: WorkerFailure | undefined; readonly detail: string }
   | { readonly is: "Finished"; readonly finished: Finished; readonly steps: number }
+  /** It left for a person to decide about a call. */
+  | { readonly is: "Asking"; readonly doubt: SeenDoubt }
   /** No worker and no claim: started too early to be seen, or never started. */
   | { readonly is: "Unseen" }
   /** Ended without finish. Stopped = asked to end; Fenced = another attempt holds the journal; Lost = nobody's wish. */
@@ -41,6 +43,8 @@ export function judge(draft: Draft, row: Row): Verdict {
   const record = recordOf(draft, row.key);
   const finished = finishedOf(row, record);
   if (finished !== undefined) return { is: "Finished", finished, steps: record?.steps ?? 0 };
+  // Nobody works on it but the host, which writes answer and end in one.
+  if (row.node.spec.approval !== undefined) return { is: "Unseen" };
   const views = (draft.workers.get(itemName(row.key)) ?? []).filter((view) => view.attempt === row.attempt);
   const exited = views.find((view) => view.state === "Exited");
   const claimed = record?.attempt === row.attempt && record.claimId !== "";
@@ -56,6 +60,8 @@ export function judge(draft: Draft, row: Row): Verdict {
       detail: `the store holds ${record?.length ?? 0} entries, ${row.journal?.length ?? 0} were seen`,
     };
   }
+  const doubt = exited?.exit === "waiting" ? doubtOf(draft, row) : undefined;
+  if (doubt !== undefined) return { is: "Asking", doubt };
   if (record !== undefined && record.attempt > row.attempt) {
     return { is: "Gone", how: "Fenced", detail: `attempt ${record.attempt} holds the journal` };
   }
@@ -75,6 +81,11 @@ export function judge(draft: Draft, row: Row): Verdict {
   if (!claimed) return { is: "Unseen" };
   if (leaseEndsMs !== undefined) return { is: "Working", claimed: true, leaseEndsMs };
   return { is: "Gone", how: "Lost", detail: "the worker is gone" };
+}
+
+function doubtOf(draft: Draft, row: Row): SeenDoubt | undefined {
+  const name = itemName(row.key);
+  return draft.seen.items.find(({ key }) => itemName(key) === name)?.doubt;
 }
 
 /** J2 fences a worker that works on in spite of it, so a listed one is trusted until it ends or its lease does. */

@@ -43,7 +43,7 @@ export function silentItems(spec: ExecutionSpec, status: ExecutionStatus): reado
   return rows.flatMap((row) => [row, ...row.items].filter(silent).map((each) => each.key));
 }
 
-/** Hex digests of the output bodies to load: only what a `when`, an `items`, a forEach list or the result is made of. */
+/** Hex digests of the output bodies to load: only what a `when`, an `items`, an approval's message, a forEach list or the result is made of. */
 export function outputsNeeded(
   spec: ExecutionSpec,
   status: ExecutionStatus,
@@ -67,7 +67,8 @@ export function outputsNeeded(
       continue;
     }
     if (row.state !== "Pending" || row.attempt > 0 || !sourcesEnded(row.node, byName, hasEnded)) continue;
-    for (const name of [...row.node.conditionNames, ...row.node.itemNames]) add(byName.get(name));
+    const { conditionNames, itemNames, approvalNames } = row.node;
+    for (const name of [...conditionNames, ...itemNames, ...approvalNames]) add(byName.get(name));
   }
   return [...found];
 }

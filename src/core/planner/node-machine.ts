@@ -5,6 +5,7 @@ import type { NodeState } from "../../api/status.ts";
  * start: an attempt is ordered       claim: its worker holds the journal
  * expand: a forEach node has items   park: the attempt ended without fault (suspended, fenced); the next one is due
  * wait: the next attempt is due later (own fault, or loss)
+ * ask: a person has to answer before it goes on
  * lose: its result is gone from the journal
  */
 export type NodeEvent =
@@ -13,6 +14,7 @@ export type NodeEvent =
   | "claim"
   | "park"
   | "wait"
+  | "ask"
   | "succeed"
   | "fail"
   | "skip"
@@ -23,6 +25,7 @@ const atWork: Readonly<Partial<Record<NodeEvent, NodeState>>> = {
   claim: "Running",
   park: "Pending",
   wait: "Retrying",
+  ask: "AwaitingApproval",
   succeed: "Succeeded",
   fail: "Failed",
   cancel: "Cancelled",
@@ -34,6 +37,7 @@ const table: Readonly<Record<NodeState, Readonly<Partial<Record<NodeEvent, NodeS
     start: "Starting",
     expand: "Running",
     wait: "Retrying",
+    ask: "AwaitingApproval",
     succeed: "Succeeded",
     fail: "Failed",
     skip: "Skipped",
@@ -45,6 +49,14 @@ const table: Readonly<Record<NodeState, Readonly<Partial<Record<NodeEvent, NodeS
   Retrying: {
     start: "Starting",
     wait: "Retrying",
+    succeed: "Succeeded",
+    fail: "Failed",
+    cancel: "Cancelled",
+    lose: "Failed",
+  },
+  AwaitingApproval: {
+    start: "Starting",
+    park: "Pending",
     succeed: "Succeeded",
     fail: "Failed",
     cancel: "Cancelled",

@@ -6,6 +6,7 @@ import type { ExecutionStatus } from "../../api/status.ts";
 import { byCodeUnit } from "../dag/spec-graph.ts";
 import { itemName } from "../protocol/names.ts";
 import type { NodeKey } from "../protocol/types.ts";
+import { settleApproval } from "./approvals.ts";
 import { advance, cancelRow, notePosition } from "./advance.ts";
 import { withTimes } from "./conditions.ts";
 import { exceededDeadline } from "./deadline.ts";
@@ -58,7 +59,10 @@ function advanceRun(draft: Draft): void {
     settleForEach(draft, row);
     if (stopOf(draft, row) !== undefined) {
       if (row.itemCount === undefined && !isAtWork(row.state)) cancelRow(draft, row);
-    } else settlePending(draft, row);
+    } else {
+      settlePending(draft, row);
+      for (const each of workRows(row)) if (each.state === "AwaitingApproval") settleApproval(draft, each);
+    }
     settleForEach(draft, row);
   }
   startReady(draft);
@@ -144,7 +148,7 @@ function planOf(draft: Draft, status: ExecutionStatus, isSealing: boolean): Plan
   };
 }
 
-const ranks = { SetControl: 0, ReleaseAttempt: 1, StopWorker: 2, StartWorker: 3, Seal: 4 } as const;
+const ranks = { SetControl: 0, ReleaseAttempt: 1, StopWorker: 2, StartWorker: 3, RecordAnswer: 4, Seal: 5 } as const;
 
 function sorted(decisions: readonly Decision[]): readonly Decision[] {
   const unique = new Map(decisions.map((decision) => [decisionName(decision), decision]));
@@ -175,6 +179,7 @@ function keyOf(decision: Decision): NodeKey & { attempt: number } {
       return decision.worker;
     case "ReleaseAttempt":
     case "StartWorker":
+    case "RecordAnswer":
       return { ...decision.key, attempt: decision.attempt };
   }
 }

@@ -3,6 +3,7 @@ import { ExpressionError } from "../expressions/errors.ts";
 import { evaluateCondition, evaluateItems, type ExpressionScope } from "../expressions/evaluate.ts";
 import type { Json } from "../digest/json.ts";
 import { sizes } from "../../api/defaults.ts";
+import { askNode } from "./approvals.ts";
 import { type Draft, isMainEnded, outputDigest, wakeNow } from "./draft.ts";
 import { isEnded } from "./node-machine.ts";
 import { apply, type NodeRow, queued } from "./rows.ts";
@@ -29,6 +30,11 @@ export function settlePending(draft: Draft, row: NodeRow): void {
   // Also where a finally node names the output of a failed main node: its own siblings tidy up all the same.
   if (isMissing) return apply(row, "skip", draft.nowMs, "DependencySkipped");
   if (spec.forEach !== undefined) return expand(draft, row, spec.forEach.items);
+  if (spec.approval !== undefined) {
+    const scope = load(draft, row.node.approvalNames);
+    if (typeof scope === "string") return notLoaded(draft, row, scope);
+    return askNode(draft, row, { input: inputOf(draft), nodes: scope.outputs });
+  }
   row.reason = queued;
 }
 

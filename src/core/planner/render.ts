@@ -10,6 +10,7 @@ import {
 import type { ExecutionSpec } from "../../api/types.ts";
 import { specGraph } from "../dag/spec-graph.ts";
 import type { Account } from "../protocol/types.ts";
+import { renderApprovals } from "./approvals.ts";
 import { standing } from "./conditions.ts";
 import { runClock } from "./deadline.ts";
 import type { Draft } from "./draft.ts";
@@ -53,6 +54,7 @@ export function renderStatus(draft: Draft, outcome: Outcome | undefined, wasMain
     progress: `${rows.filter((row) => isEnded(row.state)).length}/${rows.length}`,
     nodeCounts: countStates(rows),
     nodes: renderRows(draft),
+    ...renderApprovals(draft),
     ...(steps === 0 ? {} : { steps }),
     ...journalLife(draft),
     ...(draft.cancelRequested ? { cancelRequested: true } : {}),
@@ -105,7 +107,10 @@ interface Style {
 
 function renderRow(row: Row, style: Style): Omit<ItemStatus, "index"> {
   const ended = isEnded(row.state);
-  const keepsStart = style.isTimed || (isAtWork(row.state) && row.node.spec.timeoutSeconds !== undefined);
+  const keepsStart =
+    style.isTimed ||
+    row.state === "AwaitingApproval" ||
+    (isAtWork(row.state) && row.node.spec.timeoutSeconds !== undefined);
   const message = row.message === undefined || row.message === "" || style.messagesLeft <= 0 ? undefined : row.message;
   if (message !== undefined) style.messagesLeft -= 1;
   return {

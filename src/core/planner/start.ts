@@ -2,9 +2,10 @@
 import { executionDefaults } from "../../api/defaults.ts";
 import { itemName } from "../protocol/names.ts";
 import type { KnownPosition } from "../protocol/types.ts";
+import { answerOf } from "./approvals.ts";
 import { type Draft, liveWorkers, outputDigest, recordOf, stopOf, wakeAt, wakeNow } from "./draft.ts";
 import { isAtWork, isEnded } from "./node-machine.ts";
-import type { SeenWorker } from "./types.ts";
+import type { Answer, Approved, SeenWorker } from "./types.ts";
 import {
   apply,
   isBehind,
@@ -18,6 +19,9 @@ import {
   tellsLoss,
   workRows,
 } from "./rows.ts";
+
+/** A journal tells its host of what was written; this is for when it does not. */
+const answerLookMs = 1_000;
 
 export function startReady(draft: Draft): void {
   const { spec, policy } = draft.seen;
@@ -94,6 +98,7 @@ function lossOf({ reason, message }: Row): string | undefined {
 }
 
 function order(draft: Draft, row: Row): void {
+  if (row.node.spec.approval !== undefined) return orderAnswer(draft, row);
   const outputs = outputsOf(draft, row);
   if (outputs === undefined) return wakeNow(draft);
   draft.decisions.push({
@@ -106,7 +111,27 @@ function order(draft: Draft, row: Row): void {
     outputs,
     known: knownPosition(draft, row),
     ...(mayLive(draft, row) ? { predecessorMayLive: true } : {}),
+    ...answersOf(draft, row),
   });
+}
+
+/** Its finish record is what the next pass looks for. */
+function orderAnswer(draft: Draft, row: Row): void {
+  const { decision, by, proven, decidedAt, ...asked } = answerOf(draft, row) ?? {};
+  if (decision === undefined || by === undefined || proven === undefined || decidedAt === undefined) return;
+  const approval = { ...asked, decision, by, proven, decidedAt } as Approved;
+  draft.decisions.push({ kind: "RecordAnswer", key: row.key, attempt: row.attempt, try: row.try, approval });
+  wakeAt(draft, draft.nowMs + answerLookMs);
+}
+
+function answersOf(draft: Draft, row: Row): { readonly answers?: Readonly<Record<string, Answer>> } {
+  const name = itemName(row.key);
+  const found = draft.approvals.flatMap(({ request, node, decision, by, proven, decidedAt }) =>
+    node !== name || decision === undefined || by === undefined || proven === undefined || decidedAt === undefined
+      ? []
+      : [[request, { decision, by, proven, decidedAt }] as const],
+  );
+  return found.length === 0 ? {} : { answers: Object.fromEntries(found) };
 }
 
 /** Whether an earlier attempt has not been seen to end; a host that lists all has. */

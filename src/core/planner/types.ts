@@ -1,7 +1,7 @@
 /** What the planner sees and what it decides. Both are data: the same Seen and time give the same Plan (P1). */
 import type { DesiredState, ExecutionSpec, ToolEffect } from "../../api/execution.ts";
 import type { WorkerExitName, WorkerFailure } from "../../api/exit-codes.ts";
-import type { ExecutionStatus } from "../../api/status.ts";
+import type { ApprovalStatus, ExecutionStatus } from "../../api/status.ts";
 import type { Json } from "../digest/json.ts";
 import type { EffectivePolicy } from "../policy/types.ts";
 import type {
@@ -21,6 +21,10 @@ export interface RunIdentity {
   readonly generation: number;
   readonly desiredState: DesiredState;
   readonly journalRetentionSeconds: number;
+  /** Whose tool keeps the object although its ttlSecondsAfterFinished is set; see expiry.ts. */
+  readonly keptBy?: string | undefined;
+  /** By request; only of questions that the status says are open. */
+  readonly answers?: ReadonlyMap<string, SeenAnswer> | undefined;
 }
 
 /** One process or pod, as the host lists it. */
@@ -39,10 +43,35 @@ export interface OpenCall {
   readonly effect: ToolEffect | undefined;
 }
 
+/** The call that a worker left for a person to decide about. */
+export interface SeenDoubt {
+  readonly request: string;
+  readonly tool: string;
+}
+
+/** What a person answered to an open question. */
+export interface SeenAnswer {
+  readonly decision: "Approved" | "Rejected";
+  readonly by: string;
+  readonly proven: boolean;
+}
+
+/** A question with its answer, as the status has latched it. */
+export type Approved = Required<ApprovalStatus>;
+
+export interface RecordedAnswer {
+  readonly key: NodeKey;
+  readonly attempt: number;
+  readonly try: number;
+  readonly approval: Approved;
+}
+
 export interface SeenItem {
   readonly key: NodeKey;
   /** Of `silentItems` alone: a call past its time limit that its last entries leave open. */
   readonly overdue?: OpenCall | undefined;
+  /** Of a row whose worker left to have a person decide. */
+  readonly doubt?: SeenDoubt | undefined;
   /** Undefined = never claimed. */
   readonly record: ItemRecord | undefined;
 }
@@ -54,6 +83,8 @@ export interface SeenStore {
   /** Whether what it acknowledges outlives a crash of its own, and if not why, setting by setting. */
   readonly durable: boolean;
   readonly reasons: readonly string[];
+  /** Those among them with which no crash is needed to lose journals: eviction, or nothing on disk. */
+  readonly unfit: readonly string[];
 }
 
 export interface Seen {
@@ -78,6 +109,9 @@ export interface Seen {
   readonly outputs: ReadonlyMap<string, Json>;
 }
 
+/** As a worker gets it. */
+export type Answer = Pick<Approved, "decision" | "by" | "proven" | "decidedAt">;
+
 export type Decision =
   | { readonly kind: "SetControl"; readonly to: ControlState; readonly message: string }
   /** Charge what a dead attempt held, and fence it. */
@@ -96,7 +130,11 @@ export type Decision =
       readonly known: KnownPosition | undefined;
       /** The attempt before may still be making a call: it was given up without anybody seeing its end. */
       readonly predecessorMayLive?: true;
+      /** What people decided about calls of this node in doubt, by request. */
+      readonly answers?: Readonly<Record<string, Answer>>;
     }
+  /** Write an approval node's answer into its journal, and end it. */
+  | ({ readonly kind: "RecordAnswer" } & RecordedAnswer)
   /** The end of a run: bodies go when only digests are kept, the journal of all `items` vanishes after `expireSeconds`. */
   | {
       readonly kind: "Seal";

@@ -41,7 +41,29 @@ export function checkSpecAgainstPolicy(spec: ExecutionSpec, policy: EffectivePol
     ...(spec.tools ?? []).flatMap((tool, index) =>
       placed(["spec", "tools", index], checkTool(policy, toolCheckOf(tool))),
     ),
+    ...checkImages(spec, policy),
   ];
+}
+
+/**
+ * Images that nodes bring: known before a run, and checked then. Whoever makes pods lets people run code of their own, so some
+ * policy must list the image, and every policy with a list must.
+ */
+export function checkImages(spec: ExecutionSpec, policy: EffectivePolicy): SpecViolation[] {
+  const lists = policy.rules.filter(({ images }) => images !== undefined);
+  return (["nodes", "finally"] as const).flatMap((list) =>
+    (spec[list] ?? []).flatMap(({ image }, index): SpecViolation[] => {
+      if (image === undefined) return [];
+      const title = "Image Not Allowed";
+      const path = "spec.images.allow";
+      const refusing = lists.filter(({ images }) => listAllows(images?.allow, undefined, image) !== "Allowed");
+      const found =
+        policy.requirePairing === true && lists.every(({ enforcement }) => enforcement === "Audit")
+          ? [violation({ name: "", enforcement: "Enforce" }, path, title, `no policy lists ${image}`)]
+          : refusing.map((rules) => violation(rules, path, title, `${image} is not in the allow list`));
+      return found.map((each) => ({ ...each, at: ["spec", list, index, "image"] }));
+    }),
+  );
 }
 
 const providerEndpoints: Readonly<Record<string, { readonly base: string; readonly path: string }>> = {

@@ -8,10 +8,12 @@
  * | retryDelaySeconds, exponentialBackoff | largest |
  * | jitter | Seeded, then None |
  * | retryOn | what all of them list |
- * | onInDoubt | Fail, then Retry |
+ * | onInDoubt | Fail, then Ask, then Retry |
+ * | onLossWindow | Refuse, then Allow |
  * | recording.content | DigestOnly, then Full |
  * | recording.redact | every path of any |
- * | models, tools | never merged: each policy must allow |
+ * | limits.maxConcurrentExecutions | smallest |
+ * | models, tools, images | never merged: each policy must allow |
  *
  * An Audit policy stops and changes nothing: its limits become `auditLimits`, its lists are checked
  * and reported, its redaction holds (it only hides), the rest of it is passed over.
@@ -66,11 +68,13 @@ export function combinePolicies(
     maxRestarts: least(specs, (spec) => spec.infrastructure?.maxRestarts) ?? policyDefaults.maxRestarts,
     maxParallel: least(specs, (spec) => spec.limits?.maxParallel),
     maxDurationMs: inMs(least(specs, (spec) => spec.limits?.maxDurationSeconds)),
+    ...concurrencyOf(enforced),
     sameCall: sameCallOf(
       specs,
       audited.map((policy) => policy.spec),
     ),
-    onInDoubt: firstOf(specs, (spec) => spec.onInDoubt, ["Fail", "Retry"]) ?? policyDefaults.onInDoubt,
+    onInDoubt: firstOf(specs, (spec) => spec.onInDoubt, ["Fail", "Ask", "Retry"]) ?? policyDefaults.onInDoubt,
+    onLossWindow: firstOf(specs, (spec) => spec.onLossWindow, ["Refuse", "Allow"]) ?? policyDefaults.onLossWindow,
     recording: {
       content:
         firstOf(specs, (spec) => spec.recording?.content, ["DigestOnly", "Full"]) ?? policyDefaults.recording.content,
@@ -118,6 +122,16 @@ function smallest(named: readonly NamedLimit[]): { scoped: ScopedLimits; names: 
   return { scoped: { execution: scoped.Execution, node: scoped.Node, call: scoped.Call }, names };
 }
 
+function concurrencyOf(policies: readonly GovernancePolicy[]): Pick<EffectivePolicy, "maxConcurrentExecutions"> {
+  const [strictest] = policies
+    .flatMap(({ metadata, spec }) => {
+      const limit = spec.limits?.maxConcurrentExecutions;
+      return limit === undefined ? [] : [{ limit, policy: metadata.name ?? "" }];
+    })
+    .sort((a, b) => a.limit - b.limit || (a.policy < b.policy ? -1 : 1));
+  return strictest === undefined ? {} : { maxConcurrentExecutions: strictest };
+}
+
 function prefixed(names: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(names).map(([key, name]) => [`Audit/${key}`, name]));
 }
@@ -128,6 +142,7 @@ function rulesOf({ metadata, spec }: GovernancePolicy): PolicyRules {
     enforcement: spec.enforcement ?? "Enforce",
     models: spec.models ?? {},
     tools: spec.tools ?? {},
+    ...(spec.images === undefined ? {} : { images: spec.images }),
   };
 }
 

@@ -26,6 +26,7 @@ export interface PolicyRules {
   readonly enforcement: "Enforce" | "Audit";
   readonly models: NonNullable<PolicySpec["models"]>;
   readonly tools: NonNullable<PolicySpec["tools"]>;
+  readonly images?: PolicySpec["images"];
 }
 
 export interface EffectivePolicy {
@@ -43,9 +44,12 @@ export interface EffectivePolicy {
   readonly maxRestarts: number;
   readonly maxParallel: number | undefined;
   readonly maxDurationMs: number | undefined;
+  /** Per namespace; `policy` is the one that says it. */
+  readonly maxConcurrentExecutions?: { readonly limit: number; readonly policy: string } | undefined;
   /** loopDetection.sameCall, and whether crossing stops the run. */
   readonly sameCall: { readonly limit: number; readonly enforcement: "Enforce" | "Audit" } | undefined;
-  readonly onInDoubt: "Fail" | "Retry";
+  readonly onInDoubt: "Ask" | "Fail" | "Retry";
+  readonly onLossWindow: "Refuse" | "Allow";
   readonly recording: {
     readonly content: "Full" | "DigestOnly";
     readonly redact: readonly string[];

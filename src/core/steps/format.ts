@@ -16,7 +16,7 @@ export interface Snapshot {
   readonly policy: EffectivePolicy;
 }
 
-export type StepKind = "model" | "tool" | "value";
+export type StepKind = "model" | "tool" | "value" | "approval";
 export type StepOutcome = "Ok" | "Error" | "Cut" | "Refused";
 
 /** Whole tokens. estimated = ceil(bytes / 4) of what went over the wire; counted = what the budget was charged. */
@@ -59,7 +59,7 @@ export interface StartEntry extends EntryBase {
 interface StepIdentity {
   readonly path: readonly number[];
   readonly kind: StepKind;
-  /** Tool name, model name, or the value's name. */
+  /** Tool name, model name, the value's name, or for an approval who asks. */
   readonly name: string;
   readonly requestDigest: string;
   /** n-th call with this key in this scope, from 0. */

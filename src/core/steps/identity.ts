@@ -2,7 +2,8 @@
 import { canonicalJson, sha256Hex } from "../digest/digest.ts";
 import type { Json, JsonObject } from "../digest/json.ts";
 import { estimateTokens } from "../digest/tokens.ts";
-import type { StepKind } from "./format.ts";
+import type { NodeKey } from "../protocol/types.ts";
+import type { IntentEntry, StepKind } from "./format.ts";
 
 export interface RequestDigest {
   /** Hex. */
@@ -45,6 +46,25 @@ export function toolRequestDigest(tool: string, args: Json): string {
 
 export function valueDigest(name: string): string {
   return sha256Hex(canonicalJson({ v: 1, value: name }));
+}
+
+/** Of the question as it was asked. */
+export function approvalDigest(question: string): string {
+  return sha256Hex(canonicalJson({ v: 1, approval: question }));
+}
+
+/**
+ * Name of a question, as it can stand in an annotation's key: who asks, and eight hex digits that tell one question of it from the
+ * next.
+ */
+export function requestName({ node, item }: NodeKey, of: readonly string[]): string {
+  const asker = `${node.slice(0, 45)}${item === undefined ? "" : `.${item}`}`;
+  return `${asker}-${sha256Hex(canonicalJson(of)).slice(0, 8)}`;
+}
+
+/** Of a call in doubt: its intent's place in the chain is unlike any other's. */
+export function doubtRequest(key: NodeKey, intent: Pick<IntentEntry, "index" | "prevHash">): string {
+  return requestName(key, [intent.prevHash, String(intent.index)]);
 }
 
 /** Key within one node item and try. The enclosing scope is the path without its last pair. */

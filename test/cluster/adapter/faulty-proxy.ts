@@ -31,13 +31,16 @@ export class FaultyProxy {
   connections = 0;
   fault: Fault = () => undefined;
   readonly #config = loadKubeConfig(inject("kubeconfig"));
+  readonly #asAdmin: boolean;
   readonly #agent = new Agent({ keepAlive: true });
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #watches = new Set<ServerResponse>();
   #port = 0;
 
-  constructor() {
+  /** `asAdmin` false: callers bring credentials of their own. */
+  constructor({ asAdmin = true }: { readonly asAdmin?: boolean } = {}) {
+    this.#asAdmin = asAdmin;
     this.#server = createServer((request, response) => void this.#forward(request, response));
     this.#server.on("connection", (socket) => {
       this.connections += 1;
@@ -62,12 +65,13 @@ export class FaultyProxy {
     await closed;
   }
 
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
   client(timeoutMs = 30_000): KubeClient {
     const config = new KubeConfig();
-    config.loadFromClusterAndUser(
-      { name: "proxy", server: `http://127.0.0.1:${this.#port}`, skipTLSVerify: true },
-      { name: "nobody" },
-    );
+    config.loadFromClusterAndUser({ name: "proxy", server: this.url, skipTLSVerify: true }, { name: "nobody" });
     return new KubeClient(config, { clock: systemClock, timeoutMs });
   }
 
@@ -111,7 +115,8 @@ export class FaultyProxy {
     const server = new URL(this.#config.getCurrentCluster()?.server ?? "");
     const options: RequestOptions = {};
     await this.#config.applyToHTTPSOptions(options);
-    const { ca, cert, key } = options;
+    const { ca } = options;
+    const { cert, key } = this.#asAdmin ? options : {};
     const { host: _, ...headers } = request.headers;
     const onward = httpsRequest({
       ca,

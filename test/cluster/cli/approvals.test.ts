@@ -93,7 +93,9 @@ async function ask(name: string, requests: readonly string[]): Promise<void> {
 describe("oao approve", () => {
   test("answers the only request under the caller's own name; get and tree show what waits and the command", async () => {
     await ask("single", ["sign-off"]);
-    const line = /waits for an approval: May sign-off happen\?\n {2}oao approve single --on cluster sign-off/;
+    const line = /greet asks: May sign-off happen\?\n +oao approve single --on cluster sign-off/;
+    const followed = await oao(tenant, "resume", "single");
+    expect(followed).toMatchObject({ code: 6, stderr: expect.stringMatching(line) });
     expect((await oao(approver, "get", "single")).stdout).toMatch(line);
     expect((await oao(approver, "tree", "single")).stdout).toMatch(line);
     const { code, stderr } = await oao(approver, "approve", "single");
@@ -104,15 +106,15 @@ describe("oao approve", () => {
     expect(await annotationsOf("single")).toMatchObject({
       "approval.oao.dev/sign-off": `Approve:${userOf("approver")}`,
     });
-    const followed = await oao(tenant, "resume", "single");
-    expect(followed).toMatchObject({ code: 6, stderr: expect.stringContaining("Waiting for an approval") });
   });
 
   test("wants the request named where several wait, and takes --reject", async () => {
     await ask("several", ["publish", "pay"]);
     const unnamed = await oao(approver, "approve", "several");
     expect(unnamed.code).toBe(2);
-    expect(unnamed.stderr).toContain("asks for 2 approvals: name one\n  publish: May publish happen?\n  pay: May pay");
+    expect(unnamed.stderr).toContain(
+      "waits for 2 approvals: say which\n  greet asks: May publish happen?\n    oao approve several",
+    );
     expect((await oao(approver, "approve", "several", "publsh")).stderr).toContain("did you mean publish?");
     expect(await oao(approver, "approve", "several", "pay", "--reject")).toMatchObject({ code: 0 });
     expect(await annotationsOf("several")).toEqual({
@@ -123,14 +125,16 @@ describe("oao approve", () => {
 
   test("says that nothing is asked, also of what has been answered", async () => {
     await ask("answered", []);
-    expect((await oao(approver, "approve", "answered")).stderr).toContain("asks for no approval now");
+    expect((await oao(approver, "approve", "answered")).stderr).toContain(
+      "waits for no approval (it is AwaitingApproval)",
+    );
     const approvals = [{ request: "done", node: "greet", decision: "Approved", by: "ada" }];
     const body = { status: { approvals } };
     await admin.request({ method: "PATCH", patch: "Merge", path: path("answered", "status"), body });
     const { code, stderr } = await oao(approver, "approve", "answered", "done");
     expect({ code, stderr }).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining("has been answered: Approved by ada"),
+      stderr: expect.stringContaining("done was approved by ada already"),
     });
   });
 

@@ -6,13 +6,10 @@ import { join } from "node:path";
 import { inject, vi } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import type { KubeClient } from "../../../src/adapters/kube/client.ts";
-import { type Resource, resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
+import { resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import { modelAt, root, sample, serveModel, type Started, type Ended } from "../../cli/harness.ts";
 import { serveKubeletLogs } from "../../support/kubelet-logs.ts";
-import { type Field, openField } from "../operator/harness.ts";
-
-const core = (plural: string): Resource => ({ group: "", version: "v1", plural });
-const rbac = (plural: string): Resource => ({ group: "rbac.authorization.k8s.io", version: "v1", plural });
+import { accessOf, type Field, openField } from "../operator/harness.ts";
 
 export interface CliField {
   readonly field: Field;
@@ -35,7 +32,7 @@ export async function openCliField(): Promise<CliField> {
   applyFile("config/rbac/users.yaml");
   const logs = await serveKubeletLogs({
     client: admin,
-    node: `node-${namespace}`,
+    node: `node-${namespace}-0`,
     logs: join(folder, "pods"),
     folder,
     kube: inject("kube"),
@@ -124,7 +121,7 @@ interface Document {
   readonly spec: object;
 }
 
-/** A kubeconfig of somebody (a service account, as far as the API server knows) with these ClusterRoles in the namespace. */
+/** A kubeconfig of somebody with these ClusterRoles in the namespace, which is its context's. */
 export async function person(
   admin: KubeClient,
   namespace: string,
@@ -132,19 +129,9 @@ export async function person(
   name: string,
   clusterRoles: readonly string[],
 ): Promise<string> {
-  const make = (resource: Resource, body: object) =>
-    admin.request({ method: "POST", path: resourcePath(resource, { namespace }), body });
-  await make(core("serviceaccounts"), { metadata: { name } });
-  for (const role of clusterRoles) {
-    await make(rbac("rolebindings"), {
-      metadata: { name: `${name}-${role}` },
-      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: role },
-      subjects: [{ kind: "ServiceAccount", name, namespace }],
-    });
-  }
-  return writeKubeconfig(join(folder, `${name}.kubeconfig`), namespace, {
-    token: kubectl("create", "token", name, "-n", namespace, "--duration=1h").trim(),
-  });
+  const file = await accessOf(admin, namespace, folder, name, clusterRoles);
+  const [access] = (parse(readFileSync(file, "utf8")) as Kubeconfig).users;
+  return writeKubeconfig(file, namespace, access?.user ?? {});
 }
 
 /** The cluster's, with another user and a namespace. */

@@ -26,6 +26,10 @@ export interface Field {
   readonly kubelet: ProcessKubelet;
   readonly place: Workplace;
   readonly folder: string;
+  /** Of the operator's own account. */
+  readonly kubeconfig: string;
+  /** A further machine of local processes, ended with the field. */
+  addNode(): Promise<ProcessKubelet>;
   startOperator(identity?: string, env?: Readonly<Record<string, string>>): Promise<Operator>;
   /** The sample, with the field's model and catalogue, under another name. */
   apply(file: string, name: string, model: string): Promise<KubeExecution>;
@@ -51,15 +55,21 @@ export async function openField(): Promise<Field> {
   const place = workplace();
   const catalogue = await place.serve([sample("catalog.mjs"), "0"]);
   const kubeconfig = await operatorAccess(admin, namespace, folder);
-  const kubelet = new ProcessKubelet({
-    client: admin,
-    name: `node-${namespace}`,
-    program: root.replace(/\/$/, ""),
-    baseDir: sample("."),
-    logs: join(folder, "pods"),
-    env: { OAO_SUSPEND_GRACE_MS: "100" },
-  });
-  await kubelet.start();
+  const kubelets: ProcessKubelet[] = [];
+  const addNode = async () => {
+    const made = new ProcessKubelet({
+      client: admin,
+      name: `node-${namespace}-${kubelets.length}`,
+      program: root.replace(/\/$/, ""),
+      baseDir: sample("."),
+      logs: join(folder, "pods"),
+      env: { OAO_SUSPEND_GRACE_MS: "100" },
+    });
+    kubelets.push(made);
+    await made.start();
+    return made;
+  };
+  const kubelet = await addNode();
   const operators: Operator[] = [];
   const path = (name: string) => resourcePath(resources.executions, { namespace, name });
   const field: Field = {
@@ -69,6 +79,8 @@ export async function openField(): Promise<Field> {
     kubelet,
     place,
     folder,
+    kubeconfig,
+    addNode,
     async startOperator(identity = "operator-0", env = {}) {
       const child = spawn(process.execPath, [join(root, "dist/operator.js")], {
         env: {
@@ -132,14 +144,17 @@ export async function openField(): Promise<Field> {
       const list = { path: resourcePath(resources.pods, { namespace }) };
       return (await admin.request<{ items: KubeObject[] }>(list)).items;
     },
-    pidOf: ({ metadata }, key, attempt = 1) => kubelet.pidOf(podName(metadata.uid, key, attempt)),
+    pidOf({ metadata }, key, attempt = 1) {
+      const name = podName(metadata.uid, key, attempt);
+      return kubelets.map((each) => each.pidOf(name)).find((pid) => pid !== undefined);
+    },
     async end() {
       for (const { child } of operators) child.kill("SIGKILL");
       await Promise.all(operators.map(({ ended }) => ended));
-      await kubelet.stop();
+      await Promise.all(kubelets.map((each) => each.stop()));
       await place.end();
       await redis.remove();
-      await removeNamespace(admin, namespace);
+      await removeNamespace(admin, namespace).catch(() => undefined); // a test may have done it
       rmSync(folder, { recursive: true, force: true });
       admin.close();
     },
@@ -176,27 +191,51 @@ function pointAt({ models = [], tools = [] }: RunSpec, model: string, catalogue:
 
 /** A kubeconfig with the rights that the chart gives the operator in its namespace, and no others. */
 async function operatorAccess(admin: KubeClient, namespace: string, folder: string): Promise<string> {
-  const make = (resource: Resource, body: object) =>
-    admin.request({ method: "POST", path: resourcePath(resource, { namespace }), body });
   const rendered = parseAllDocuments(readFileSync(join(root, "config/default/operator.yaml"), "utf8"));
   const roles = rendered
     .map((each) => each.toJS() as { kind: string; rules: object[] })
     .filter(({ kind }) => kind === "Role");
-  await make(core("serviceaccounts"), { metadata: { name: "operator" } });
-  await make(rbac("roles"), { metadata: { name: "operator" }, rules: roles.flatMap(({ rules }) => rules) });
-  await make(rbac("rolebindings"), {
-    metadata: { name: "operator" },
-    roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: "operator" },
-    subjects: [{ kind: "ServiceAccount", name: "operator", namespace }],
-  });
+  const body = { metadata: { name: "operator" }, rules: roles.flatMap(({ rules }) => rules) };
+  await admin.request({ method: "POST", path: resourcePath(rbac("roles"), { namespace }), body });
+  return accountAccess(admin, namespace, folder, "operator", [{ kind: "Role", name: "operator" }]);
+}
+
+/** A kubeconfig of a person, here a service account, with these cluster roles in the namespace. */
+export function accessOf(
+  admin: KubeClient,
+  namespace: string,
+  folder: string,
+  name: string,
+  clusterRoles: readonly string[],
+): Promise<string> {
+  const roles = clusterRoles.map((role) => ({ kind: "ClusterRole", name: role }));
+  return accountAccess(admin, namespace, folder, name, roles);
+}
+
+async function accountAccess(
+  admin: KubeClient,
+  namespace: string,
+  folder: string,
+  account: string,
+  roles: readonly { readonly kind: string; readonly name: string }[],
+): Promise<string> {
+  const make = (resource: Resource, body: object) =>
+    admin.request({ method: "POST", path: resourcePath(resource, { namespace }), body });
+  await make(core("serviceaccounts"), { metadata: { name: account } });
+  for (const role of roles)
+    await make(rbac("rolebindings"), {
+      metadata: { name: `${account}-${role.name}` },
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", ...role },
+      subjects: [{ kind: "ServiceAccount", name: account, namespace }],
+    });
   const { status } = await admin.request<{ status: { token: string } }>({
     method: "POST",
-    path: resourcePath(core("serviceaccounts"), { namespace, name: "operator", subresource: "token" }),
+    path: resourcePath(core("serviceaccounts"), { namespace, name: account, subresource: "token" }),
     body: { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: { expirationSeconds: 3_600 } },
   });
   const config = parse(readFileSync(inject("kubeconfig"), "utf8")) as { users: { user: object }[] };
   for (const each of config.users) each.user = { token: status.token };
-  const file = join(folder, "kubeconfig");
+  const file = join(folder, `${account}.kubeconfig`);
   writeFileSync(file, JSON.stringify(config), { mode: 0o600 });
   return file;
 }

@@ -1,7 +1,5 @@
 /** Executions applied to a real API server, run by the built operator in real worker processes, with a real Redis. */
 import { readFileSync, writeFileSync } from "node:fs";
-import { createServer, request as httpRequest } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -11,6 +9,7 @@ import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
 import { digestJson } from "../../../src/core/digest/digest.ts";
 import { runKeys } from "../../../src/adapters/store/redis/keys.ts";
 import { sample, serveModel } from "../../cli/harness.ts";
+import { countCalls } from "../../support/counting-proxy.ts";
 import { type Field, openField, type Operator } from "./harness.ts";
 
 let field: Field;
@@ -47,32 +46,6 @@ const reasons = async (name: string) => {
   }>({ path });
   return items.filter(({ regarding }) => regarding.name === name).map(({ reason }) => reason);
 };
-/** A server in between that counts the calls of the model. */
-async function countRequests(target: string): Promise<{ url: string; count(): number; close(): Promise<void> }> {
-  let count = 0;
-  const { origin, pathname } = new URL(target);
-  const server = createServer((request, response) => {
-    if (request.method === "POST") count += 1;
-    const options = { method: request.method, headers: request.headers };
-    const onward = httpRequest(`${origin}${request.url}`, options, (answer) => {
-      response.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.pipe(response);
-    });
-    onward.on("error", () => response.destroy());
-    request.pipe(onward);
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  return {
-    url: `http://127.0.0.1:${port}${pathname}`,
-    count: () => count,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
-}
 const gone = (name: string) =>
   vi.waitFor(() => expect(field.get(name)).rejects.toThrow("not found"), { timeout: 60_000 });
 
@@ -122,6 +95,10 @@ describe("an applied Execution", () => {
     expect(field.pidOf(run, { node: "research-demand" })).toBeUndefined();
     expect(await field.redis.command("HGET", runKeys(run.metadata.uid).execution, "state")).toContain("Cancelled");
     expect(await field.redis.command("TTL", runKeys(run.metadata.uid).execution)).toMatch(/^:[1-9]/);
+    // Its user goes too.
+    await vi.waitFor(async () =>
+      expect(await field.redis.command("ACL", "GETUSER", `oao-${run.metadata.uid}`)).toMatch(/^[*$]-1/),
+    );
   });
 
   test("with a missing policy waits, says so, and starts when it appears", async () => {
@@ -214,7 +191,7 @@ describe("a policy", () => {
 
 describe("two operators that both lead by mistake", () => {
   test("are harmless: each node has one attempt, each question is asked once, and one end is written", async () => {
-    const counted = await countRequests(model);
+    const counted = await countCalls(model);
     const second = await field.startOperator("operator-x", { OAO_LEADER_ELECTION: "false" });
     await second.said('"leading"');
     await field.apply("market-brief.yaml", "doubled", counted.url);
@@ -227,8 +204,8 @@ describe("two operators that both lead by mistake", () => {
       run.status?.nodes.map(() => [1, 0]),
     );
     // Each researcher searches and answers; the writer writes.
-    expect(counted.count()).toBe(run.status?.usage?.modelCalls);
-    expect(counted.count()).toBe(5);
+    expect(counted.calls.length).toBe(run.status?.usage?.modelCalls);
+    expect(counted.calls.length).toBe(5);
   });
 });
 
@@ -304,6 +281,8 @@ describe("the operator", () => {
     expect(text).toMatch(/^oao_leader 1$/m);
     expect(text).toMatch(/^oao_executions\{phase="Succeeded"\} [1-9]/m);
     expect(text).toMatch(/^oao_reconcile_duration_seconds_count [1-9]/m);
+    expect(text).toMatch(/^oao_tokens_total\{namespace="[^"]+",model="openai\/gpt-5-mini",kind="output"\} [1-9]/m);
+    expect(text).toMatch(/^oao_stop_duration_seconds_count\{reason="Cancelled"\} [1-9]/m);
     expect((await fetch(`${operator.url}/secrets`)).status).toBe(404);
   });
 

@@ -157,7 +157,7 @@ export const dataCases: readonly Case[] = [
       expect((await other.view(uid, [])).execution?.snapshot).toBe(snapshot);
       expect(await store.runId()).toMatch(/./);
       expect(await store.runId()).toBe(await other.runId());
-      expect(await store.durability()).toEqual({ durable: true, reasons: [] });
+      expect(await store.durability()).toEqual({ durable: true, reasons: [], unfit: [] });
     },
   ],
 ];

@@ -1,6 +1,4 @@
 /** Retries, gates, doubt, redaction and stopping, through real sockets. */
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { MemoryStore } from "../../../src/adapters/store/memory/memory-store.ts";
 import type { ExecutionSpec, ToolSpec } from "../../../src/api/execution.ts";
@@ -10,6 +8,7 @@ import type { EffectivePolicy, PolicyRules } from "../../../src/core/policy/type
 import type { Finished } from "../../../src/core/steps/format.ts";
 import { openPolicy } from "../../support/policies.ts";
 import { attemptNode, journalOf, openTestRun, orderFor, stepsOf } from "../../support/run-worker.ts";
+import { startToolServer, toolNode } from "../../support/tool-server.ts";
 
 const closing: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -22,31 +21,10 @@ async function model(script: MockScriptInput): Promise<MockModel> {
   return server;
 }
 
-async function toolServer(
-  answer: (count: number) => { status: number; body: unknown; headers?: Record<string, string>; hang?: boolean },
-) {
-  const seen: { key: string }[] = [];
-  const server: Server = createServer((request, response) => {
-    seen.push({ key: String(request.headers["idempotency-key"]) });
-    const { status, body, headers, hang } = answer(seen.length);
-    if (hang === true) return;
-    response.writeHead(status, { "content-type": "application/json", ...headers });
-    response.end(JSON.stringify(body));
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  closing.push(async () => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, seen };
-}
-
-function toolNode(url: string, changes: Partial<ToolSpec> = {}): ExecutionSpec {
-  return {
-    task: "t",
-    tools: [{ name: "call", effect: "ReadOnly", http: { method: "POST", url: `${url}/call` }, ...changes }],
-    nodes: [{ name: "n", tool: { ref: "call", arguments: { a: 1 } } }],
-  };
+async function toolServer(answer: Parameters<typeof startToolServer>[0]) {
+  const server = await startToolServer(answer);
+  closing.push(server.close);
+  return server;
 }
 
 function agentNode(baseURL: string, tools: ToolSpec[] = []): ExecutionSpec {
@@ -198,36 +176,6 @@ describe("NonIdempotent tools", () => {
       expect(new Set(server.seen.map((call) => call.key)).size).toBe(1);
     },
   );
-});
-
-describe("a NonIdempotent call in doubt under onInDoubt: Retry", () => {
-  it.each([
-    {
-      predecessorMayLive: true,
-      waits: "is made again only after the time limit of the first, whose end nobody has seen",
-    },
-    { predecessorMayLive: false, waits: "is made again at once after a worker that was seen to end" },
-  ])("$waits", async ({ predecessorMayLive }) => {
-    const timeoutSeconds = 3;
-    const calledAtMs: number[] = [];
-    const server = await toolServer((count) => {
-      calledAtMs.push(Date.now());
-      return count === 1 ? { status: 200, body: {}, hang: true } : { status: 200, body: { ok: true } };
-    });
-    const store = new MemoryStore({ nowMs: () => Date.now() });
-    const spec = toolNode(server.url, { effect: "NonIdempotent", timeoutSeconds });
-    const opened = await openTestRun(store, spec, openPolicy({ onInDoubt: "Retry" }));
-    const terminate = new AbortController();
-    const first = attemptNode(store, orderFor(opened, "n", 1), { terminate: terminate.signal });
-    await expect.poll(() => server.seen.length).toBe(1);
-    terminate.abort("killed");
-    expect(await first).toBe("stopped");
-    const order = orderFor(opened, "n", 2, predecessorMayLive ? { predecessorMayLive } : {});
-    expect(await attemptNode(store, order)).toBe("done");
-    const [intent] = (await journalOf(store, opened.uid, "n")).filter((entry) => entry.type === "intent");
-    const overAtMs = (intent?.type === "intent" ? intent.deadlineMs : undefined) ?? Number.NaN;
-    expect((calledAtMs[1] ?? 0) >= overAtMs).toBe(predecessorMayLive);
-  });
 });
 
 describe("policies before the call", () => {

@@ -60,7 +60,7 @@ describe("a Redis that works", () => {
 
   test("says whether it is durable, and why not", async () => {
     const good = await connect((await server()).url);
-    expect(await good.durability()).toEqual({ durable: true, reasons: [] });
+    expect(await good.durability()).toEqual({ durable: true, reasons: [], unfit: [] });
     const bad = await connect(
       (
         await server({
@@ -71,8 +71,11 @@ describe("a Redis that works", () => {
         })
       ).url,
     );
-    const { durable: isDurable, reasons } = await bad.durability();
+    const { durable: isDurable, reasons, unfit } = await bad.durability();
     expect(isDurable).toBe(false);
+    expect(unfit).toEqual(["maxmemory-policy is allkeys-lru: set it to noeviction"]);
+    const volatile = await (await connect((await server({ appendonly: "no", save: "" })).url)).durability();
+    expect(volatile.unfit).toEqual([expect.stringMatching(/^appendonly is no and save is empty/)]);
     expect(reasons.map((reason) => reason.split(" ")[0])).toEqual([
       "appendfsync",
       "no-appendfsync-on-rewrite",
@@ -84,6 +87,17 @@ describe("a Redis that works", () => {
     const unknown = await (await connect(closed.url)).durability();
     expect(unknown.durable).toBe(false);
     expect(unknown.reasons[0]).toMatch(/^unknown/);
+  });
+
+  test("says how much of its room is taken", async () => {
+    const redis = await server({ maxmemory: "100mb" });
+    const store = await connect(redis.url);
+    const before = await store.fill();
+    expect(before).toBeGreaterThan(0);
+    const uid = await opened(store);
+    await store.putBodies(uid, [{ digest: "a".repeat(64), bytes: "x".repeat(20_000_000) }]);
+    expect(await store.fill()).toBeGreaterThan(before + 0.15);
+    expect(await (await connect((await server()).url)).fill()).toBe(0);
   });
 
   test("refuses what its user may not do as unavailable, since an operator may still grant it", async () => {

@@ -143,10 +143,10 @@ test.each(kinds)("a rule of %s without CEL is one that list-map-keys enforce", (
   expect(loose).toEqual([]);
 });
 
-test("exactly desiredState and journalRetentionSeconds of an Execution may be changed", () => {
+test("exactly desiredState and the two retention fields of an Execution may be changed", () => {
   const fields = Object.keys(at(structuralSchemaOf("Execution"), ["spec"])?.properties ?? {});
   const free = fields.filter((field) => !(immutableFields as readonly string[]).includes(field));
-  expect(free).toEqual(["desiredState", "journalRetentionSeconds"]);
+  expect(free).toEqual(["desiredState", "journalRetentionSeconds", "ttlSecondsAfterFinished"]);
   expect(immutableFields.filter((field) => !fields.includes(field))).toEqual([]);
 });
 

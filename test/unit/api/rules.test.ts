@@ -46,6 +46,11 @@ const node = fc.record(
     dependsOn: names,
     agent: fc.record({ ref: name }),
     tool: fc.record({ ref: name }),
+    approval: fc.constant({ message: "m" }),
+    forEach: fc.constant({ items: "[1]" }),
+    retry: fc.constant({ maxRetries: 1 }),
+    timeoutSeconds: fc.constant(1),
+    budget: fc.constant([{ unit: "ModelCalls", limit: 1 }]),
     runOnCancel: fc.boolean(),
   },
   { requiredKeys: ["name"] },
@@ -173,8 +178,8 @@ test("a breach names the place, the name and what would be right", () => {
   );
   expect(found).toEqual([
     'spec.nodes.1.name DuplicateName name "a" is already used by nodes[0]',
-    "spec.nodes.0.tool NodeKind the node has agent and tool; exactly one of agent and tool must be set",
-    "spec.nodes.1 NodeKind the node has none of agent and tool; exactly one must be set",
+    "spec.nodes.0.tool NodeKind the node has agent and tool; exactly one of agent, tool and approval must be set",
+    "spec.nodes.1 NodeKind the node has none of agent, tool and approval; exactly one must be set",
     'spec.agents.0.model UnknownModel there is no model "man" in spec.models',
     'spec.nodes.0.tool.ref UnknownTool there is no tool "t" in spec.tools',
     'spec.nodes.1.dependsOn.1 UnknownNode there is no node "b" in spec.nodes',

@@ -99,10 +99,10 @@ describe("secrets", () => {
     nodes: ["paid", "own", "keyed"].map((ref) => ({ name: ref, agent: { ref, prompt: "p" } })),
   };
   const env = {
-    OPENAI_API_KEY: "o",
-    OAO_SECRET_LLM_API_KEY: "l",
-    ANTHROPIC_API_KEY: "a",
-    OAO_SECRET_CRM_TOKEN: "c",
+    OPENAI_API_KEY: "sk-o",
+    OAO_SECRET_LLM_API_KEY: "sk-l",
+    ANTHROPIC_API_KEY: "sk-a",
+    OAO_SECRET_CRM_TOKEN: "sk-c",
     OTHER: "x",
   };
 
@@ -116,8 +116,11 @@ describe("secrets", () => {
   });
 
   it("reach only the worker whose own model and tools name them", () => {
-    expect(secretEnvironment(spec, "paid", env)).toEqual({ OPENAI_API_KEY: "o" });
-    expect(secretEnvironment(spec, "keyed", env)).toEqual({ OAO_SECRET_LLM_API_KEY: "l", OAO_SECRET_CRM_TOKEN: "c" });
+    expect(secretEnvironment(spec, "paid", env)).toEqual({ OPENAI_API_KEY: "sk-o" });
+    expect(secretEnvironment(spec, "keyed", env)).toEqual({
+      OAO_SECRET_LLM_API_KEY: "sk-l",
+      OAO_SECRET_CRM_TOKEN: "sk-c",
+    });
   });
 
   it("of a provider never go to another server", () => {

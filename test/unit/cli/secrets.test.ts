@@ -32,7 +32,7 @@ describe("the key of a model", () => {
   ] as const)("with %s is asked for exactly where the worker would find none", (_, model) => {
     const spec = specWith(model);
     const [declared] = spec.models ?? [];
-    const environments = [{}, { OPENAI_API_KEY: "own" }, { OAO_SECRET_LLM_API_KEY: "named" }];
+    const environments = [{}, { OPENAI_API_KEY: "our-own" }, { OAO_SECRET_LLM_API_KEY: "named" }];
     for (const env of environments) {
       const given = secretEnvironment(spec, "n", env);
       const found = () => apiKey(declared as ModelSpec, given);
@@ -40,6 +40,16 @@ describe("the key of a model", () => {
       const isThere = needsOne && missingSecrets(spec, env).length === 0;
       expect(keyOrNone(found)).toBe(isThere ? Object.values(given)[0] : undefined);
     }
+  });
+
+  it("that is too short to be kept out of what is recorded is refused before the start, and by the worker", () => {
+    const spec = specWith({ baseURL, apiKeySecretRef: ref });
+    const env = { OAO_SECRET_LLM_API_KEY: "abc" };
+    expect(missingSecrets(spec, env)).toEqual([
+      expect.stringMatching(/^model main: OAO_SECRET_LLM_API_KEY has fewer than 4/),
+    ]);
+    expect(() => apiKey(spec.models?.[0] as ModelSpec, env)).toThrow(/fewer than 4 characters/);
+    expect(missingSecrets(spec, { OAO_SECRET_LLM_API_KEY: "abcd" })).toEqual([]);
   });
 });
 

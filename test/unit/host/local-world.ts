@@ -1,7 +1,7 @@
 /** A cluster in memory for host tests: objects with versions, and workers that do as they are told. */
 import { MemoryStore } from "../../../src/adapters/store/memory/memory-store.ts";
 import type { ExecutionStatus } from "../../../src/api/status.ts";
-import type { ExecutionSpec } from "../../../src/api/types.ts";
+import type { Execution, ExecutionSpec } from "../../../src/api/types.ts";
 import type { Json } from "../../../src/core/digest/json.ts";
 import { canonicalJson, sha256Hex } from "../../../src/core/digest/digest.ts";
 import { emptyLedger } from "../../../src/core/protocol/amounts.ts";
@@ -9,6 +9,7 @@ import { genesis } from "../../../src/core/protocol/names.ts";
 import type { Command } from "../../../src/core/protocol/types.ts";
 import { packBody } from "../../../src/core/steps/bodies.ts";
 import { type HostEvent, type HostIo, SnapshotCache } from "../../../src/host/io.ts";
+import { Slots } from "../../../src/host/slots.ts";
 import type { Clock } from "../../../src/ports/clock.ts";
 import type {
   Cluster,
@@ -70,15 +71,22 @@ export class World implements Cluster {
     journal: () => this.store,
     floorPolicies: [],
     requireSecretPairing: false,
+    requireFitStore: true,
     stopGraceMs: 1_000,
+    slots: new Slots(),
     snapshots: new SnapshotCache(),
     report: (event) => this.events.push(event),
   };
 
-  apply(name: string, spec: ExecutionSpec): ObjectKey {
+  apply(name: string, spec: ExecutionSpec, metadata: Execution["metadata"] = {}): ObjectKey {
     const key = { namespace: "team-a", name };
     const old = this.runs.get(name);
-    const object = { apiVersion: "oao.dev/v1alpha1", kind: "Execution", metadata: key, spec } as const;
+    const object = {
+      apiVersion: "oao.dev/v1alpha1",
+      kind: "Execution",
+      metadata: { ...metadata, ...key },
+      spec,
+    } as const;
     const generation = (old?.generation ?? 0) + 1;
     this.runs.set(name, {
       key,
@@ -188,6 +196,18 @@ export class World implements Cluster {
   async release(): Promise<void> {}
   async remove(run: StoredExecution): Promise<void> {
     this.runs.delete(run.key.name);
+  }
+  isProven = false;
+  async provesApprovals(): Promise<boolean> {
+    return this.isProven;
+  }
+  /** As kubectl annotate does. */
+  annotate(name: string, annotations: Readonly<Record<string, string>>): void {
+    const run = this.runs.get(name);
+    if (run === undefined) throw new Error(`there is no ${name}`);
+    const metadata = { ...run.object.metadata, annotations: { ...run.object.metadata.annotations, ...annotations } };
+    this.runs.set(name, { ...run, object: { ...run.object, metadata } });
+    this.tell(run.key);
   }
   watch(listener: (key: ObjectKey) => void): () => void {
     this.#listeners.add(listener);

@@ -165,7 +165,7 @@ describe("a run", () => {
     let asked = 0;
     world.store.durability = async () => {
       asked += 1;
-      return { durable: false, reasons: ["appendfsync is no: set it to always"] };
+      return { durable: false, reasons: ["appendfsync is no: set it to always"], unfit: [] };
     };
     const key = world.apply("r", diamond);
     await settle(world, key);
@@ -180,6 +180,22 @@ describe("a run", () => {
     const { writes } = world;
     await reconcile(key, world.io);
     expect([asked, world.writes]).toEqual([2, writes]);
+  });
+
+  test("waits for a store that may forget a NonIdempotent call, says so, and starts once the store is set right", async () => {
+    const world = new World();
+    const isNow = { durable: false, reasons: ["appendfsync is no: set it to always"], unfit: [] as string[] };
+    world.store.durability = async () => isNow;
+    const pay = { name: "pay", http: { method: "POST" as const, url: "https://x.example/" } };
+    const key = world.apply("r", { ...diamond, tools: [...(diamond.tools ?? []), pay] });
+    const wakeAfterMs = await reconcile(key, world.io);
+    expect(reasonOf(world, "r")).toEqual(["Unknown", "CheckpointsNotDurable"]);
+    expect(world.status("r").snapshot).toBeUndefined();
+    isNow.durable = true;
+    world.store.runId = async () => "set right, and restarted";
+    world.clock.pass(wakeAfterMs ?? 0);
+    await reconcile(key, world.io);
+    expect(world.status("r").snapshot).toBeDefined();
   });
 
   test("whose control state the store forgot has it set again", async () => {
@@ -199,6 +215,183 @@ describe("a run", () => {
 
   test("that was deleted is left alone", async () => {
     expect(await reconcile({ namespace: "team-a", name: "ghost" }, new World().io)).toBeUndefined();
+  });
+});
+
+describe("an approval node", () => {
+  const signed = (more: object = {}): ExecutionSpec => ({
+    task: "t",
+    nodes: [
+      { name: "draft", ...tool("1") },
+      { name: "sign-off", approval: { message: "Publish $(nodes.draft.output.title)?", ...more } },
+      { name: "publish", dependsOn: ["sign-off"], ...tool("$(nodes['sign-off'].output.by)") },
+    ],
+  });
+  const given = { draft: { title: "Heat pumps" }, publish: "out" };
+  const asked = async (spec: ExecutionSpec) => {
+    const world = new World();
+    world.outputs = given;
+    const key = world.apply("r", spec);
+    await settle(world, key);
+    const [approval] = world.status("r").approvals ?? [];
+    return { world, key, request: approval?.request ?? "", approval };
+  };
+  const nodeOf = (world: World, name: string) => world.status("r").nodes.find((row) => row.name === name);
+
+  test("asks its question, with what nodes before it gave, and waits without a worker", async () => {
+    const { world, approval } = await asked(signed());
+    expect(world.status("r").phase).toBe("AwaitingApproval");
+    expect(approval).toMatchObject({ node: "sign-off", message: "Publish Heat pumps?" });
+    expect(approval?.request).toMatch(/^sign-off-[0-9a-f]{8}$/);
+    expect(world.orders.map(({ node }) => node)).toEqual(["draft"]);
+    expect(world.status("r").conditions.find(({ type }) => type === "Succeeded")?.message).toBe(
+      `sign-off asks: Publish Heat pumps?; answer: oao approve r ${approval?.request ?? ""} [--reject]`,
+    );
+  });
+
+  test.each([false, true])("that is approved goes on, recorded with who, when, and proven %s", async (isProven) => {
+    const { world, key, request } = await asked(signed());
+    world.isProven = isProven;
+    world.annotate("r", { [`approval.oao.dev/${request}`]: "Approve:system:serviceaccount:team-a:alice" });
+    await settle(world, key);
+    expect(world.status("r")).toMatchObject({ phase: "Succeeded", progress: "3/3" });
+    const by = "system:serviceaccount:team-a:alice";
+    expect(world.status("r").approvals).toMatchObject([{ request, decision: "Approved", by, proven: isProven }]);
+    const entries = await world.store.entries(uid, { node: "sign-off" }, 0, 9);
+    const [step, finish] = entries.map(({ bytes }) => JSON.parse(bytes) as { output: { body: string } });
+    expect([step, finish]).toMatchObject([
+      { type: "step", kind: "approval", outcome: "Ok", attempt: 1 },
+      { type: "finish", outcome: "Succeeded" },
+    ]);
+    const body = (await world.store.bodies(uid, [step?.output.body ?? ""])).get(step?.output.body ?? "");
+    expect(body).toContain(`"by":"${by}"`);
+  });
+
+  test("that is rejected fails the node, and nothing after it runs", async () => {
+    const { world, key, request } = await asked(signed());
+    world.annotate("r", { [`approval.oao.dev/${request}`]: "Reject:bob" });
+    await settle(world, key);
+    expect(reasonOf(world, "r")).toEqual(["False", "NodeFailed"]);
+    expect(nodeOf(world, "sign-off")).toMatchObject({
+      state: "Failed",
+      reason: "Rejected",
+      message: "rejected by bob",
+    });
+    expect(nodeOf(world, "publish")?.state).toBe("Skipped");
+  });
+
+  test.each([
+    ["under another name", (request: string) => ({ [`approval.oao.dev/x${request}`]: "Approve:eve" })],
+    ["in other words", (request: string) => ({ [`approval.oao.dev/${request}`]: "yes" })],
+    ["by nobody", (request: string) => ({ [`approval.oao.dev/${request}`]: "Approve:" })],
+  ])("is not answered %s", async (_, annotations) => {
+    const { world, key, request } = await asked(signed());
+    world.annotate("r", annotations(request));
+    await settle(world, key);
+    expect(world.status("r").phase).toBe("AwaitingApproval");
+  });
+
+  test("acts on the first answer, whatever the annotation says later", async () => {
+    const { world, key, request } = await asked(signed());
+    world.annotate("r", { [`approval.oao.dev/${request}`]: "Approve:alice" });
+    let writes = 0;
+    world.before = (effect) => {
+      // Lost right after the status: the journal does not know yet.
+      if (effect === "writeStatus" && ++writes === 2) throw new Error("crash");
+    };
+    await expect(settle(world, key)).rejects.toThrow("crash");
+    world.before = () => undefined;
+    world.annotate("r", { [`approval.oao.dev/${request}`]: "Reject:mallory" });
+    await settle(world, key);
+    expect(world.status("r").approvals).toMatchObject([{ decision: "Approved", by: "alice" }]);
+    expect(world.status("r").phase).toBe("Succeeded");
+  });
+
+  test.each([
+    ["Reject", undefined, "Failed", "Rejected"],
+    ["Reject", "Reject" as const, "Failed", "Rejected"],
+    ["Approve", "Approve" as const, "Succeeded", "Approved"],
+  ])("whose time is over counts as %s with onTimeout %s", async (_, onTimeout, phase, decision) => {
+    const more = { timeoutSeconds: 60, ...(onTimeout === undefined ? {} : { onTimeout }) };
+    const { world, key } = await asked(signed(more));
+    expect(await reconcile(key, world.io)).toBe(60_000);
+    world.clock.pass(60_000);
+    await settle(world, key);
+    expect(world.status("r").phase).toBe(phase);
+    expect(world.status("r").approvals).toMatchObject([{ decision, by: "timeout" }]);
+  });
+
+  test("stops the clock of activeDeadlineSeconds", async () => {
+    const { world, key, request } = await asked({ ...signed(), activeDeadlineSeconds: 100 });
+    world.clock.pass(86_400_000);
+    await settle(world, key);
+    expect(world.status("r").phase).toBe("AwaitingApproval");
+    world.annotate("r", { [`approval.oao.dev/${request}`]: "Approve:alice" });
+    await settle(world, key);
+    expect(world.status("r").phase).toBe("Succeeded");
+  });
+
+  test("ends with a cancelled run, and its question with it", async () => {
+    const { world, key } = await asked(signed());
+    world.apply("r", { ...signed(), desiredState: "Cancelled" });
+    await settle(world, key);
+    expect(world.status("r")).toMatchObject({ phase: "Cancelled", approvals: [] });
+    expect(nodeOf(world, "sign-off")?.state).toBe("Cancelled");
+  });
+
+  test("is one of many: no more than 50 questions stand open at once, the others are asked as these are answered", async () => {
+    const world = new World();
+    const nodes = Array.from({ length: 120 }, (_node, i) => ({
+      name: `a${i}`,
+      approval: { message: "m".repeat(600) },
+    }));
+    const key = world.apply("r", { task: "t", nodes });
+    await settle(world, key);
+    const open = () => (world.status("r").approvals ?? []).filter(({ decision }) => decision === undefined);
+    expect(open()).toHaveLength(50);
+    expect(JSON.stringify(world.status("r")).length).toBeLessThan(60_000);
+    while (open().length > 0) {
+      world.annotate(
+        "r",
+        Object.fromEntries(open().map(({ request }) => [`approval.oao.dev/${request}`, "Approve:a"])),
+      );
+      await settle(world, key);
+    }
+    expect(world.status("r")).toMatchObject({ phase: "Succeeded", progress: "120/120" });
+    expect(world.status("r").approvals).toHaveLength(20);
+  });
+});
+
+describe("ttlSecondsAfterFinished", () => {
+  test("deletes the object that long after its end, and not before", async () => {
+    const world = new World();
+    world.outputs = outputs;
+    const key = world.apply("r", { ...diamond, ttlSecondsAfterFinished: 60 });
+    await settle(world, key);
+    expect(await reconcile(key, world.io)).toBe(60_000);
+    world.clock.pass(59_999);
+    expect(await reconcile(key, world.io)).toBe(1);
+    world.clock.pass(1);
+    expect(await reconcile(key, world.io)).toBeUndefined();
+    expect(world.runs.has("r")).toBe(false);
+  });
+
+  test.each([
+    ["Argo CD", { annotations: { "argocd.argoproj.io/tracking-id": "app:oao.dev/Execution:team-a/r" } }],
+    ["Flux", { labels: { "kustomize.toolkit.fluxcd.io/name": "apps" } }],
+    ["Helm", { labels: { "app.kubernetes.io/managed-by": "Helm" } }],
+  ])("is not applied to an object that %s would create anew, and a condition says so", async (who, metadata) => {
+    const world = new World();
+    world.outputs = outputs;
+    const key = world.apply("r", { ...diamond, ttlSecondsAfterFinished: 60 }, metadata);
+    await settle(world, key);
+    world.clock.pass(3_600_000);
+    expect(await reconcile(key, world.io)).toBeUndefined();
+    expect(world.status("r").conditions.find(({ type }) => type === "Expiring")).toMatchObject({
+      status: "False",
+      reason: "OwnedByGitOps",
+      message: expect.stringContaining(`${who} keeps this object`) as string,
+    });
   });
 });
 
@@ -252,6 +445,25 @@ describe("the start of a run", () => {
     world.policyList = [policyNamed("broken", { maxTokens: 5 }, labels)];
     await settle(world, key);
     expect((await world.store.view(uid, [])).execution?.account.limits).toEqual({ TotalTokens: 5 });
+  });
+
+  test("with an image that no policy lists is refused before anything is started", async () => {
+    const world = new World();
+    const image = `registry.internal/mine@sha256:${"a".repeat(64)}`;
+    const key = world.apply("r", { ...diamond, nodes: [{ name: "a", image, ...tool("1") }] });
+    await settle(world, { ...key });
+    expect(world.orders).toHaveLength(1); // a laptop has no images
+    const strict = new World();
+    strict.policyList = [
+      policyNamed("p", { images: { allow: ["registry.internal/oao@*"] } }, { "oao.dev/default": "true" }),
+    ];
+    strict.apply("r", { ...diamond, nodes: [{ name: "a", image, ...tool("1") }] });
+    await settle(strict, key);
+    expect(reasonOf(strict, "r")).toEqual(["False", "PolicyViolation"]);
+    expect(strict.orders).toEqual([]);
+    expect(strict.status("r").conditions.find(({ type }) => type === "Succeeded")?.message).toBe(
+      `PolicyViolation: Image Not Allowed: ${image} is not in the allow list (policy p, spec.images.allow)`,
+    );
   });
 
   test("is not kept waiting by an invalid policy that does not govern it", async () => {

@@ -29,7 +29,7 @@ test("a field is explained with type, limits and whether it is required", () => 
 });
 
 test("enums, free-form objects and maps are told apart", () => {
-  expect(explain("gpol.spec.onInDoubt")?.enum).toEqual(["Fail", "Retry"]);
+  expect(explain("gpol.spec.onInDoubt")?.enum).toEqual(["Ask", "Fail", "Retry"]);
   expect(explain("gpol.spec.retry.retryOn")).toMatchObject({
     type: "list of text",
     enum: ["ToolFailure", "NetworkFailure", "Timeout", "RateLimit"],

@@ -135,8 +135,8 @@ test.each<[string, Fields, string[]]>([
   ],
   [
     "a node kind of a later version",
-    { nodes: [{ name: "a", approval: { message: "?" } }] },
-    ["spec.nodes[0].approval  approval is not supported by this version  (remove it)"],
+    { nodes: [{ name: "a", graph: { path: "g.js" } }] },
+    ["spec.nodes[0].graph  graph is not supported by this version  (remove it)"],
   ],
   [
     "a duplicate node",
@@ -156,12 +156,12 @@ test.each<[string, Fields, string[]]>([
   [
     "two kinds",
     { nodes: [{ name: "a", ...tool, ...agent("p") }] },
-    ["spec.nodes[0].tool  the node has agent and tool; exactly one of agent and tool must be set"],
+    ["spec.nodes[0].tool  the node has agent and tool; exactly one of agent, tool and approval must be set"],
   ],
   [
     "no kind",
     { nodes: [{ name: "a" }] },
-    ["spec.nodes[0]  the node has none of agent and tool; exactly one must be set"],
+    ["spec.nodes[0]  the node has none of agent, tool and approval; exactly one must be set"],
   ],
   [
     "an unknown tool",
@@ -209,14 +209,14 @@ test.each<[string, Fields, string[]]>([
     "an expression in an address",
     { models: [{ name: "main", provider: "openai", model: "m", baseURL: "https://$(input.host)/v1" }] },
     [
-      "spec.models[0].baseURL  $( … ) is not evaluated in baseURL: it stays as it is  (expressions are evaluated in task, systemPrompt, prompt and a tool node's arguments)",
+      "spec.models[0].baseURL  $( … ) is not evaluated in baseURL: it stays as it is  (expressions are evaluated in task, systemPrompt, prompt, a tool node's arguments and an approval's message)",
     ],
   ],
   [
     "an expression in free text",
     { input: { a: "$(x)" } },
     [
-      "warning spec.input.a  $( … ) is not evaluated in a: it stays as it is  (expressions are evaluated in task, systemPrompt, prompt and a tool node's arguments)",
+      "warning spec.input.a  $( … ) is not evaluated in a: it stays as it is  (expressions are evaluated in task, systemPrompt, prompt, a tool node's arguments and an approval's message)",
     ],
   ],
 ])("%s is one problem that says what to do", (_, spec, wanted) => {
@@ -315,7 +315,11 @@ test.each<[string, Fields, string[]]>([
       'spec.models.alow  unknown field "alow"  (did you mean "allow"?)',
     ],
   ],
-  ["Ask", { onInDoubt: "Ask" }, ["spec.onInDoubt  Ask is not supported by this version  (use Fail or Retry)"]],
+  [
+    "warnPercent",
+    { budgets: [{ name: "b", scope: "Node", unit: "ModelCalls", limit: 1, warnPercent: 80 }] },
+    ["spec.budgets[0].warnPercent  warnPercent is not supported by this version  (remove it)"],
+  ],
   [
     "a retry of violations",
     { retry: { retryOn: ["PolicyViolation"] } },
@@ -333,7 +337,7 @@ test.each<[string, Fields, string[]]>([
 });
 
 test("every problem of a file is reported at once, by line, over all its documents", () => {
-  const text = `${manifest({ parallelsim: 1, nodes: [{ name: "a" }] })}---\n${policyManifest({ onInDoubt: "Ask" })}---\nnot: ours\n---\n- 3\n`;
+  const text = `${manifest({ parallelsim: 1, nodes: [{ name: "a" }] })}---\n${policyManifest({ maxTokens: 1, tools: { approval: [] } })}---\nnot: ours\n---\n- 3\n`;
   const { problems, executions, policies } = lintManifest(text, "f.yaml");
   expect(problems.map(({ code }) => code)).toEqual([
     "NodeKind",

@@ -91,7 +91,7 @@ export function seen(of: ExecutionSpec, { records = {}, values = [], run, ...mor
     policy: policy(),
     snapshot: "s",
     execution: execution(),
-    store: { runId: "life-1", durable: true, reasons: [] },
+    store: { runId: "life-1", durable: true, reasons: [], unfit: [] },
     workers: [],
     listsAll: true,
     ...more,

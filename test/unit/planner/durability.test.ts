@@ -37,11 +37,12 @@ const worker = (state: SeenWorker["state"], exit?: SeenWorker["exit"]): SeenWork
 });
 
 describe("CheckpointsDurable", () => {
-  const safe = (runId: string): SeenStore => ({ runId, durable: true, reasons: [] });
+  const safe = (runId: string): SeenStore => ({ runId, durable: true, reasons: [], unfit: [] });
   const weak = (runId: string): SeenStore => ({
     runId,
     durable: false,
     reasons: ["appendfsync is everysec: set it to always"],
+    unfit: [],
   });
   const loss = (atMs: number) =>
     `False LossWindow the journal store was restarted, seen at ${isoTime(atMs)}: acknowledged steps of about the last second before that may be gone and may be made again`;
@@ -233,7 +234,7 @@ describe("a store that forgot the control state is told again", () => {
 describe("a store that is behind the status", () => {
   const known = at(one, { a: { ...running, journal: `3:${"a".repeat(16)}` } }, { journalRunId: "0" });
   const behind = { a: record({ length: 2, leaseUntilMs: t0 + 5_000 }) };
-  const weak: SeenStore = { runId: "1", durable: false, reasons: [] };
+  const weak: SeenStore = { runId: "1", durable: false, reasons: [], unfit: [] };
 
   test("is waited for while a worker is listed that can heal it, and noted as healed afterwards", () => {
     const waiting = go(one, { status: known, workers: [worker("Running")], records: behind });

@@ -12,11 +12,13 @@ import type { Json } from "../../../src/core/digest/json.ts";
 import { itemsOfInterest, outputsNeeded } from "../../../src/core/planner/needs.ts";
 import { plan } from "../../../src/core/planner/plan.ts";
 import { initialStatus } from "../../../src/core/planner/render.ts";
-import type { Decision, Seen, SeenWorker } from "../../../src/core/planner/types.ts";
+import type { Decision, Seen, SeenAnswer, SeenWorker } from "../../../src/core/planner/types.ts";
 import type { EffectivePolicy } from "../../../src/core/policy/types.ts";
 import { emptyLedger } from "../../../src/core/protocol/amounts.ts";
 import { genesis, itemName } from "../../../src/core/protocol/names.ts";
 import type { Command, ItemRecord, NodeKey, Reply } from "../../../src/core/protocol/types.ts";
+import { recordAnswer } from "../../../src/host/answers.ts";
+import type { StoredExecution } from "../../../src/ports/cluster.ts";
 import { packBody, textsOf, unpackBody } from "../../../src/core/steps/bodies.ts";
 import { t0 } from "./builders.ts";
 
@@ -46,6 +48,8 @@ export interface ModelOptions {
   readonly listsAll: boolean;
   /** What an attempt comes to. */
   readonly fate: (start: Start, attempts: number) => Fate;
+  /** What people answer when an approval node asks, sooner or later. */
+  readonly answer: (node: string) => "Approved" | "Rejected";
   readonly lagTicks: number;
   readonly lostEffects: number;
 }
@@ -94,6 +98,7 @@ export class ModelHost {
         generation: 1,
         desiredState: this.desired,
         journalRetentionSeconds: 3_600,
+        answers: this.#answers(),
       },
       spec: this.#spec,
       policy: this.#options.policy,
@@ -106,6 +111,14 @@ export class ModelHost {
       listsAll: this.#options.listsAll,
       outputs: new Map([...roots].map(([digest, root]) => [digest, unpackBody(root, (text) => texts.get(text) ?? "")])),
     };
+  }
+
+  #answers(): ReadonlyMap<string, SeenAnswer> {
+    const { answer, random } = this.#options;
+    const open = (this.status.approvals ?? []).filter(({ decision }) => decision === undefined && random() < 0.3);
+    return new Map(
+      open.map(({ request, node }) => [request, { decision: answer(node), by: "somebody", proven: true }]),
+    );
   }
 
   /** One pass as in host/reconcile.ts; some effects get lost, as when the host dies between status and effect. */
@@ -134,6 +147,10 @@ export class ModelHost {
         return;
       case "StartWorker":
         return this.#start(decision);
+      case "RecordAnswer": {
+        const run = { uid, key: { namespace: "n", name: "r" } } as StoredExecution;
+        return recordAnswer(run, decision, { journal: () => this.store });
+      }
       case "Seal":
         return;
     }

@@ -646,6 +646,7 @@ describe("the node machine", () => {
       "claim",
       "park",
       "wait",
+      "ask",
       "succeed",
       "fail",
       "skip",

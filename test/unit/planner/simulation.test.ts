@@ -45,15 +45,19 @@ function scenario(random: () => number): Scenario {
   const stumbles = new Map<string, number>();
   const outputs = new Map<string, Json>();
   const facts = new Map<string, Facts>();
+  const approvals = new Set<string>();
   const make = (name: string, earlier: readonly string[], main: readonly string[]): NodeSpec => {
     ends.set(name, chance(0.15) ? "Failed" : "Succeeded");
     outputs.set(name, { v: pick(2), list: Array.from({ length: pick(4) }, (_, each) => each) });
+    const isApproval = name.startsWith("n") && chance(0.15);
     const sources = earlier.filter(() => chance(0.3));
     const from = [...sources, ...main.filter(() => chance(0.15))];
     const named = from.filter(() => chance(0.4));
-    const retry = chance(0.4) ? { maxRetries: 2, retryDelaySeconds: pick(2) } : undefined;
+    const retry = !isApproval && chance(0.4) ? { maxRetries: 2, retryDelaySeconds: pick(2) } : undefined;
     if (retry !== undefined) stumbles.set(name, pick(3));
-    const guardSource = from.find(() => chance(0.3));
+    // An answer has neither v nor list.
+    const valued = from.filter((each) => !approvals.has(each));
+    const guardSource = valued.find(() => chance(0.3));
     const constant = chance(0.5) ? "true" : "false";
     const asks = chance(0.5) ? "v" : "has";
     const guard = chance(0.7)
@@ -61,19 +65,21 @@ function scenario(random: () => number): Scenario {
       : guardSource === undefined
         ? constant
         : ({ source: guardSource, asks } as const);
-    const listSource = from.find(() => chance(0.3));
-    const list = chance(0.75) ? undefined : listSource === undefined ? "literal" : { source: listSource };
+    const listSource = valued.find(() => chance(0.3));
+    const list = isApproval || chance(0.75) ? undefined : listSource === undefined ? "literal" : { source: listSource };
     const inputs = [...named, ...(typeof list === "object" ? [list.source] : [])];
     const waitsFor = [...sources, ...inputs, ...(typeof guard === "object" ? [guard.source] : [])];
     facts.set(name, { isFinally: name.startsWith("f"), waitsFor, inputs, guard, list });
     const items = typeof list === "object" ? `nodes["${list.source}"].output.list` : "[1, 2, 3]";
+    if (isApproval) approvals.add(name);
+    const question = named.map((each) => `$(nodes["${each}"].output)`).join(" ");
     return {
-      ...using(name, named),
+      ...(isApproval ? { name, approval: { message: `Go on? ${question}` } } : using(name, named)),
       dependsOn: sources,
       ...(retry === undefined ? {} : { retry }),
       ...(guard === undefined ? {} : { when: conditionOf(guard) }),
       ...(list === undefined ? {} : { forEach: { items, maxParallel: 1 + pick(3) } }),
-      ...(chance(0.1) ? { timeoutSeconds: 40 } : {}),
+      ...(!isApproval && chance(0.1) ? { timeoutSeconds: 40 } : {}),
     };
   };
   const nodes: NodeSpec[] = [];
@@ -186,6 +192,7 @@ async function simulate(seed: number): Promise<string> {
     policy: governing,
     listsAll: random() < 0.5,
     fate,
+    answer: (node) => (ends.get(node) === "Failed" ? "Rejected" : "Approved"),
     lagTicks: 4,
     lostEffects: 0.05,
   });
@@ -223,7 +230,10 @@ async function simulate(seed: number): Promise<string> {
 /** Plain comparisons: this runs several hundred thousand times. */
 function check(host: ModelHost, limit: number, spec: ExecutionSpec): void {
   const { nodes, phase } = host.status;
-  const isAtWork = (row: NodeStatus | ItemStatus) => row.state === "Starting" || row.state === "Running";
+  const asks = new Set(spec.nodes.flatMap(({ name, approval }) => (approval === undefined ? [] : [name])));
+  // Recording an answer takes no worker.
+  const isAtWork = (row: NodeStatus | ItemStatus) =>
+    (row.state === "Starting" || row.state === "Running") && !("name" in row && asks.has(row.name));
   let atWork = 0;
   for (const [place, node] of nodes.entries()) {
     const rows: readonly (NodeStatus | ItemStatus)[] = node.itemCount === undefined ? [node] : (node.items ?? []);

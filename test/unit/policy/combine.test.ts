@@ -39,6 +39,7 @@ test("no policy at all gives the documented defaults and no limits", () => {
     maxDurationMs: undefined,
     sameCall: undefined,
     onInDoubt: "Fail",
+    onLossWindow: "Refuse",
     recording: { content: "Full", redact: [], maxBodyBytes: 8_388_608 },
   });
 });
@@ -121,6 +122,7 @@ test("the strictest of retry, doubt, recording and loop detection holds", () => 
         retryOn: ["Timeout", "RateLimit"],
       },
       onInDoubt: "Retry",
+      onLossWindow: "Allow",
       recording: { redact: ["$.b", "$.a"], maxBodyBytes: 4096 },
       limits: { loopDetection: { sameCall: 9 } },
     }),
@@ -134,6 +136,7 @@ test("the strictest of retry, doubt, recording and loop detection holds", () => 
         retryOn: ["RateLimit", "ToolFailure"],
       },
       onInDoubt: "Fail",
+      onLossWindow: "Refuse",
       recording: { content: "DigestOnly", redact: ["$.b", "$.c"], maxBodyBytes: 9000 },
       limits: { loopDetection: { sameCall: 4 } },
     }),
@@ -146,7 +149,7 @@ test("the strictest of retry, doubt, recording and loop detection holds", () => 
     jitter: "Seeded",
     retryOn: ["RateLimit"],
   });
-  expect(found.onInDoubt).toBe("Fail");
+  expect([found.onInDoubt, found.onLossWindow]).toEqual(["Fail", "Refuse"]);
   expect(found.recording).toEqual({ content: "DigestOnly", redact: ["$.a", "$.b", "$.c"], maxBodyBytes: 4096 });
   expect(found.sameCall).toEqual({ limit: 4, enforcement: "Enforce" });
 });
@@ -185,6 +188,7 @@ const specs = fc.record({
   ),
   limits: fc.record({ maxSteps: maybe(limit), maxParallel: maybe(limit), maxDurationSeconds: maybe(limit) }),
   onInDoubt: maybe(fc.constantFrom("Fail" as const, "Retry" as const)),
+  onLossWindow: maybe(fc.constantFrom("Refuse" as const, "Allow" as const)),
   recording: fc.record({
     content: maybe(fc.constantFrom("Full" as const, "DigestOnly" as const)),
     redact: fc.subarray(["$.a", "$.b"]),
@@ -229,6 +233,7 @@ function widened(before: EffectivePolicy, after: EffectivePolicy, stated: readon
   );
   check("content", before.recording.content === "Full" || after.recording.content === "DigestOnly");
   check("onInDoubt", !stated.some((spec) => spec.onInDoubt === "Fail") || after.onInDoubt === "Fail");
+  check("onLossWindow", !stated.some((spec) => spec.onLossWindow === "Refuse") || after.onLossWindow === "Refuse");
   if (!stated.some((spec) => spec.retry !== undefined)) return wider;
   check("maxRetries", after.retry.maxRetries <= before.retry.maxRetries);
   check("maxDelay", after.retry.maxDelayMs <= before.retry.maxDelayMs);

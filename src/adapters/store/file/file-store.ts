@@ -313,7 +313,11 @@ export class FileStore implements JournalStore {
 
   /** synchronous=FULL: what was committed is on the disk. */
   async durability(): Promise<Durability> {
-    return { durable: true, reasons: [] };
+    return { durable: true, reasons: [], unfit: [] };
+  }
+
+  async fill(): Promise<number> {
+    return 0;
   }
 
   async close(): Promise<void> {

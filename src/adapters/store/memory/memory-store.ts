@@ -123,7 +123,11 @@ export class MemoryStore implements JournalStore {
 
   /** It lives as long as whoever uses it, so there is nobody to forget for. */
   async durability(): Promise<Durability> {
-    return { durable: true, reasons: [] };
+    return { durable: true, reasons: [], unfit: [] };
+  }
+
+  async fill(): Promise<number> {
+    return 0;
   }
 
   async close(): Promise<void> {

@@ -19,6 +19,7 @@ export async function readDurability(redis: Redis): Promise<Durability> {
     const pairs = await redis.config(
       "GET",
       "append*",
+      "save",
       "no-appendfsync-on-rewrite",
       "aof-load-truncated",
       "maxmemory-policy",
@@ -32,6 +33,7 @@ export async function readDurability(redis: Redis): Promise<Durability> {
     if (code !== "NOPERM" && code !== "ERR") throw error;
     return {
       durable: false,
+      unfit: [],
       reasons: [`unknown: this Redis does not let us read its settings (${(error as Error).message})`],
     };
   }
@@ -40,5 +42,22 @@ export async function readDurability(redis: Redis): Promise<Durability> {
     if (found === undefined) return [`${name} is unknown: this Redis does not show it`];
     return found === value ? [] : [`${name} is ${found}: set it to ${value}, ${why}`];
   });
-  return { durable: reasons.length === 0, reasons };
+  return { durable: reasons.length === 0, reasons, unfit: unfitOf(settings) };
+}
+
+/** What loses journals without any crash. Settings that are not shown are given the benefit of the doubt. */
+function unfitOf(settings: ReadonlyMap<string, string>): string[] {
+  const eviction = settings.get("maxmemory-policy") ?? "noeviction";
+  const onDisk = settings.get("appendonly") !== "no" || settings.get("save") !== "";
+  return [
+    ...(eviction === "noeviction" ? [] : [`maxmemory-policy is ${eviction}: set it to noeviction`]),
+    ...(onDisk ? [] : ["appendonly is no and save is empty, so nothing is kept on disk: set appendonly to yes"]),
+  ];
+}
+
+/** Share of maxmemory that is used, from the memory section of INFO; 0 without a limit. */
+export function fillOf(info: string): number {
+  const figure = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, "m").exec(info)?.[1] ?? 0);
+  const limit = figure("maxmemory");
+  return limit === 0 ? 0 : figure("used_memory") / limit;
 }

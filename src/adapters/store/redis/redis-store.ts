@@ -7,7 +7,7 @@ import { Redis, type RedisOptions } from "ioredis";
 import type { Account, Command, NodeKey, Reply, StoredBody, StoredEntry, Wake } from "../../../core/protocol/types.ts";
 import type { Durability, JournalStore, JournalView } from "../../../ports/store.ts";
 import { StoreUnavailable } from "../../../ports/store-errors.ts";
-import { readDurability } from "./durability.ts";
+import { fillOf, readDurability } from "./durability.ts";
 import { replyCode, translate } from "./errors.ts";
 import { runKeys } from "./keys.ts";
 import { type ScriptName, script } from "./scripts.ts";
@@ -115,19 +115,27 @@ export class RedisStore implements JournalStore {
 
   /** Redis draws a new run id at each start. A user without the right to INFO works too, and is told nothing. */
   async runId(): Promise<string> {
-    const info = await this.#ask(async () => {
+    return /^run_id:(\w+)/m.exec(await this.#info("server"))?.[1] ?? "";
+  }
+
+  async fill(): Promise<number> {
+    return fillOf(await this.#info("memory"));
+  }
+
+  async durability(): Promise<Durability> {
+    return this.#ask(() => readDurability(this.#redis));
+  }
+
+  /** "" where it may not be asked for. */
+  async #info(section: "server" | "memory"): Promise<string> {
+    return this.#ask(async () => {
       try {
-        return await this.#redis.info("server");
+        return await this.#redis.info(section);
       } catch (error) {
         if (replyCode(error) !== "NOPERM") throw error;
         return "";
       }
     });
-    return /^run_id:(\w+)/m.exec(info)?.[1] ?? "";
-  }
-
-  async durability(): Promise<Durability> {
-    return this.#ask(() => readDurability(this.#redis));
   }
 
   async close(): Promise<void> {
