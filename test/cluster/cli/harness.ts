@@ -30,6 +30,7 @@ export async function openCliField(): Promise<CliField> {
   const field = await openField();
   const { admin, namespace, folder, place } = field;
   applyFile("config/rbac/users.yaml");
+  applyFile("config/admission/approvals.yaml");
   const logs = await serveKubeletLogs({
     client: admin,
     node: `node-${namespace}-0`,

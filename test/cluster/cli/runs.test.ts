@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import { modelAt, program, sample, serveModel, watchChild } from "../../cli/harness.ts";
-import { canI, type CliField, openCliField, putPolicies } from "./harness.ts";
+import { canI, type CliField, openCliField, person, putPolicies } from "./harness.ts";
 
 let at: CliField;
 let slow: string;
@@ -164,6 +164,47 @@ describe("steering", () => {
     const { code, stdout } = await logs.ended;
     expect(code).toBe(0);
     expect(stdout).toContain('"node":"write"');
+  });
+});
+
+describe("an approval node", () => {
+  test("lets go of whoever follows with the question; answered by somebody who may, the run goes on with proof", async () => {
+    const { admin, namespace, folder, place } = at.field;
+    const approver = await person(admin, namespace, folder, "approver", ["oao-approver"]);
+    const file = join(folder, "ask.yaml");
+    writeFileSync(
+      file,
+      `apiVersion: oao.dev/v1alpha1
+kind: Execution
+metadata: { name: ask }
+spec:
+  task: t
+  policyRef: { name: market-brief }
+  tools: [{ name: merge, effect: ReadOnly, module: { path: tools/facts.mjs, export: merge } }]
+  nodes:
+    - { name: sign-off, approval: { message: Publish it? } }
+    - { name: publish, dependsOn: [sign-off], tool: { ref: merge, arguments: { lists: [[done]] } } }
+`,
+    );
+    const asked = await at.oao("submit", file);
+    expect({ code: asked.code, stderr: asked.stderr }).toMatchObject({
+      code: 6,
+      stderr: expect.stringMatching(
+        /Awaiting approval\n +sign-off asks: Publish it\?\n +oao approve ask --on cluster sign-off/,
+      ),
+    });
+    expect(await at.oao("approve", "ask")).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("you may not update executions/approval.oao.dev"),
+    });
+    const answered = await place.oao(["approve", "ask"], { KUBECONFIG: approver });
+    expect({ code: answered.code, stderr: answered.stderr }).toMatchObject({ code: 0 });
+    // At once: an answer that the operator has not seen yet is no question.
+    const resumed = await at.oao("resume", "ask");
+    expect({ code: resumed.code, stderr: resumed.stderr }).toMatchObject({ code: 0 });
+    expect((await at.field.get("ask")).status?.approvals).toMatchObject([
+      { decision: "Approved", by: `system:serviceaccount:${namespace}:approver`, proven: true },
+    ]);
   });
 });
 
