@@ -71,7 +71,7 @@ function steerCommands(program: Command, terminal: Terminal, exit: (code: CliExi
     .addHelpText(
       "after",
       `${examples("oao resume brief", "oao resume brief --on cluster")}
-Recorded steps are not repeated and not charged again. A run of a cluster is followed as by oao submit, also when it was not suspended.
+Recorded steps are not repeated and not charged again. A run of a cluster is followed as by oao submit, also when it was not suspended; of one that has ended it says how.
 Exit codes as for oao run.`,
     )
     .action(async (name: string, flags) =>

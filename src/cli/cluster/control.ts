@@ -52,24 +52,26 @@ export async function control(
   return cliExitCodes.succeeded;
 }
 
-/** Takes the wish to stand still away and follows the run. One that runs already is only followed. */
+/**
+ * Takes the wish to stand still away and follows the run. One that runs already is only followed, and of one that has ended it says
+ * how: the operator goes on while nobody looks, so that it may have done so a moment ago.
+ */
 export async function resume(
   cluster: ClusterConnection,
   found: StoredExecution,
   output: Output,
   terminal: Terminal,
 ): Promise<CliExitCode> {
-  const args = cluster.args(found.key);
-  if (hasEnded(found.status))
-    throw endedError(found, [
-      `look at it: oao get ${args}`,
-      `run its manifest anew under another name: oao submit FILE --name ${found.key.name.slice(0, 58)}-2`,
-    ]);
-  if (isBeingCancelled(found)) throw beingCancelled(found, args);
-  const isSuspended = found.object.spec.desiredState === "Suspended";
-  const run = isSuspended ? await cluster.executions.setDesiredState(found, undefined) : found;
-  if (!isSuspended) terminal.err(`${found.key.namespace}/${found.key.name} is not suspended: following it\n`);
-  return followToExit(cluster, run, output, terminal);
+  const name = `${found.key.namespace}/${found.key.name}`;
+  if (hasEnded(found.status)) {
+    terminal.err(`${name} has ended already\n`);
+    return followToExit(cluster, found, output, terminal);
+  }
+  if (isBeingCancelled(found)) throw beingCancelled(found, cluster.args(found.key));
+  if (found.object.spec.desiredState === "Suspended")
+    return followToExit(cluster, await cluster.executions.setDesiredState(found, undefined), output, terminal);
+  terminal.err(`${name} is not suspended: following it\n`);
+  return followToExit(cluster, found, output, terminal);
 }
 
 /** Cancelled has ended; Suspended has no worker any more. Either may also end by itself first. */

@@ -137,7 +137,8 @@ describe("steering", () => {
     expect((await followed.ended).code).toBe(4);
     const again = await at.oao("cancel", "cancelled");
     expect(again).toMatchObject({ code: 2, stderr: expect.stringContaining("has ended (Cancelled") });
-    expect(await at.oao("resume", "cancelled")).toMatchObject({ code: 2 });
+    const resumed = await at.oao("resume", "cancelled");
+    expect(resumed).toMatchObject({ code: 4, stderr: expect.stringContaining("cancelled has ended already") });
   });
 
   test("oao suspend stops the pods and whoever follows exits with 6; oao resume takes the wish away and follows", async () => {
@@ -199,7 +200,7 @@ spec:
     });
     const answered = await place.oao(["approve", "ask"], { KUBECONFIG: approver });
     expect({ code: answered.code, stderr: answered.stderr }).toMatchObject({ code: 0 });
-    // At once: an answer that the operator has not seen yet is no question.
+    // At once: an answer that the operator has not seen yet is no question, and a run that has ended meanwhile says how.
     const resumed = await at.oao("resume", "ask");
     expect({ code: resumed.code, stderr: resumed.stderr }).toMatchObject({ code: 0 });
     expect((await at.field.get("ask")).status?.approvals).toMatchObject([
