@@ -22,7 +22,7 @@ interface StructuralSchema {
   minimum?: number;
   maximum?: number;
   "x-kubernetes-preserve-unknown-fields"?: true;
-  "x-kubernetes-list-type"?: "map";
+  "x-kubernetes-list-type"?: "map" | "set";
   "x-kubernetes-list-map-keys"?: readonly string[];
   "x-kubernetes-validations"?: { rule: string; message: string; fieldPath?: string; reason?: string }[];
 }
@@ -163,7 +163,7 @@ function structural(source: JsonSchema): StructuralSchema {
   }
   if (source.properties !== undefined) {
     schema.properties = Object.fromEntries(
-      Object.entries(source.properties).map(([name, property]) => [name, structural(property)]),
+      Object.entries(source.properties).map(([name, property]) => [name, asSet(name, structural(property))]),
     );
     if (source.required !== undefined) schema.required = source.required;
   }
@@ -176,6 +176,13 @@ function structural(source: JsonSchema): StructuralSchema {
     }
   }
   return schema;
+}
+
+/** Lists of names that may hold each once. */
+const sets = new Set(["dependsOn", "tools"]);
+
+function asSet(name: string, schema: StructuralSchema): StructuralSchema {
+  return sets.has(name) && schema.items?.type === "string" ? { ...schema, "x-kubernetes-list-type": "set" } : schema;
 }
 
 /** Server-side apply merges named lists entry by entry, and the API server refuses a second entry of one name. */

@@ -1,5 +1,5 @@
 import { type Fields, has, isFields, listOf, namesOf, objectsOf } from "./fields.ts";
-import { type Breach, duplicates, type Rule, type UpdateRule } from "./rule.ts";
+import { type Breach, duplicates, repeats, type Rule, type UpdateRule } from "./rule.ts";
 
 const spec = ["spec"] as const;
 const nodeLists = ["nodes", "finally"] as const;
@@ -139,7 +139,7 @@ const dependencyRules = nodeLists.flatMap((list): Rule[] => [
       objectsOf(self, list).flatMap(({ index, entry }) =>
         listOf(entry, "dependsOn").flatMap((name, i) =>
           name === entry.name
-            ? [{ path: [list, index, "dependsOn", i], message: `node "${name}" depends on itself` }]
+            ? [{ path: [list, index, "dependsOn", i], message: `node "${name}" depends on itself`, hint: "remove it" }]
             : [],
         ),
       ),
@@ -184,6 +184,15 @@ export const executionRules: readonly Rule[] = [
           ]
         : [],
   },
+  ...([["agents", "tools"], ...nodeLists.map((list) => [list, "dependsOn"] as const)] as const).map(
+    ([list, field]): Rule => ({
+      code: "DuplicateName",
+      at: ["spec", list, "*"],
+      message: `Names in ${field} must be unique.`,
+      cel: undefined, // x-kubernetes-list-type: set
+      check: (self) => repeats(self, field),
+    }),
+  ),
   exactlyOne("ToolKind", ["spec", "tools", "*"], ["http", "module"], "the tool"),
   exactlyOne("NodeKind", ["spec", "nodes", "*"], ["agent", "tool", "approval"], "the node"),
   exactlyOne("NodeKind", ["spec", "finally", "*"], ["agent", "tool"], "the node"),

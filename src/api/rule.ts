@@ -1,4 +1,4 @@
-import { type Fields, objectsOf, type Path } from "./fields.ts";
+import { type Fields, listOf, objectsOf, type Path } from "./fields.ts";
 
 /** One place where a rule is broken; `path` starts at the rule's `self`. */
 export interface Breach {
@@ -45,6 +45,24 @@ export function duplicates(self: Fields, list: string, key: string): Breach[] {
       first.set(value, index);
       return [];
     }
-    return [{ path: [list, index, key], message: `${key} "${value}" is already used by ${list}[${before}]` }];
+    return [
+      {
+        path: [list, index, key],
+        message: `${key} "${value}" is already used by ${list}[${before}]`,
+        hint: "give one of them another name",
+      },
+    ];
+  });
+}
+
+/** Entries of a list of names that stand there before. */
+export function repeats(self: Fields, list: string): Breach[] {
+  const first = new Map<unknown, number>();
+  return listOf(self, list).flatMap((value, index) => {
+    const before = first.get(value);
+    if (before === undefined) first.set(value, index);
+    return before === undefined || typeof value !== "string"
+      ? []
+      : [{ path: [list, index], message: `"${value}" is ${list}[${before}] already`, hint: "remove one of them" }];
   });
 }

@@ -4,9 +4,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 /** Of commands that are about a run here or on a cluster: cluster/place.ts and cluster/locate.ts say how they are read. */
 export function allowPlace(command: Command): Command {
   return command
-    .addOption(
-      new Option("-n, --namespace <namespace>", "namespace of the run; here default, on a cluster the context's"),
-    )
+    .addOption(namespaced("namespace of the run; here default, on a cluster the context's"))
     .addOption(
       new Option("--on <place>", "look only here, or only on the kubeconfig's cluster").choices(["local", "cluster"]),
     )
@@ -15,7 +13,14 @@ export function allowPlace(command: Command): Command {
 }
 
 export function namespaceOption(): Option {
-  return new Option("-n, --namespace <namespace>", "namespace of the run; default when absent");
+  return namespaced("namespace of the run; default when absent");
+}
+
+function namespaced(text: string): Option {
+  return new Option("-n, --namespace <namespace>", text).argParser((value: string) => {
+    if (/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(value)) return value;
+    throw new InvalidArgumentError("It must be a DNS label: lower case letters, digits and '-'.");
+  });
 }
 
 export function redisOption(): Option {

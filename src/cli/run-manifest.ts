@@ -11,6 +11,7 @@ import { defaultNamespace } from "./home.ts";
 import { applyOverrides, inputOverride, type Override, setOverride } from "./overrides.ts";
 import type { Terminal } from "./terminal.ts";
 import { agentProblems } from "./agent-problems.ts";
+import { modelProblems } from "./model-problems.ts";
 import { type ToolCheckOptions, toolProblems } from "./tool-problems.ts";
 
 export interface ManifestFlags {
@@ -72,7 +73,7 @@ export async function readRunManifest(
   return { execution, name, generated, namespace, policies, baseDir };
 }
 
-/** lintManifest, and what the tools and agents of its Executions are like. */
+/** lintManifest, and what the models, tools and agents of its Executions are like. */
 export async function lintWithTools(
   text: string,
   file: string,
@@ -82,9 +83,11 @@ export async function lintWithTools(
   const result = lintManifest(text, file, edit);
   const problems = await Promise.all(
     result.documents.map(async (document) =>
-      [...(await toolProblems(document.value, options)), ...agentProblems(document.value)].map((finding) =>
-        toProblem(document, finding),
-      ),
+      [
+        ...(await modelProblems(document.value)),
+        ...(await toolProblems(document.value, options)),
+        ...agentProblems(document.value),
+      ].map((finding) => toProblem(document, finding)),
     ),
   );
   return { ...result, problems: sortProblems([...result.problems, ...problems.flat()]) };

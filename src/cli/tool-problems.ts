@@ -5,8 +5,8 @@ import { httpToolProblems } from "../adapters/tool/http-request.ts";
 import { InvalidTool } from "../adapters/tool/invalid-tool.ts";
 import { checkModuleExports } from "../adapters/tool/module-exports.ts";
 import { checkModulePath, locateModule } from "../adapters/tool/module-files.ts";
-import { type ModuleToolSpec, type ToolSpec, toolSpec } from "../api/execution.ts";
-import { isFields, objectsOf, type Path } from "../api/fields.ts";
+import { httpTool, type ModuleToolSpec, type ToolSpec, toolSpec } from "../api/execution.ts";
+import { type Fields, isFields, objectsOf, type Path } from "../api/fields.ts";
 import type { Finding } from "../core/manifest/schema-problems.ts";
 
 export interface ToolCheckOptions {
@@ -21,14 +21,35 @@ export async function toolProblems(value: unknown, options: ToolCheckOptions): P
   const found: Finding[] = [];
   const spec = isFields(value) && isFields(value.spec) ? value.spec : {};
   for (const { index, entry } of objectsOf(spec, "tools")) {
-    const parsed = toolSpec.safeParse(entry);
-    if (!parsed.success) continue;
+    const tool = toolSpec.safeParse(entry).data ?? readable(entry);
+    if (tool === undefined) continue;
     const at: Path = ["spec", "tools", index];
-    const problems = await problemsOf(parsed.data, options);
+    const problems = await problemsOf(tool, options);
     // An expression in a URL or a path is a problem of its own, and says more.
-    found.push(...problems.filter(({ field }) => !isExpression(parsed.data, field)).map((each) => toFinding(at, each)));
+    found.push(...problems.filter(({ field }) => !isExpression(tool, field)).map((each) => toFinding(at, each)));
   }
   return found;
+}
+
+/** Of an http tool that the schema refuses, what it has right: one mistake must not hide the others. */
+function readable({ name, http }: Fields): ToolSpec | undefined {
+  if (!isFields(http)) return undefined;
+  const { url, query, headers, inputSchema } = httpTool.shape;
+  const part = <T>(schema: { safeParse(value: unknown): { data?: T | undefined } }, value: unknown) =>
+    schema.safeParse(value).data;
+  const address = part(url, http.url);
+  if (address === undefined) return undefined;
+  const schema = part(inputSchema, http.inputSchema);
+  return {
+    name: typeof name === "string" ? name : "",
+    http: {
+      method: "POST",
+      url: address,
+      query: part(query, http.query) ?? [],
+      headers: part(headers, http.headers) ?? [],
+      ...(schema === undefined ? {} : { inputSchema: schema }),
+    },
+  };
 }
 
 interface Located {

@@ -7,6 +7,7 @@ import { productVersion } from "../api/version.ts";
 import { itemName } from "../core/protocol/names.ts";
 import { readConfig } from "./config.ts";
 import { runNode } from "./run-node.ts";
+import { maskOutput } from "./masked-output.ts";
 import { apiKey, createTools, secretMask } from "./tools.ts";
 
 const orphanGraceMs = 3_000;
@@ -16,6 +17,7 @@ async function main(): Promise<void> {
   const { order } = config;
   process.title = `oao worker ${order.key.namespace}/${order.key.name} ${itemName(order)}#${order.attempt}`;
   const mask = secretMask(process.env);
+  maskOutput(mask);
   const logger = pino({
     level: config.logLevel,
     base: {
@@ -45,7 +47,10 @@ async function main(): Promise<void> {
     clock: systemClock,
     terminate: terminate.signal,
     version: productVersion,
-    createTools: (specs, snapshot) => createTools(specs, snapshot, config, process.env),
+    createTools: async (specs, snapshot) => {
+      if (specs.some(({ module }) => module !== undefined)) (await import("./orphan-watch.ts")).watchParent();
+      return createTools(specs, snapshot, config, process.env);
+    },
     apiKey: (model) => apiKey(model, process.env),
     mask,
     // A host on the same machine lets the next one load.

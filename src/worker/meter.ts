@@ -48,7 +48,7 @@ export class ModelMeter {
    */
   async begin(ask: (hold: Hold) => Promise<BeginReply>): Promise<number | undefined> {
     this.#checkCallLimits(0);
-    let block = this.#block;
+    let block = Math.min(this.#block, this.#callRoom());
     for (;;) {
       const reply = await ask({
         settled: { ...zeroAmounts, ModelCalls: 1 },
@@ -67,7 +67,7 @@ export class ModelMeter {
       // Spent alone leaves room for at least one token: siblings hold the rest and will settle.
       const room = this.#outputRoom(refusal, refusal.limit - refusal.spent);
       if (reply.code !== "WAIT" && room < 1) throw this.#context.budgetViolation(refusal);
-      block = room < 1 ? this.#block : Math.min(this.#block, room);
+      block = Math.min(this.#block, this.#callRoom(), room < 1 ? this.#block : room);
       await this.#context.settled();
     }
   }
@@ -89,8 +89,16 @@ export class ModelMeter {
     const needed = this.#estimator.add(text);
     this.#checkSize(needed);
     this.#context.showLive({ tokens: needed });
+    const allowed = Math.min(needed, this.#callRoom());
+    while (allowed > this.#bought) await this.#buy(allowed);
     this.#checkCallLimits(needed);
-    while (needed > this.#bought) await this.#buy(needed);
+  }
+
+  /** Output tokens that budgets of scope Call leave to this call: it never buys more, so it is never charged more. */
+  #callRoom(): number {
+    const { OutputTokens = Number.POSITIVE_INFINITY, TotalTokens = Number.POSITIVE_INFINITY } =
+      this.#context.policy.limits.call;
+    return Math.max(0, Math.min(OutputTokens, TotalTokens - this.#inputBound));
   }
 
   /** Why an answer ended at `cap`, in the exact words of the budget that had no more. `reported` = output tokens as the provider counts. */
@@ -114,7 +122,7 @@ export class ModelMeter {
 
   async #buy(needed: number): Promise<void> {
     const missing = needed - this.#bought;
-    const wanted = Math.max(this.#block, missing);
+    const wanted = Math.min(Math.max(this.#block, missing), this.#callRoom() - this.#bought);
     const refused = await this.#grow(wanted);
     if (refused === undefined) return;
     const left = this.#outputRoom(refused, refused.limit - refused.spent - refused.reserved, 0);

@@ -234,7 +234,7 @@ describe("an agent that a Call budget cuts in its second answer", () => {
         expect(execution?.control, place).toMatchObject({
           state: "Violated",
           message:
-            "PolicyViolation: Max Token Limit Exceeded: budget of scope Call, unit OutputTokens, limit 300, one call used 301",
+            "PolicyViolation: Max Token Limit Exceeded: budget of scope Call, unit OutputTokens, limit 300, one call needs 301",
         });
         const end = await readEnd(inner, run);
         expect(

@@ -170,9 +170,21 @@ export function retryAfterMs(headers: unknown, nowMs: number): number | undefine
   return Number.isNaN(date) ? undefined : Math.max(0, date - nowMs);
 }
 
+const wordless: ReadonlySet<string> = new Set(["Connection error.", "fetch failed"]);
+
+function deepestMessage(error: unknown, depth = 0): string {
+  if (!(error instanceof Error) || depth > 8) return "";
+  const inner = [error.cause, ...(error instanceof AggregateError ? (error.errors as unknown[]) : [])];
+  const found = inner.map((next) => deepestMessage(next, depth + 1)).find((text) => text !== "");
+  return found ?? (wordless.has(error.message) ? "" : error.message);
+}
+
 function safeMessage(error: unknown, codes: readonly string[], secrets: readonly string[]): string {
   const text = error instanceof Error ? error.message : String(error);
-  const [first = ""] = text.split("\n\nTroubleshooting URL:");
+  const [said = ""] = text.split("\n\nTroubleshooting URL:");
+  // Clients hide what they could not reach, and why, at the bottom of their causes.
+  const bottom = wordless.has(said) ? deepestMessage(error) : "";
+  const first = bottom === "" ? said : `${said.replace(/\.$/, "")}: ${bottom}`;
   const code = codes.find((name) => !first.includes(name) && /^[A-Z][A-Z0-9_]+$/.test(name));
   const clean = redact(code === undefined ? first : `${first} (${code})`, secrets).trim();
   const shown = clean.length > messageCharsMax ? `${clean.slice(0, messageCharsMax)}…` : clean;

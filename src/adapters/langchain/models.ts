@@ -1,6 +1,8 @@
 /** Provider clients from spec.models entries. Each provider's package is loaded only when a model needs it. */
 import type { BaseChatModel } from "@langchain/core/language_models/chat_models";
 import type { ModelSpec } from "../../api/execution.ts";
+import { baseUrlProblem } from "../../core/policy/endpoints.ts";
+import { providerPackage } from "./providers.ts";
 import { OaoError } from "../../core/errors/errors.ts";
 import { guardedFetch } from "./answer-guard.ts";
 import type { ClientOptions } from "./client-options.ts";
@@ -51,7 +53,7 @@ const reserved: ReadonlySet<string> = new Set([
 
 /**
  * The client for `spec`: makes each call exactly once, streams, traces nothing.
- * Throws OaoError OAO_INVALID_SPEC for reserved parameters, an unknown provider and a provider whose package is not
+ * Throws OaoError OAO_INVALID_SPEC for reserved parameters, an unusable baseURL, an unknown provider and a provider whose package is not
  * installed, naming it and the command; OAO_MISSING_SECRET when the provider's own endpoint would be called without a key.
  */
 export async function createModel(spec: ModelSpec, options: ClientOptions): Promise<BaseChatModel> {
@@ -63,6 +65,8 @@ export async function createModel(spec: ModelSpec, options: ClientOptions): Prom
       `model ${spec.name}: parameters ${refused.join(", ")} cannot be set; OAO sets them itself. Remove them (the address of a compatible server goes in baseURL).`,
     );
   }
+  const problem = spec.baseURL === undefined ? undefined : baseUrlProblem(spec.baseURL);
+  if (problem !== undefined) throw new OaoError("OAO_INVALID_SPEC", `model ${spec.name}: baseURL ${problem}`);
   if (spec.provider !== "openai" && spec.provider !== "anthropic") return createOtherModel(spec, options);
   if (options.apiKey === undefined && spec.baseURL === undefined) {
     throw new OaoError(
@@ -76,16 +80,9 @@ export async function createModel(spec: ModelSpec, options: ClientOptions): Prom
 }
 
 async function createOtherModel(spec: ModelSpec, options: ClientOptions): Promise<BaseChatModel> {
-  const { initChatModel, MODEL_PROVIDER_CONFIG } = await import("langchain/chat_models/universal");
-  const provider = (MODEL_PROVIDER_CONFIG as Readonly<Record<string, { package: string }>>)[spec.provider];
-  // langsmith is a gateway that moves every call to another host, and azure_openai has its own addressing.
-  if (provider === undefined || spec.provider === "langsmith") {
-    const known = Object.keys(MODEL_PROVIDER_CONFIG).filter((name) => name !== "langsmith");
-    throw new OaoError(
-      "OAO_INVALID_SPEC",
-      `model ${spec.name}: unknown provider ${spec.provider}; known: ${known.join(", ")}. A server that speaks the OpenAI API is provider openai with baseURL.`,
-    );
-  }
+  const provider = await providerPackage(spec.provider);
+  if ("problem" in provider) throw new OaoError("OAO_INVALID_SPEC", `model ${spec.name}: ${provider.problem}`);
+  const { initChatModel } = await import("langchain/chat_models/universal");
   try {
     const model = await initChatModel(spec.model, {
       ...spec.parameters,

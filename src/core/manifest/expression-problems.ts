@@ -1,5 +1,7 @@
 import { type Fields, isFields, objectsOf, type Path } from "../../api/fields.ts";
 import type { Json } from "../digest/json.ts";
+import { ExpressionError } from "../expressions/errors.ts";
+import { evaluateCondition, evaluateItems } from "../expressions/evaluate.ts";
 import { conditionReferences, type References, templateReferences } from "../expressions/references.ts";
 import { ancestorsOf, type Graph } from "./graph.ts";
 import { nearest, suggestion } from "./problem.ts";
@@ -48,9 +50,14 @@ export function expressionProblems(spec: Fields, graphs: Graphs): Finding[] {
 
 function nodeExpressions(check: Checker, at: Path, node: Fields, scope: Scope, spec: Fields): void {
   // `when` and `items` are read once per node, before there are items.
-  check.condition([...at, "when"], node.when, { ...scope, item: false });
+  const input = (spec.input ?? {}) as Json;
+  check.condition([...at, "when"], node.when, { ...scope, item: false }, (cel) =>
+    evaluateCondition(cel, { input, nodes: new Map() }),
+  );
   if (isFields(node.forEach))
-    check.condition([...at, "forEach", "items"], node.forEach.items, { ...scope, item: false });
+    check.condition([...at, "forEach", "items"], node.forEach.items, { ...scope, item: false }, (cel) =>
+      evaluateItems(cel, { input, nodes: new Map() }),
+    );
   if (isFields(node.approval)) check.template([...at, "approval", "message"], node.approval.message, scope);
   if (isFields(node.tool)) check.template([...at, "tool", "arguments"], node.tool.arguments, scope);
   if (!isFields(node.agent)) return;
@@ -98,7 +105,7 @@ class Checker {
     this.#known = new Set(known);
   }
 
-  condition(path: Path, value: unknown, scope: Scope): void {
+  condition(path: Path, value: unknown, scope: Scope, evaluate: (cel: string) => unknown): void {
     if (typeof value !== "string") return;
     if (value.trimStart().startsWith("$(")) {
       const field = String(path.at(-1));
@@ -110,7 +117,16 @@ class Checker {
       });
       return;
     }
-    this.#references(path, conditionReferences(value), [value], scope);
+    const references = conditionReferences(value);
+    this.#references(path, references, [value], scope);
+    // One that reads no node's output gives now what it will give then; whatever else fails may be its input's doing.
+    if (references.problems.length > 0 || references.nodes.size > 0) return;
+    try {
+      evaluate(value);
+    } catch (error) {
+      if (!(error instanceof ExpressionError) || !error.message.includes(" must give ")) return;
+      this.#add({ path, code: "InvalidExpression", message: error.message });
+    }
   }
 
   template(path: Path, value: unknown, scope: Scope): void {

@@ -121,8 +121,8 @@ function gone(draft: Draft, row: Row, verdict: Of<"Gone">): void {
   if (row.reason === marks.lost || row.reason === marks.poisoned) {
     return lost(draft, row, row.reason, row.message ?? detail);
   }
-  // However it ended: it was asked to, and resumes without being counted.
-  if (row.reason === marks.suspending) return apply(row, "park", draft.nowMs);
+  // However it ended: it was asked to, and resumes without being counted. What its cut call held is charged now, so that it shows.
+  if (row.reason === marks.suspending) return isReleased(draft, row) ? apply(row, "park", draft.nowMs) : undefined;
   if (row.reason === marks.silent) return goneSilent(draft, row, verdict);
   if (how !== "Fenced") return restart(draft, row, detail, failure);
   // Fenced never counts. Where the journal does not show by whom, a pause keeps it from spinning.

@@ -68,6 +68,19 @@ export function parseUrl(text: string): Target | undefined {
   return { protocol: url.protocol, hostname: normalHost(url.hostname), port: url.port, pathname: url.pathname };
 }
 
+/** Why a model's requests cannot be sent there; undefined = they can. */
+export function baseUrlProblem(text: string): string | undefined {
+  // The URL parser drops or rewrites these without a word.
+  if (/[\s\\]/.test(text)) return "must not hold spaces or '\\'";
+  const url = URL.parse(text);
+  if (url === null || url.hostname === "") return "must be an absolute URL, as in https://llm.internal/v1";
+  if (url.protocol !== "http:" && url.protocol !== "https:") return "must start with http:// or https://";
+  if (url.username !== "" || url.password !== "") return "must not hold credentials; use apiKeySecretRef";
+  return url.search === "" && url.hash === ""
+    ? undefined
+    : "must not hold a query or a fragment: a path is added to it";
+}
+
 /** Host and port that a request to `url` goes to; undefined as in `parseUrl`, or without a known port. */
 export function hostOf(url: string): { readonly host: string; readonly port: number } | undefined {
   const target = parseUrl(url);

@@ -18,14 +18,14 @@ export function budgetMessage(refusal: Refusal, limitNames: Readonly<Record<stri
   return `PolicyViolation: ${whatIsExceeded[unit]}: ${named(limitNames, scope, unit)}, limit ${limit}, spent ${spent + reserved}${running}, needed ${need} more`;
 }
 
-/** A budget of scope Call: one model call used more than `limit`. */
+/** A budget of scope Call: one model call would have to use more than `limit`. */
 export function callBudgetMessage(
   unit: Unit,
   limit: number,
   used: number,
   limitNames: Readonly<Record<string, string>>,
 ): string {
-  return `PolicyViolation: ${whatIsExceeded[unit]}: ${named(limitNames, "Call", unit)}, limit ${limit}, one call used ${used}`;
+  return `PolicyViolation: ${whatIsExceeded[unit]}: ${named(limitNames, "Call", unit)}, limit ${limit}, one call needs ${used}`;
 }
 
 function named(limitNames: Readonly<Record<string, string>>, scope: string, unit: Unit): string {

@@ -89,13 +89,30 @@ describe("a runaway stream", () => {
     expect(execution?.account.settled.OutputTokens).toBeGreaterThan(900);
   });
 
+  it.each([
+    ["OutputTokens", 1],
+    ["OutputTokens", 40],
+    ["OutputTokens", 77],
+    ["OutputTokens", 500],
+    ["TotalTokens", 500],
+  ] as const)("is never charged more than a Call budget of %s %i, and all of it can be used", async (unit, limit) => {
+    const server = await start(runaway());
+    const store = new MemoryStore({ nowMs: () => Date.now() });
+    const run = await openTestRun(store, oneAgent(server.baseURL), limited({}, { [unit]: limit }));
+    expect(await attemptNode(store, orderFor(run, "n0", 1))).toBe("failed");
+    const usage = stepsOf(await journalOf(store, run.uid, "n0"))[0]?.usage;
+    expect(unit === "OutputTokens" ? usage?.counted.output : usage?.counted.total).toBe(limit);
+    const { execution } = await store.view(run.uid, []);
+    expect(execution?.account.settled[unit]).toBe(limit);
+  });
+
   it("is cut by a Call budget though the execution has room", async () => {
     const server = await start(runaway());
     const store = new MemoryStore({ nowMs: () => Date.now() });
     const run = await openTestRun(store, oneAgent(server.baseURL), limited({}, { OutputTokens: 300 }));
     expect(await attemptNode(store, orderFor(run, "n0", 1))).toBe("failed");
     expect((await store.view(run.uid, [])).execution?.control.message).toMatch(
-      /^PolicyViolation: Max Token Limit Exceeded: budget of scope Call, unit OutputTokens, limit 300, one call used 301/,
+      /^PolicyViolation: Max Token Limit Exceeded: budget of scope Call, unit OutputTokens, limit 300, one call needs 301/,
     );
   });
 });

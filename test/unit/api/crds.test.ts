@@ -127,9 +127,9 @@ test.each(kinds)("a rule of %s names a field that exists, or is about its whole 
   expect(whole.filter(({ code }) => !known.includes(code))).toEqual([]);
 });
 
-test.each(kinds)("a rule of %s without CEL is one that list-map-keys enforce", (kind) => {
+test.each(kinds)("a rule of %s without CEL is one that list-map-keys or sets enforce", (kind) => {
   const keyed = [...walk(structuralSchemaOf(kind))]
-    .filter(({ schema }) => schema["x-kubernetes-list-map-keys"] !== undefined)
+    .filter(({ schema }) => schema["x-kubernetes-list-type"] !== undefined)
     .map(({ path }) => path.join("."));
   // Two entries with every key in common, in whatever list the rule reads.
   const twins = [
@@ -138,7 +138,9 @@ test.each(kinds)("a rule of %s without CEL is one that list-map-keys enforce", (
   ];
   const loose = rules[kind].filter(({ cel, at: place, check }) => {
     const lists = keyed.filter((list) => list.startsWith(`${place.join(".")}.`));
-    return cel === undefined && !lists.some((list) => check({ [list.split(".").at(-1) ?? ""]: twins }).length === 1);
+    const isEnforced = (list: string) =>
+      [twins, ["x", "x"]].some((same) => check({ [list.split(".").at(-1) ?? ""]: same }).length === 1);
+    return cel === undefined && !lists.some(isEnforced);
   });
   expect(loose).toEqual([]);
 });

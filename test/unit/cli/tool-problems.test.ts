@@ -28,6 +28,13 @@ const http = (changes: Partial<HttpToolSpec>) =>
 const module = (definition: ModuleToolSpec, missing?: "Error" | "Warning") =>
   problemsOf({ module: definition }, missing);
 
+it("one mistake that the schema finds hides no other of the same tool", async () => {
+  const headers = [{ name: "not a name", value: "x" }];
+  expect(await problemsOf({ http: { method: "FETCH", url: "not a url", headers } })).toEqual([
+    expect.stringContaining("spec.tools.0.http.url must not hold spaces") as string,
+  ]);
+});
+
 describe("an http tool", () => {
   it("that can run has no problems", async () => {
     const headers = [

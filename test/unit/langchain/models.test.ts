@@ -92,7 +92,9 @@ describe("createModel", () => {
   );
 
   test("names the missing package of another provider and the command that installs it", async () => {
-    await expect(createModel(modelSpec("", { provider: "mistralai" }), { apiKey: "k" })).rejects.toMatchObject({
+    await expect(
+      createModel(modelSpec("http://127.0.0.1:9/v1", { provider: "mistralai" }), { apiKey: "k" }),
+    ).rejects.toMatchObject({
       code: "OAO_INVALID_SPEC",
       message:
         "model main: provider mistralai needs the package @langchain/mistralai, which is not installed; run: npm install @langchain/mistralai",
@@ -100,7 +102,7 @@ describe("createModel", () => {
   });
 
   test.each(["openia", "langsmith"])("refuses the provider %s, and says which there are", async (provider) => {
-    await expect(createModel(modelSpec("", { provider }), { apiKey: "k" })).rejects.toThrow(
+    await expect(createModel(modelSpec("http://127.0.0.1:9/v1", { provider }), { apiKey: "k" })).rejects.toThrow(
       /unknown provider .*known: openai, anthropic, /,
     );
   });

@@ -100,7 +100,7 @@ describe("the projection", () => {
   });
 
   test("of other providers is OAO's own, equal for streamed blocks and plain text", async () => {
-    const spec = modelSpec("", { provider: "anthropic" });
+    const spec = modelSpec("http://a.invalid", { provider: "anthropic" });
     const projection = await projectionOf(spec);
     const model = await createModel(spec, { apiKey: "k" });
     const streamed: BaseMessage[] = [

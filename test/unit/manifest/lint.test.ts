@@ -146,7 +146,7 @@ test.each<[string, Fields, string[]]>([
         { name: "a", ...tool },
       ],
     },
-    ['spec.nodes[1].name  name "a" is already used by nodes[0]'],
+    ['spec.nodes[1].name  name "a" is already used by nodes[0]  (give one of them another name)'],
   ],
   [
     "a name in nodes and finally",
@@ -191,7 +191,7 @@ test.each<[string, Fields, string[]]>([
   [
     "a self-edge",
     { nodes: [{ name: "a", dependsOn: ["a"], ...tool }] },
-    ['spec.nodes[0].dependsOn[0]  node "a" depends on itself'],
+    ['spec.nodes[0].dependsOn[0]  node "a" depends on itself  (remove it)'],
   ],
   [
     "a dependency on a finally node",
@@ -330,7 +330,7 @@ test.each<[string, Fields, string[]]>([
   [
     "two budgets of one name",
     { budgets: [0, 1].map(() => ({ name: "x", scope: "Call", unit: "TotalTokens", limit: 1 })) },
-    ['spec.budgets[1].name  name "x" is already used by budgets[0]'],
+    ['spec.budgets[1].name  name "x" is already used by budgets[0]  (give one of them another name)'],
   ],
 ])("a policy with %s", (_, spec, wanted) => {
   expect(lint(policyManifest(spec)).sort()).toEqual(wanted.sort());

@@ -286,13 +286,23 @@ describe("suspending", () => {
       workers: [view(1, "Exited", "stopped")],
       records: { a: record() },
     });
-    expect(second.status.phase).toBe("Suspended");
-    expect(row(second, "a")).toMatchObject({ state: "Pending", attempt: 1 });
-    const resumed = go(of, {
+    // What its cut call held is charged first, so that a suspended run shows what was lost.
+    expect(names(second)).toEqual(["ReleaseAttempt a#1"]);
+    const released = { a: record({ claimId: "" }) };
+    const third = go(of, {
+      run,
       execution: execution({ control }),
       status: second.status,
       workers: [view(1, "Exited", "stopped")],
-      records: { a: record() },
+      records: released,
+    });
+    expect(third.status.phase).toBe("Suspended");
+    expect(row(third, "a")).toMatchObject({ state: "Pending", attempt: 1 });
+    const resumed = go(of, {
+      execution: execution({ control }),
+      status: third.status,
+      workers: [view(1, "Exited", "stopped")],
+      records: released,
     });
     expect(names(resumed)).toEqual(["SetControl #0", "StartWorker a#2", "StartWorker b#1"]);
     expect(row(resumed, "a").restarts).toBeUndefined();

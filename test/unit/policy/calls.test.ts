@@ -61,7 +61,7 @@ test.each([
 
 test("a budget of one call says what the call used", () => {
   expect(callBudgetMessage("OutputTokens", 300, 301, { "Call/OutputTokens": "standard/call" })).toBe(
-    "PolicyViolation: Max Token Limit Exceeded: budget standard/call (Call OutputTokens), limit 300, one call used 301",
+    "PolicyViolation: Max Token Limit Exceeded: budget standard/call (Call OutputTokens), limit 300, one call needs 301",
   );
 });
 
