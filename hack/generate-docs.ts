@@ -48,12 +48,13 @@ function prose(text: string): string {
 const cliExitMeaning: Readonly<Record<keyof typeof cliExitCodes, string>> = {
   succeeded: "Succeeded; for other commands: done",
   failed: "Failed",
-  usage: "wrong usage, an invalid manifest, or a name that does not exist",
+  usage: "wrong usage, an invalid manifest, a name that does not exist or is in two places, or a right that is missing",
   policyViolation: "Failed with reason PolicyViolation",
   cancelled: "Cancelled",
   divergence: "kept for replay, which this version does not have",
-  waiting: "suspended, or not there yet",
-  infrastructure: "workers or the journal store were lost, a server cannot listen, or an unexpected error",
+  waiting: "suspended, waiting for an approval, detached, or not there yet",
+  infrastructure:
+    "workers or the journal store were lost, a cluster cannot be asked, a server cannot listen, or an unexpected error",
   tampered: "`trace`: the journal was changed after it was recorded",
 };
 
@@ -91,7 +92,7 @@ function cliPage(): string {
     ...commands.flatMap((command) => commandBlocks(command, captured)),
     ...environmentBlocks,
     "## Exit codes",
-    "`run` and `resume` say how the Execution ended. Reading a failed run is a success: `get`, `tree`, `trace` and `logs` exit with 0.",
+    "`run`, `submit` and `resume` say how the Execution ended. Reading a failed run is a success: `get`, `tree`, `trace` and `logs` exit with 0.",
     table(
       ["Code", "Meaning"],
       Object.entries(cliExitCodes).map(([name, code]) => [
@@ -117,6 +118,7 @@ const environmentBlocks = [
         "value of the Secret key that a manifest names, in upper case, other characters as `_`",
       ],
       ["`OPENAI_API_KEY`, `ANTHROPIC_API_KEY`, …", "key of the provider's own endpoint"],
+      ["`KUBECONFIG`", "files that lead to clusters, as kubectl reads them; else ~/.kube/config"],
       ["`NO_COLOR`", "set: no colours"],
     ],
   ),

@@ -83,17 +83,17 @@ export function findRun(
   options: NameOptions,
   terminal: Terminal,
 ): LocalRun {
-  const [namespace, short] = splitName(name, options);
+  const [namespace, short] = splitName(name, options, defaultNamespace);
   const found = index?.get({ namespace, name: short });
   if (found !== undefined) return found;
   throw unknownRun(index, { namespace, name: short }, terminal);
 }
 
 /** `team-a/brief` names a namespace too. */
-function splitName(name: string, options: NameOptions): [namespace: string, name: string] {
+export function splitName(name: string, options: NameOptions, otherwise: string): [namespace: string, name: string] {
   const slash = name.indexOf("/");
   if (slash > 0 && options.namespace === undefined) return [name.slice(0, slash), name.slice(slash + 1)];
-  return [options.namespace ?? defaultNamespace, name];
+  return [options.namespace ?? otherwise, name];
 }
 
 function unknownRun(

@@ -2,8 +2,9 @@
 import { LocalCluster, RunHeld } from "../adapters/local/local-cluster.ts";
 import type { LocalIndex, LocalRun } from "../adapters/local/local-index.ts";
 import { maskSecrets } from "../adapters/tool/secrets.ts";
-import { type CliExitCode, cliExitCodes } from "../api/exit-codes.ts";
+import type { CliExitCode } from "../api/exit-codes.ts";
 import type { DesiredState } from "../api/execution.ts";
+import { openQuestions, questionLines } from "./approvals.ts";
 import { drive } from "./drive.ts";
 import { CliError } from "./errors.ts";
 import { contentDropped, isContentDropped } from "./journals.ts";
@@ -13,7 +14,6 @@ import { nameArguments, nodeTable, objectWithStatus } from "./render/run-tables.
 import { structured } from "./render/output.ts";
 import { painter } from "./render/style.ts";
 import { reasonOf } from "./render/tree.ts";
-import { age } from "./render/time.ts";
 import { secretEnvironment } from "./secrets.ts";
 import { givenRedis, openJournalToLook, openRunStore, storeUrlOf } from "./store.ts";
 import type { Terminal } from "./terminal.ts";
@@ -112,11 +112,8 @@ function summary(run: LocalRun, terminal: Terminal): string {
     case "Suspended":
       return `${paint("yellow", "Suspended")}. Nothing that is recorded will be done or paid for again. Go on: oao resume ${name}`;
     case "AwaitingApproval": {
-      const open = (run.status?.approvals ?? []).filter(({ decision }) => decision === undefined);
-      const asks = open.map(
-        ({ request, node, message }) => `  ${node} asks: ${message}\n    oao approve ${name} ${request}  (or --reject)`,
-      );
-      return [`${paint("yellow", "Awaiting approval")}`, ...asks, `  then go on: oao resume ${name}`].join("\n");
+      const asks = openQuestions(run).flatMap((each) => questionLines(each, name));
+      return [`${paint("yellow", "Awaiting approval")}`, ...asks, `then go on: oao resume ${name}`].join("\n  ");
     }
     case "Pending":
     case "Queued":
@@ -127,15 +124,4 @@ function summary(run: LocalRun, terminal: Terminal): string {
       return `${paint("yellow", "Stopped at once")}. What is recorded stays; calls that were cut are made again. Go on: oao resume ${name}`;
     }
   }
-}
-
-/** Why a run that has ended cannot be run on. */
-export function endedError(run: LocalRun, hints: readonly string[]): CliError {
-  const when =
-    run.status?.completedAt === undefined ? "" : ` ${age(Date.now() - Date.parse(run.status.completedAt))} ago`;
-  return new CliError(
-    `Execution ${run.key.namespace}/${run.key.name} has ended (${run.status?.phase ?? "unknown"}${when})`,
-    hints,
-    cliExitCodes.usage,
-  );
 }

@@ -1,6 +1,9 @@
 /** How an Execution ended, as an exit code and as words. */
 import { type CliExitCode, cliExitCodes } from "../api/exit-codes.ts";
 import type { ExecutionStatus } from "../api/status.ts";
+import type { StoredExecution } from "../ports/cluster.ts";
+import { CliError } from "./errors.ts";
+import { age } from "./render/time.ts";
 
 /** Reasons of `Succeeded=False` that are not the run's own fault. */
 const infrastructureReasons = ["InfrastructureLost", "DurabilityLost"];
@@ -37,4 +40,15 @@ export function exitCodeOf(status: ExecutionStatus | undefined): CliExitCode {
     case undefined:
       return cliExitCodes.waiting;
   }
+}
+
+/** Why a run that has ended cannot be run on. */
+export function endedError(run: StoredExecution, hints: readonly string[]): CliError {
+  const when =
+    run.status?.completedAt === undefined ? "" : ` ${age(Date.now() - Date.parse(run.status.completedAt))} ago`;
+  return new CliError(
+    `Execution ${run.key.namespace}/${run.key.name} has ended (${run.status?.phase ?? "unknown"}${when})`,
+    hints,
+    cliExitCodes.usage,
+  );
 }

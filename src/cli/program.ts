@@ -1,8 +1,9 @@
 /** The commands of `oao`: names, options and help. Each is loaded when it is called, so that `oao get` starts at once. */
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command } from "commander";
 import type { CliExitCode } from "../api/exit-codes.ts";
 import { productVersion } from "../api/version.ts";
 import type { CommandShape } from "./commands/completion.ts";
+import { allowPlace, collect, examples, namespaceOption, outputOption, redisOption, wholeNumber } from "./options.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Commands whose first argument is the name of a run, for shell completion. */
@@ -20,19 +21,23 @@ export function buildProgram(terminal: Terminal, exit: (code: CliExitCode) => vo
       "after",
       examples("oao lint brief.yaml", "oao run brief.yaml --input topic='heat pumps'", "oao get", "oao trace brief"),
     );
-  runCommands(program, terminal, exit);
+  startCommands(program, terminal, exit);
+  steerCommands(program, terminal, exit);
   readCommands(program, terminal, exit);
   manifestCommands(program, terminal, exit);
   otherCommands(program, terminal, exit);
   return program;
 }
 
-function runCommands(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
-  sub(program, "run <file>", "Run the Execution in FILE here, to its end")
-    .option("--input <name=value>", "set spec.input.NAME; JSON values are taken as JSON (repeatable)", collect)
-    .option("--set <path=value>", "set a field of spec; entries of named lists by name (repeatable)", collect)
-    .option("--name <name>", "name of the run; else metadata.name, generateName or the file's name")
-    .addOption(namespaceOption())
+function startCommands(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
+  const start = (usage: string, description: string) =>
+    allowPlace(
+      sub(program, usage, description)
+        .option("--input <name=value>", "set spec.input.NAME; JSON values are taken as JSON (repeatable)", collect)
+        .option("--set <path=value>", "set a field of spec; entries of named lists by name (repeatable)", collect)
+        .option("--name <name>", "name of the run; else metadata.name, generateName or the file's name"),
+    );
+  start("run <file>", "Run the Execution in FILE here, to its end")
     .option("--policy <file>", "a file with GovernancePolicies to store beside those of FILE (repeatable)", collect)
     .addOption(redisOption())
     .addOption(outputOption("table, json or yaml: print the finished Execution instead of its result"))
@@ -40,17 +45,34 @@ function runCommands(program: Command, terminal: Terminal, exit: (code: CliExitC
       "after",
       `${examples("oao run brief.yaml", "oao run brief.yaml --input topic='heat pumps' --set models.main.model=gpt-5-mini", "oao run brief.yaml --name brief-2 --policy strict.yaml -o json")}
 Ctrl-C suspends: nothing that is recorded is done or paid for again (oao resume). A second Ctrl-C stops at once.
+With --on cluster it is oao submit.
 Exit codes: 0 Succeeded, 1 Failed, 2 usage or invalid manifest, 3 PolicyViolation, 4 Cancelled, 6 suspended, 7 infrastructure.
 Secrets come from OAO_SECRET_<NAME>_<KEY>, model keys also from the provider's own variable (OPENAI_API_KEY).`,
     )
     .action(async (file: string, flags) => exit(await (await import("./commands/run.ts")).run(file, flags, terminal)));
-  sub(program, "resume <name>", "Go on with a run that was suspended, or whose process was killed")
-    .addOption(namespaceOption())
+  start("submit <file>", "Create the Execution in FILE on the kubeconfig's cluster and follow it to its end")
+    .addOption(outputOption("table, json or yaml: print the finished Execution instead of its result"))
+    .addHelpText(
+      "after",
+      `${examples("oao submit brief.yaml", "oao submit brief.yaml -n team-a --context production --name brief-2", "oao submit brief.yaml -o json | jq .status.usage")}
+The file is checked here first. Policies in it are compared with the namespace's and never written: kubectl apply does that.
+Ctrl-C only detaches: the run goes on in the cluster (oao tree, oao resume to follow it again).
+Exit codes as for oao run; 6 also for detached. 2 too where the cluster refuses it, 7 where it cannot be asked.`,
+    )
+    .action(async (file: string, flags) =>
+      exit(await (await import("./cluster/submit.ts")).submit(file, flags, terminal)),
+    );
+}
+
+function steerCommands(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
+  allowPlace(sub(program, "resume <name>", "Go on with a run that was suspended, or whose process was killed"))
     .addOption(redisOption())
     .addOption(outputOption("table, json or yaml: print the finished Execution instead of its result"))
     .addHelpText(
       "after",
-      `${examples("oao resume brief")}\nRecorded steps are not repeated and not charged again. Exit codes as for oao run.`,
+      `${examples("oao resume brief", "oao resume brief --on cluster")}
+Recorded steps are not repeated and not charged again. A run of a cluster is followed as by oao submit, also when it was not suspended; of one that has ended it says how.
+Exit codes as for oao run.`,
     )
     .action(async (name: string, flags) =>
       exit(await (await import("./commands/run.ts")).resume(name, flags, terminal)),
@@ -59,34 +81,50 @@ Secrets come from OAO_SECRET_<NAME>_<KEY>, model keys also from the provider's o
     ["cancel", "End a run for good: calls in flight are cut, finally nodes with runOnCancel still run"],
     ["suspend", "Let a run stand still until oao resume; calls in flight may end first"],
   ] as const) {
-    sub(program, `${verb} <name>`, text)
-      .addOption(namespaceOption())
+    allowPlace(sub(program, `${verb} <name>`, text))
       .addOption(redisOption())
-      .option("--timeout <seconds>", "how long to wait for the run's process to do it", wholeNumber, 60)
+      .option(
+        "--timeout <seconds>",
+        "how long to wait for the run's process, or the operator, to do it",
+        wholeNumber,
+        60,
+      )
       .addHelpText(
         "after",
-        `${examples(`oao ${verb} brief`)}\nWorks from any terminal; a run that no process hosts is taken care of here.`,
+        `${examples(`oao ${verb} brief`)}\nWorks from any terminal; a run of this machine that no process hosts is taken care of here.`,
       )
       .action(async (name: string, flags) =>
         exit(await (await import("./commands/control.ts"))[verb](name, flags, terminal)),
       );
   }
-  sub(program, "approve <name> [request]", "Answer the question that a run waits with; REQUEST when there are several")
-    .addOption(namespaceOption())
+  allowPlace(
+    sub(
+      program,
+      "approve <name> [request]",
+      "Answer the question that a run waits with; REQUEST when there are several",
+    ),
+  )
     .option("--reject", "say no: an approval node fails, a call in doubt is not made again")
-    .addHelpText("after", examples("oao approve brief", "oao approve brief sign-off-1a2b3c4d --reject"))
+    .addHelpText(
+      "after",
+      `${examples("oao approve brief", "oao approve brief sign-off-1a2b3c4d --reject -n team-a")}
+oao get NAME shows what is asked. On a cluster the answer carries your own name as the API server knows it, and needs the right to
+update executions/approval (ClusterRole oao-approver).`,
+    )
     .action(async (name: string, request: string | undefined, flags) =>
       exit(await (await import("./commands/approve.ts")).approve(name, request, flags, terminal)),
     );
 }
 
 function readCommands(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
-  sub(program, "get [name]", "List runs, or show one with its nodes")
-    .addOption(namespaceOption())
+  allowPlace(sub(program, "get [name]", "List runs, or show one with its nodes"))
     .option("-A, --all-namespaces", "runs of every namespace")
     .option("--limit <number>", "newest runs to list at most", wholeNumber, 200)
     .addOption(outputOption("table, json or yaml"))
-    .addHelpText("after", examples("oao get", "oao get brief", "oao get brief -o yaml"))
+    .addHelpText(
+      "after",
+      `${examples("oao get", "oao get brief", "oao get brief -o yaml", "oao get --on cluster -A")}\nWithout NAME, the runs of this machine unless a cluster is asked for.`,
+    )
     .action(async (name: string | undefined, flags) =>
       exit(await (await import("./commands/get.ts")).get(name, flags, terminal)),
     );
@@ -101,15 +139,15 @@ function readCommands(program: Command, terminal: Terminal, exit: (code: CliExit
     .action(async (name: string | undefined, flags) =>
       exit(await (await import("./commands/policies.ts")).policies(name, flags, terminal)),
     );
-  sub(program, "tree <name>", "Show a run's nodes as a tree, with what they are doing now")
-    .addOption(namespaceOption())
+  allowPlace(sub(program, "tree <name>", "Show a run's nodes as a tree, with what they are doing now"))
     .addOption(redisOption())
     .addHelpText("after", examples("oao tree brief"))
     .action(async (name: string, flags) => exit(await (await import("./commands/get.ts")).tree(name, flags, terminal)));
-  sub(program, "trace <name>", "Show every recorded step: model and tool calls with input, output and tokens")
+  allowPlace(
+    sub(program, "trace <name>", "Show every recorded step: model and tool calls with input, output and tokens"),
+  )
     .option("--canonical", "print the canonical trace (JSON lines without times and attempts) and its hash")
     .option("--all", "also calls that were repeated and steps of earlier tries")
-    .addOption(namespaceOption())
     .addOption(redisOption())
     .addOption(outputOption("table, json or jsonl"))
     .addHelpText(
@@ -123,10 +161,9 @@ function readCommands(program: Command, terminal: Terminal, exit: (code: CliExit
     .action(async (name: string, flags) =>
       exit(await (await import("./commands/trace.ts")).trace(name, flags, terminal)),
     );
-  sub(program, "logs <name>", "Show what the workers of a run said")
+  allowPlace(sub(program, "logs <name>", "Show what the workers of a run said"))
     .option("--node <node>", "of this node only, or of one item: rate[3]")
     .option("-f, --follow", "go on until the run has ended")
-    .addOption(namespaceOption())
     .addOption(outputOption("table, or jsonl for the lines as they were written"))
     .addHelpText("after", examples("oao logs brief --node gather", "oao logs brief -f"))
     .action(async (name: string, flags) =>
@@ -195,38 +232,4 @@ function shapesOf(program: Command): CommandShape[] {
       options: command.options.map((option) => option.long ?? option.short ?? ""),
       takesRun: takesRun.has(command.name()),
     }));
-}
-
-function namespaceOption(): Option {
-  return new Option("-n, --namespace <namespace>", "namespace of the run; default when absent").argParser(
-    (value: string) => {
-      if (/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(value)) return value;
-      throw new InvalidArgumentError("It must be a DNS label: lower case letters, digits and '-'.");
-    },
-  );
-}
-
-function redisOption(): Option {
-  return new Option(
-    "--redis <url>",
-    "journal in this Redis or Valkey instead of a file (also OAO_REDIS_URL to read one that needs a password)",
-  );
-}
-
-function outputOption(text: string): Option {
-  return new Option("-o, --output <format>", text);
-}
-
-function collect(value: string, before: readonly string[] | undefined): readonly string[] {
-  return [...(before ?? []), value];
-}
-
-function wholeNumber(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("a whole number from 1 is wanted");
-  return value;
-}
-
-function examples(...commands: readonly string[]): string {
-  return `\n${commands.length === 1 ? "Example" : "Examples"}:\n${commands.map((command) => `  ${command}`).join("\n")}`;
 }

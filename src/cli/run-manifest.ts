@@ -7,6 +7,7 @@ import { type LintResult, lintManifest, toProblem } from "../core/manifest/lint.
 import type { ManifestDocument } from "../core/manifest/parse.ts";
 import { formatProblem, type Problem, sortProblems } from "../core/manifest/problem.ts";
 import { CliError } from "./errors.ts";
+import { defaultNamespace } from "./home.ts";
 import { applyOverrides, inputOverride, type Override, setOverride } from "./overrides.ts";
 import type { Terminal } from "./terminal.ts";
 import { agentProblems } from "./agent-problems.ts";
@@ -34,17 +35,18 @@ export interface RunManifest {
   readonly baseDir: string;
 }
 
-/** Throws CliError (exit 2) holding every error of every file. Warnings go to stderr. */
+/** Throws CliError (exit 2) holding every error of every file. Warnings go to stderr. `missingModules`: of files that are not here. */
 export async function readRunManifest(
   file: string,
   flags: ManifestFlags,
   terminal: Terminal,
   random: () => number,
+  missingModules: ToolCheckOptions["missing"] = "Error",
 ): Promise<RunManifest> {
   const overrides = [...(flags.input ?? []).map(inputOverride), ...(flags.set ?? []).map(setOverride)];
   const fallbackName = nameFromFile(file);
   const baseDir = resolve(terminal.cwd, dirname(file));
-  const main = await lintWithTools(readText(file, terminal), file, { baseDir, missing: "Error" }, ({ value }) =>
+  const main = await lintWithTools(readText(file, terminal), file, { baseDir, missing: missingModules }, ({ value }) =>
     edited(value, overrides, flags.name, fallbackName),
   );
   const others = (flags.policy ?? []).map((path) => ({ path, result: lintManifest(readText(path, terminal), path) }));
@@ -64,7 +66,7 @@ export async function readRunManifest(
     ]);
   const execution = found.object;
   const { name, generated } = nameOf(execution, flags.name, fallbackName, random);
-  const namespace = flags.namespace ?? execution.metadata.namespace ?? "default";
+  const namespace = flags.namespace ?? execution.metadata.namespace ?? defaultNamespace;
   const policies = [...main.policies, ...others.flatMap(({ result }) => result.policies)].map(({ object }) =>
     named(object),
   );

@@ -218,6 +218,7 @@ describe("help and completion", () => {
       .filter((name) => !["oao", "help"].includes(name));
     expect(names).toEqual([
       "run",
+      "submit",
       "resume",
       "cancel",
       "suspend",
@@ -241,7 +242,7 @@ describe("help and completion", () => {
   it("offers commands, options and names of runs", async () => {
     const words = async (...args: string[]) => (await place.oao(["__complete", ...args])).stdout.trim().split("\n");
     expect(await words("t")).toEqual(["tree", "trace"]);
-    expect(await words("trace", "--c")).toEqual(["--canonical"]);
+    expect(await words("trace", "--ca")).toEqual(["--canonical"]);
     expect(await words("trace", "fin")).toEqual(["finally"]);
     expect(await words("get", "-n", "team-a", "")).toEqual(["nameless-run-v2"]);
     expect(await words("lint", "")).toEqual([""]);

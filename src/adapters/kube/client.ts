@@ -25,6 +25,8 @@ export interface KubeClientOptions {
   readonly clock: Clock;
   readonly timeoutMs?: number;
   readonly userAgent?: string;
+  /** Of a request that may be repeated; 4 when absent. */
+  readonly triesMax?: number;
   /** Told of each repeat. Must not throw. */
   readonly onRetry?: (request: KubeRequest, error: KubeError) => void;
 }
@@ -35,7 +37,7 @@ const patchTypes = {
   Json: "application/json-patch+json",
 } as const;
 
-const triesMax = 4;
+const triesMaxDefault = 4;
 const firstDelayMs = 200;
 const delayMsMax = 10_000;
 const errorBytesMax = 64 * 1024;
@@ -51,8 +53,9 @@ export class KubeClient {
     this.#timeoutMs = options.timeoutMs ?? 30_000;
   }
 
-  /** The parsed answer. Throws KubeError, after up to 4 tries where the request may be repeated. */
+  /** The parsed answer. Throws KubeError, after up to `triesMax` tries where the request may be repeated. */
   async request<T>(request: KubeRequest): Promise<T> {
+    const triesMax = this.#options.triesMax ?? triesMaxDefault;
     for (let tries = 1; ; tries += 1) {
       try {
         return await this.#once<T>(request);
@@ -156,7 +159,7 @@ function callOf(request: KubeRequest, signal: AbortSignal, userAgent = "oao"): C
 }
 
 function mayRepeat(request: KubeRequest, error: KubeError): boolean {
-  if (error.reason === "Aborted") return false;
+  if (error.reason === "Aborted" || error.reason === "Credentials") return false;
   if (error.status === 429) return true;
   const isRepeatable = request.repeatable ?? (request.method !== "POST" && request.patch !== "Json");
   return (

@@ -2,21 +2,28 @@
 import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from "node:https";
 import { KubeConfig } from "@kubernetes/client-node";
+import { KubeError } from "./kube-error.ts";
 
 /**
  * `path` absent = $KUBECONFIG, then ~/.kube/config, then the service account of the pod this runs in.
  * Throws when the file or the context is not there.
  */
 export function loadKubeConfig(path?: string, context?: string): KubeConfig {
-  const config = new KubeConfig();
-  if (path === undefined) config.loadFromDefault();
-  else config.loadFromFile(path);
+  const config = readKubeConfig(path);
   if (context !== undefined) config.setCurrentContext(context);
   if (config.getCurrentCluster() === null) {
     throw new Error(
       `kubeconfig${path === undefined ? "" : ` ${path}`} has no cluster for context "${config.getCurrentContext()}"`,
     );
   }
+  return config;
+}
+
+/** Without a look at its contexts. Throws when the file is not there. */
+export function readKubeConfig(path?: string): KubeConfig {
+  const config = new KubeConfig();
+  if (path === undefined) config.loadFromDefault();
+  else config.loadFromFile(path);
   return config;
 }
 
@@ -68,7 +75,11 @@ export class Connection {
   async #options(call: Call): Promise<RequestOptions> {
     // Reads files and tokens anew where they are due: a service account's token and a client certificate change in place.
     const auth: RequestOptions = {};
-    await this.#config.applyToHTTPSOptions(auth);
+    await this.#config.applyToHTTPSOptions(auth).catch((cause: unknown) => {
+      // A file that is not there, or a program that makes credentials and failed.
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new KubeError(0, "Credentials", `no credentials for ${this.#base.host}: ${why}`, { cause });
+    });
     const headers = { ...(auth.headers as Record<string, string> | undefined), ...call.headers };
     if (call.body !== undefined) headers["Content-Length"] = String(Buffer.byteLength(call.body));
     return {

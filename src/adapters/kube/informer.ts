@@ -19,6 +19,7 @@ export interface InformerOptions<T extends KubeObject> {
   /** Absent = all namespaces. */
   readonly namespace?: string | undefined;
   readonly labelSelector?: string;
+  readonly fieldSelector?: string;
   /** What of an object is kept; managedFields never are. */
   readonly trim?: (object: T) => T;
   /** Objects per page; 500 when absent. */
@@ -135,9 +136,9 @@ export class Informer<T extends KubeObject> {
   }
 
   #request(query: Record<string, string | number | boolean | undefined>, timeoutMs = pageTimeoutMs) {
-    const { resource, namespace, labelSelector } = this.#options;
+    const { resource, namespace, labelSelector, fieldSelector } = this.#options;
     const path = resourcePath(resource, { namespace });
-    return { path, query: { labelSelector, ...query }, signal: this.#stop.signal, timeoutMs };
+    return { path, query: { labelSelector, fieldSelector, ...query }, signal: this.#stop.signal, timeoutMs };
   }
 
   /** Pages go into the cache as they come; what none of them has is gone. Returns the version of the list. */
@@ -165,6 +166,8 @@ export class Informer<T extends KubeObject> {
   /** Returns when the server ends the watch as it was asked to. Throws on anything else. */
   async #watch(from: string): Promise<void> {
     const { client, clock, silenceMs = 50_000, watchSeconds = 40 } = this.#options;
+    // A listener of the list may have stopped it, and an event that is past is not told again.
+    if (this.#stop.signal.aborted) return;
     const silence = new AbortController();
     const stop = () => silence.abort();
     this.#stop.signal.addEventListener("abort", stop, { once: true });

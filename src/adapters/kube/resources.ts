@@ -14,6 +14,8 @@ export const resources = {
   pods: { group: "", version: "v1", plural: "pods" },
   secrets: { group: "", version: "v1", plural: "secrets" },
   leases: { group: "coordination.k8s.io", version: "v1", plural: "leases" },
+  accessReviews: { group: "authorization.k8s.io", version: "v1", plural: "selfsubjectaccessreviews" },
+  selfReviews: { group: "authentication.k8s.io", version: "v1", plural: "selfsubjectreviews" },
   events: { group: "events.k8s.io", version: "v1", plural: "events" },
 } as const satisfies Record<string, Resource>;
 

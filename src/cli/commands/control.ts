@@ -3,15 +3,15 @@ import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
 import { RunLock } from "../../adapters/local/run-lock.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import type { DesiredState } from "../../api/execution.ts";
-import { findRun, openExistingIndex } from "../home.ts";
-import { endedError, hostToEnd } from "../host-run.ts";
+import { withRun } from "../cluster/locate.ts";
+import type { PlaceFlags } from "../cluster/place.ts";
+import { hostToEnd } from "../host-run.ts";
 import { nameArguments } from "../render/run-tables.ts";
 import { CliError } from "../errors.ts";
-import { hasEnded } from "../outcome.ts";
+import { endedError, hasEnded } from "../outcome.ts";
 import type { Terminal } from "../terminal.ts";
 
-export interface ControlFlags {
-  readonly namespace?: string | undefined;
+export interface ControlFlags extends PlaceFlags {
   readonly redis?: string | undefined;
   /** Seconds to wait for the run to get there. */
   readonly timeout?: number | undefined;
@@ -28,14 +28,27 @@ export function suspend(name: string, flags: ControlFlags, terminal: Terminal): 
   return control(name, "Suspended", flags, terminal);
 }
 
-async function control(
-  name: string,
+function control(name: string, wanted: DesiredState, flags: ControlFlags, terminal: Terminal): Promise<CliExitCode> {
+  return withRun(name, flags, terminal, {
+    local: (index, found) => controlHere(index, found, wanted, flags, terminal),
+    cluster: async (cluster, found) =>
+      (await import("../cluster/control.ts")).control(
+        cluster,
+        found,
+        wanted,
+        flags.timeout ?? waitSecondsDefault,
+        terminal,
+      ),
+  });
+}
+
+async function controlHere(
+  index: LocalIndex,
+  found: LocalRun,
   wanted: DesiredState,
   flags: ControlFlags,
   terminal: Terminal,
 ): Promise<CliExitCode> {
-  const index = (await openExistingIndex(terminal)) as LocalIndex;
-  const found = findRun(index, name, flags, terminal);
   if (hasEnded(found.status))
     throw endedError(found, [
       `nothing to ${wanted === "Cancelled" ? "cancel" : "suspend"}; look at it: oao get ${nameArguments(found)}`,

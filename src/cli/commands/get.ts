@@ -3,24 +3,23 @@ import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
 import { RunLock } from "../../adapters/local/run-lock.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { systemClock } from "../../adapters/clock/system-clock.ts";
-import type { JsonObject } from "../../core/digest/json.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import { type Finding, findingsOf } from "../../core/trace/journal.ts";
 import { readJournals } from "../journals.ts";
-import { defaultNamespace, findRun, openExistingIndex } from "../home.ts";
+import { withRun } from "../cluster/locate.ts";
+import { askedPlace, hasKubeconfig, type PlaceFlags } from "../cluster/place.ts";
+import { defaultNamespace, openExistingIndex } from "../home.ts";
 import { hasEnded } from "../outcome.ts";
 import { checkFormat, structured } from "../render/output.ts";
-import { nameArguments, nodeTable, objectWithStatus } from "../render/run-tables.ts";
+import { nameArguments, nodeTable, objectWithStatus, runTable } from "../render/run-tables.ts";
 import { readView } from "../render/run-view.ts";
 import { oneLine, painter } from "../render/style.ts";
-import { table } from "../render/table.ts";
-import { age } from "../render/time.ts";
+import { taskOf } from "../render/task.ts";
 import { reasonOf, tokenText, treeLines } from "../render/tree.ts";
 import { givenRedis, openJournalToLook, openRunStore } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
 
-export interface GetFlags {
-  readonly namespace?: string | undefined;
+export interface GetFlags extends PlaceFlags {
   readonly allNamespaces?: boolean | undefined;
   readonly limit?: number | undefined;
   readonly output?: string | undefined;
@@ -30,12 +29,15 @@ const listLimit = 200;
 
 export async function get(name: string | undefined, flags: GetFlags, terminal: Terminal): Promise<CliExitCode> {
   const output = checkFormat(flags.output, ["table", "json", "yaml"]) ?? "table";
-  const index = await openExistingIndex(terminal);
-  if (name === undefined) return list(index, output, flags, terminal);
-  const run = findRun(index, name, flags, terminal);
-  if (output === "table") await showOne(index as LocalIndex, run, terminal);
-  else terminal.out(await structured(objectWithStatus(run), output));
-  return cliExitCodes.succeeded;
+  if (name === undefined) return list(output, flags, terminal);
+  return withRun(name, flags, terminal, {
+    local: async (index, run) => {
+      if (output === "table") await showOne(index, run, terminal);
+      else terminal.out(await structured(objectWithStatus(run), output));
+      return cliExitCodes.succeeded;
+    },
+    cluster: async (cluster, run) => (await import("../cluster/read.ts")).showOne(cluster, run, output, terminal),
+  });
 }
 
 async function showOne(index: LocalIndex, run: LocalRun, terminal: Terminal): Promise<void> {
@@ -53,20 +55,9 @@ async function showOne(index: LocalIndex, run: LocalRun, terminal: Terminal): Pr
       : [`${findingCounts(findings)}: oao trace ${nameArguments(run)} --all`]),
     ...(reason === undefined ? [] : [oneLine(reason)]),
   ];
-  terminal.out(`${runTable(index, [run], false)}\n${nodeTable(run)}`);
+  terminal.out(`${runTable([run], false, (each) => phaseOf(index, each))}\n${nodeTable(run)}`);
   terminal.out(`\n${lines.join("\n")}\n`);
   hintUnhosted(index, run, terminal);
-}
-
-/** What the run is for, its expressions evaluated; as it is written where they cannot be. */
-async function taskOf({ object: { spec } }: LocalRun): Promise<string> {
-  const { interpolate } = await import("../../core/expressions/evaluate.ts");
-  try {
-    const task = interpolate(spec.task, { input: (spec.input ?? {}) as JsonObject, nodes: new Map() });
-    return typeof task === "string" ? task : JSON.stringify(task);
-  } catch {
-    return spec.task;
-  }
 }
 
 /** Undefined = the journal cannot be read. */
@@ -95,12 +86,16 @@ function hintUnhosted(index: LocalIndex, run: LocalRun, terminal: Terminal): voi
     terminal.err(`no process runs it: oao resume ${nameArguments(run)}\n`);
 }
 
-async function list(
-  index: LocalIndex | undefined,
-  output: "table" | "json" | "yaml",
-  flags: GetFlags,
-  terminal: Terminal,
-): Promise<CliExitCode> {
+/** Of one place: of this machine unless the cluster is asked for, so that it never waits for a server. */
+async function list(output: "table" | "json" | "yaml", flags: GetFlags, terminal: Terminal): Promise<CliExitCode> {
+  if (askedPlace(flags) === "cluster") {
+    const { onCluster } = await import("../cluster/connect.ts");
+    const options = { allNamespaces: flags.allNamespaces === true, limit: flags.limit ?? listLimit, output };
+    return onCluster(flags, terminal, async (cluster) =>
+      (await import("../cluster/read.ts")).list(cluster, options, terminal),
+    );
+  }
+  const index = await openExistingIndex(terminal);
   const namespace = flags.allNamespaces === true ? undefined : (flags.namespace ?? defaultNamespace);
   const limit = flags.limit ?? listLimit;
   const runs = index?.list({ namespace, limit: limit + 1 }) ?? [];
@@ -111,23 +106,10 @@ async function list(
     terminal.err(
       `no executions${namespace === undefined ? "" : ` in namespace ${namespace}`}; start one: oao run FILE\n`,
     );
-  } else terminal.out(runTable(index as LocalIndex, shown, namespace === undefined));
+    if (hasKubeconfig(terminal)) terminal.err("those of the cluster: oao get --on cluster\n");
+  } else terminal.out(runTable(shown, namespace === undefined, (each) => phaseOf(index as LocalIndex, each)));
   if (runs.length > limit) terminal.err(`only the newest ${limit} are shown: --limit ${limit * 10} shows more\n`);
   return cliExitCodes.succeeded;
-}
-
-function runTable(index: LocalIndex, runs: readonly LocalRun[], withNamespace: boolean): string {
-  const nowMs = systemClock.nowMs();
-  const rows = runs.map((run) => [
-    ...(withNamespace ? [run.key.namespace] : []),
-    run.key.name,
-    phaseOf(index, run),
-    run.status?.progress ?? "",
-    String(run.status?.steps ?? ""),
-    String(run.status?.usage?.totalTokens ?? ""),
-    age(nowMs - run.createdAtMs),
-  ]);
-  return table([...(withNamespace ? ["NAMESPACE"] : []), "NAME", "PHASE", "NODES", "STEPS", "TOKENS", "AGE"], rows);
 }
 
 /** A run that no process hosts stands still, whatever its status said last. */
@@ -140,14 +122,18 @@ function phaseOf(index: LocalIndex, run: LocalRun): string {
   return `${phase} (no process)`;
 }
 
-export interface TreeFlags {
-  readonly namespace?: string | undefined;
+export interface TreeFlags extends PlaceFlags {
   readonly redis?: string | undefined;
 }
 
-export async function tree(name: string, flags: TreeFlags, terminal: Terminal): Promise<CliExitCode> {
-  const index = (await openExistingIndex(terminal)) as LocalIndex;
-  const run = findRun(index, name, flags, terminal);
+export function tree(name: string, flags: TreeFlags, terminal: Terminal): Promise<CliExitCode> {
+  return withRun(name, flags, terminal, {
+    local: (index, run) => treeHere(index, run, flags, terminal),
+    cluster: async (cluster, run) => (await import("../cluster/read.ts")).tree(cluster, run, terminal),
+  });
+}
+
+async function treeHere(index: LocalIndex, run: LocalRun, flags: TreeFlags, terminal: Terminal): Promise<CliExitCode> {
   const open = hasEnded(run.status) ? openJournalToLook : openRunStore;
   const store = await open(run, givenRedis(run, flags.redis, terminal.env));
   const view = await readView(run, store, systemClock.nowMs());

@@ -3,16 +3,14 @@ import { closeSync, existsSync, openSync, readdirSync, readSync, statSync } from
 import { join } from "node:path";
 import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
-import { CliError } from "../errors.ts";
-import { findRun, openExistingIndex } from "../home.ts";
-import { nearestNames } from "../nearest.ts";
+import { withRun } from "../cluster/locate.ts";
+import type { PlaceFlags } from "../cluster/place.ts";
 import { hasEnded } from "../outcome.ts";
 import { checkFormat } from "../render/output.ts";
-import { oneLine, type Paint, painter } from "../render/style.ts";
+import { checkNode, isOfNode, type LogLine, printLine, timeOf } from "../render/log-lines.ts";
 import type { Terminal } from "../terminal.ts";
 
-export interface LogsFlags {
-  readonly namespace?: string | undefined;
+export interface LogsFlags extends PlaceFlags {
   readonly node?: string | undefined;
   readonly follow?: boolean | undefined;
   readonly output?: string | undefined;
@@ -22,14 +20,28 @@ const pollMs = 200;
 
 export async function logs(name: string, flags: LogsFlags, terminal: Terminal): Promise<CliExitCode> {
   const raw = checkFormat(flags.output, ["table", "jsonl"]) === "jsonl";
-  const index = (await openExistingIndex(terminal)) as LocalIndex;
-  const run = findRun(index, name, flags, terminal);
+  return withRun(name, flags, terminal, {
+    local: (index, run) => logsHere(index, run, flags, raw, terminal),
+    cluster: async (cluster, run) => {
+      checkNode(run, flags.node);
+      const options = { node: flags.node, follow: flags.follow === true, raw };
+      return (await import("../cluster/logs.ts")).logs(cluster, run, options, terminal);
+    },
+  });
+}
+
+async function logsHere(
+  index: LocalIndex,
+  run: LocalRun,
+  flags: LogsFlags,
+  raw: boolean,
+  terminal: Terminal,
+): Promise<CliExitCode> {
   checkNode(run, flags.node);
   const reader = new LogReader(join(index.home, "logs", run.uid), flags.node);
-  const paint = painter(terminal.colorOut);
   const print = () => {
     const lines = reader.read();
-    for (const line of lines) terminal.out(raw ? `${line.text}\n` : `${shownLine(line, paint)}\n`);
+    for (const line of lines) printLine(line, raw, terminal);
     return lines.length;
   };
   let count = print();
@@ -40,23 +52,6 @@ export async function logs(name: string, flags: LogsFlags, terminal: Terminal): 
   if (flags.follow === true) count += print();
   if (count === 0) terminal.err("no worker has said anything\n");
   return cliExitCodes.succeeded;
-}
-
-function checkNode(run: LocalRun, wanted: string | undefined): void {
-  const names = [...run.object.spec.nodes, ...(run.object.spec.finally ?? [])].map((node) => node.name);
-  const node = wanted?.replace(/\[\d+\]$/, "");
-  if (node === undefined || names.includes(node)) return;
-  const near = nearestNames(node, names);
-  throw new CliError(`${run.key.namespace}/${run.key.name} has no node ${node}`, [
-    near.length > 0 ? `did you mean ${near.join(" or ")}?` : `its nodes: ${names.slice(0, 20).join(", ")}`,
-  ]);
-}
-
-interface LogLine {
-  readonly time: string;
-  /** gather#1 */
-  readonly source: string;
-  readonly text: string;
 }
 
 /** Whole lines that are new since the last read, of all files together. */
@@ -83,7 +78,7 @@ class LogReader {
   #wanted(file: string): boolean {
     const source = sourceOf(file);
     const item = source.slice(0, source.lastIndexOf("#"));
-    return this.#node === undefined || item === this.#node || item.replace(/\[\d+\]$/, "") === this.#node;
+    return isOfNode(item, this.#node);
   }
 
   #newLines(file: string): LogLine[] {
@@ -115,42 +110,4 @@ function readFrom(path: string, from: number, to: number): string {
   } finally {
     closeSync(file);
   }
-}
-
-function timeOf(line: string): string {
-  return /"time":"([^"]+)"/.exec(line)?.[1] ?? "";
-}
-
-const known = new Set(["level", "time", "msg", "execution", "uid", "node", "attempt", "try", "pid", "hostname"]);
-
-function shownLine({ source, text }: LogLine, paint: Paint): string {
-  const fields = parse(text);
-  if (fields === undefined) return `${" ".repeat(8)}  ${source}  ${oneLine(text)}`;
-  const level = textOf(fields["level"], "info");
-  const rest = Object.entries(fields)
-    .filter(([name]) => !known.has(name))
-    .map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
-  const time = textOf(fields["time"]).slice(11, 19);
-  const shownLevel =
-    level === "error" ? paint("red", "error") : level === "warn" ? paint("yellow", "warn ") : level.padEnd(5);
-  return [
-    paint("dim", time),
-    shownLevel,
-    source,
-    oneLine(textOf(fields["msg"])),
-    ...(rest.length === 0 ? [] : [paint("dim", oneLine(rest.join(" ")))]),
-  ].join("  ");
-}
-
-function parse(line: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(line);
-    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function textOf(value: unknown, absent = ""): string {
-  return typeof value === "string" ? value : absent;
 }

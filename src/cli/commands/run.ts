@@ -6,23 +6,26 @@ import { canonicalJson } from "../../core/digest/digest.ts";
 import type { Execution } from "../../api/types.ts";
 import { defaultPolicyLabel } from "../../host/open-run.ts";
 import { CliError } from "../errors.ts";
-import { findRun, openExistingIndex, openIndex } from "../home.ts";
-import { endedError, hostRun } from "../host-run.ts";
+import { withRun } from "../cluster/locate.ts";
+import { askedPlace, type PlaceFlags } from "../cluster/place.ts";
+import { openIndex } from "../home.ts";
+import { hostRun, type HostRunOptions } from "../host-run.ts";
 import { nameArguments } from "../render/run-tables.ts";
 import { nearestNames } from "../nearest.ts";
-import { hasEnded } from "../outcome.ts";
+import { endedError, hasEnded } from "../outcome.ts";
 import { checkFormat } from "../render/output.ts";
 import { type ManifestFlags, readRunManifest, type RunManifest } from "../run-manifest.ts";
 import { missingSecrets } from "../secrets.ts";
 import { checkRedis, fileStoreUrl, withoutPassword } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
 
-export interface RunFlags extends ManifestFlags {
+export interface RunFlags extends ManifestFlags, PlaceFlags {
   readonly redis?: string | undefined;
   readonly output?: string | undefined;
 }
 
 export async function run(file: string, flags: RunFlags, terminal: Terminal): Promise<CliExitCode> {
+  if (askedPlace(flags) === "cluster") return (await import("../cluster/submit.ts")).submit(file, flags, terminal);
   const output = checkFormat(flags.output, ["table", "json", "yaml"]);
   const manifest = await readRunManifest(file, flags, terminal, () => systemClock.random());
   checkSecrets(manifest.execution, terminal);
@@ -44,16 +47,26 @@ export async function run(file: string, flags: RunFlags, terminal: Terminal): Pr
   });
 }
 
-export interface ResumeFlags {
-  readonly namespace?: string | undefined;
+export interface ResumeFlags extends PlaceFlags {
   readonly redis?: string | undefined;
   readonly output?: string | undefined;
 }
 
 export async function resume(name: string, flags: ResumeFlags, terminal: Terminal): Promise<CliExitCode> {
   const output = checkFormat(flags.output, ["table", "json", "yaml"]);
-  const index = await openExistingIndex(terminal);
-  const found = findRun(index, name, flags, terminal);
+  return withRun(name, flags, terminal, {
+    local: (index, found) => resumeHere(index, found, flags.redis, output, terminal),
+    cluster: async (cluster, found) => (await import("../cluster/control.ts")).resume(cluster, found, output, terminal),
+  });
+}
+
+function resumeHere(
+  index: LocalIndex,
+  found: LocalRun,
+  redis: string | undefined,
+  output: HostRunOptions["output"],
+  terminal: Terminal,
+): Promise<CliExitCode> {
   if (hasEnded(found.status))
     throw endedError(found, [
       `look at it: oao get ${nameArguments(found)}`,
@@ -62,9 +75,9 @@ export async function resume(name: string, flags: ResumeFlags, terminal: Termina
   checkSecrets(found.object, terminal);
   return hostRun({
     terminal,
-    index: index as LocalIndex,
+    index,
     run: found,
-    redis: flags.redis,
+    redis,
     output,
     desiredState: undefined,
   });

@@ -15,7 +15,8 @@ import { itemName } from "../../core/protocol/names.ts";
 import { bodiesOf, type TraceRow, traceRowsWithFindings } from "../../core/trace/rows.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import { CliError } from "../errors.ts";
-import { findRun, openExistingIndex } from "../home.ts";
+import { withRun } from "../cluster/locate.ts";
+import type { PlaceFlags } from "../cluster/place.ts";
 import { changed, contentDropped, isContentDropped, readBodies, readJournals } from "../journals.ts";
 import { hasEnded } from "../outcome.ts";
 import { checkFormat } from "../render/output.ts";
@@ -25,8 +26,7 @@ import { elapsed } from "../render/time.ts";
 import { givenRedis, openRunStore } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
 
-export interface TraceFlags {
-  readonly namespace?: string | undefined;
+export interface TraceFlags extends PlaceFlags {
   readonly redis?: string | undefined;
   readonly canonical?: boolean | undefined;
   readonly all?: boolean | undefined;
@@ -35,8 +35,24 @@ export interface TraceFlags {
 
 export async function trace(name: string, flags: TraceFlags, terminal: Terminal): Promise<CliExitCode> {
   const output = checkFormat(flags.output, ["table", "json", "jsonl"]) ?? "table";
-  const index = await openExistingIndex(terminal);
-  const run = findRun(index, name, flags, terminal);
+  return withRun(name, flags, terminal, {
+    local: (_index, run) => traceHere(run, output, flags, terminal),
+    cluster: async (cluster, run) => {
+      const args = cluster.args(run.key);
+      throw new CliError(
+        `the steps of ${run.key.namespace}/${run.key.name} are in the cluster's journal, which only the operator's HTTP API of a later version will read out`,
+        [`its nodes:         oao tree ${args}`, `what workers said: oao logs ${args}`],
+      );
+    },
+  });
+}
+
+async function traceHere(
+  run: LocalRun,
+  output: "table" | "json" | "jsonl",
+  flags: TraceFlags,
+  terminal: Terminal,
+): Promise<CliExitCode> {
   const store = await openRunStore(run, givenRedis(run, flags.redis, terminal.env));
   try {
     const journals = await readJournals(store, run);

@@ -1,12 +1,32 @@
 /** A run as text and as an object, shared by the commands that print one. */
-import type { LocalRun } from "../../adapters/local/local-index.ts";
+import { systemClock } from "../../adapters/clock/system-clock.ts";
 import { canonicalNodeOrder } from "../../core/trace/order.ts";
+import type { StoredExecution } from "../../ports/cluster.ts";
 import { oneLine } from "./style.ts";
 import { table } from "./table.ts";
-import { elapsed } from "./time.ts";
+import { age, elapsed } from "./time.ts";
 import { reasonOfRow } from "./tree.ts";
 
-export function nodeTable(run: LocalRun): string {
+/** One line per run. `phaseOf` says more than the status where the host knows more. */
+export function runTable<R extends StoredExecution>(
+  runs: readonly R[],
+  withNamespace: boolean,
+  phaseOf: (run: R) => string = ({ status }) => status?.phase ?? "Pending",
+): string {
+  const nowMs = systemClock.nowMs();
+  const rows = runs.map((run) => [
+    ...(withNamespace ? [run.key.namespace] : []),
+    run.key.name,
+    phaseOf(run),
+    run.status?.progress ?? "",
+    String(run.status?.steps ?? ""),
+    String(run.status?.usage?.totalTokens ?? ""),
+    age(nowMs - run.createdAtMs),
+  ]);
+  return table([...(withNamespace ? ["NAMESPACE"] : []), "NAME", "PHASE", "NODES", "STEPS", "TOKENS", "AGE"], rows);
+}
+
+export function nodeTable(run: StoredExecution): string {
   const { spec } = run.object;
   const rows = new Map((run.status?.nodes ?? []).map((row) => [row.name, row]));
   return table(
@@ -31,11 +51,11 @@ export function nodeTable(run: LocalRun): string {
   );
 }
 
-/** As it is typed: the namespace only where it is needed. */
-export function nameArguments(run: LocalRun): string {
+/** As it is typed for a local run: the namespace only where it is needed. */
+export function nameArguments(run: Pick<StoredExecution, "key">): string {
   return run.key.namespace === "default" ? run.key.name : `-n ${run.key.namespace} ${run.key.name}`;
 }
 
-export function objectWithStatus(run: LocalRun): unknown {
+export function objectWithStatus(run: StoredExecution): unknown {
   return run.status === undefined ? run.object : { ...run.object, status: run.status };
 }

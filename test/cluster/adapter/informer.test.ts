@@ -122,6 +122,17 @@ describe("a cache", () => {
     await deleteObject(admin, configMaps, namespace, "trimmed");
   });
 
+  test("that a listener of its list stops ends at once", async () => {
+    await makeConfigMap(admin, namespace, "stopper", "1");
+    informer = create();
+    const stopped = new Promise<void>((resolve) => informer.onChange(() => void informer.stop().then(() => resolve())));
+    const beganMs = performance.now();
+    informer.start();
+    await stopped;
+    expect(performance.now() - beganMs).toBeLessThan(5_000);
+    await deleteObject(admin, configMaps, namespace, "stopper");
+  });
+
   test("that a listener throws in goes on", async () => {
     await begin();
     informer.onChange(() => {

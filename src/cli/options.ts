@@ -1,0 +1,49 @@
+/** Options that several commands share, and the way their help shows examples. */
+import { type Command, InvalidArgumentError, Option } from "commander";
+
+/** Of commands that are about a run here or on a cluster: cluster/place.ts and cluster/locate.ts say how they are read. */
+export function allowPlace(command: Command): Command {
+  return command
+    .addOption(namespaced("namespace of the run; here default, on a cluster the context's"))
+    .addOption(
+      new Option("--on <place>", "look only here, or only on the kubeconfig's cluster").choices(["local", "cluster"]),
+    )
+    .option("--context <name>", "on the cluster of this kubeconfig context")
+    .option("--kubeconfig <file>", "on the cluster of this kubeconfig; else KUBECONFIG, ~/.kube/config");
+}
+
+export function namespaceOption(): Option {
+  return namespaced("namespace of the run; default when absent");
+}
+
+function namespaced(text: string): Option {
+  return new Option("-n, --namespace <namespace>", text).argParser((value: string) => {
+    if (/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(value)) return value;
+    throw new InvalidArgumentError("It must be a DNS label: lower case letters, digits and '-'.");
+  });
+}
+
+export function redisOption(): Option {
+  return new Option(
+    "--redis <url>",
+    "journal in this Redis or Valkey instead of a file (also OAO_REDIS_URL to read one that needs a password)",
+  );
+}
+
+export function outputOption(text: string): Option {
+  return new Option("-o, --output <format>", text);
+}
+
+export function collect(value: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), value];
+}
+
+export function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("a whole number from 1 is wanted");
+  return value;
+}
+
+export function examples(...commands: readonly string[]): string {
+  return `\n${commands.length === 1 ? "Example" : "Examples"}:\n${commands.map((command) => `  ${command}`).join("\n")}`;
+}
