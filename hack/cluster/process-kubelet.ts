@@ -3,7 +3,7 @@
 //
 // What it is not: no image, no namespace, no cgroup, no probes. Pods of anything but workers are left alone.
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../../src/adapters/clock/system-clock.ts";
 import type { KubeClient } from "../../src/adapters/kube/client.ts";
@@ -22,6 +22,7 @@ interface Pod extends KubeObject {
   readonly spec: {
     readonly nodeName?: string;
     readonly terminationGracePeriodSeconds?: number;
+    readonly volumes?: readonly { readonly configMap?: { readonly name: string } }[];
     readonly containers: readonly {
       readonly name: string;
       readonly image: string;
@@ -52,6 +53,7 @@ interface Run {
 }
 
 const nodes: Resource = { group: "", version: "v1", plural: "nodes" };
+const configMaps: Resource = { group: "", version: "v1", plural: "configmaps" };
 /** The node controller gives a node up after 40 s without one. */
 const heartbeatMs = 10_000;
 
@@ -156,6 +158,7 @@ export class ProcessKubelet {
       if (found === undefined) return waiting("CreateContainerConfigError", `secret of ${name} or its key not found`);
       env[name] = found;
     }
+    env["OAO_CONFIG_MAPS_DIR"] = await this.#configMaps(pod);
     const log = openSync(join(logs, `${pod.metadata.namespace}_${pod.metadata.name}.log`), "a");
     const [command = "", ...args] = container.command.map((part) => part.replace(/^\/app\//, `${program}/`));
     const child = spawn(command === "node" ? process.execPath : command, args, {
@@ -217,6 +220,22 @@ export class ProcessKubelet {
       .catch(unless(404));
     const value = found?.data?.[ref.key];
     return value === undefined ? undefined : Buffer.from(value, "base64").toString();
+  }
+
+  /** Volumes of ConfigMaps as a folder with a folder for each. */
+  async #configMaps(pod: Pod): Promise<string> {
+    const { namespace, name } = place(pod);
+    const folder = join(this.#options.logs, `${namespace}_${name}.modules`);
+    for (const { configMap } of pod.spec.volumes ?? []) {
+      if (configMap === undefined) continue;
+      const path = resourcePath(configMaps, { namespace, name: configMap.name });
+      const { data = {} } = await this.#options.client.request<{ readonly data?: Readonly<Record<string, string>> }>({
+        path,
+      });
+      mkdirSync(join(folder, configMap.name), { recursive: true });
+      for (const [key, value] of Object.entries(data)) writeFileSync(join(folder, configMap.name, key), value);
+    }
+    return folder;
   }
 
   async #forget(pod: Pod): Promise<void> {

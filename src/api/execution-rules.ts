@@ -194,6 +194,7 @@ export const executionRules: readonly Rule[] = [
     }),
   ),
   exactlyOne("ToolKind", ["spec", "tools", "*"], ["http", "module"], "the tool"),
+  exactlyOne("ModuleSource", ["spec", "tools", "*", "module"], ["path", "configMapRef"], "the module"),
   exactlyOne("NodeKind", ["spec", "nodes", "*"], ["agent", "tool", "approval"], "the node"),
   exactlyOne("NodeKind", ["spec", "finally", "*"], ["agent", "tool"], "the node"),
   {

@@ -61,12 +61,30 @@ export const httpTool = z.strictObject({
   inputSchema: freeObject.optional().describe("JSON Schema of the arguments; absent = any object."),
 });
 
+const configMapKeyRef = z.strictObject({
+  name: dnsLabel.describe("Name of the ConfigMap in the Execution's namespace."),
+  key: z
+    .string()
+    .min(1)
+    .max(253)
+    .regex(/^[-._a-zA-Z0-9]+\.m?[jt]s$/, "must be a key that ends with .js, .mjs, .ts or .mts")
+    .describe("Key whose value is the ESM file."),
+});
+
 export const moduleTool = z.strictObject({
   path: z
     .string()
     .min(1)
     .max(1_024)
-    .describe("ESM file, relative to the manifest's folder on a laptop and to /app in the image."),
+    .optional()
+    .describe(
+      "ESM file, relative to the manifest's folder on a laptop and to /app in the image; exactly one of path and configMapRef.",
+    ),
+  configMapRef: configMapKeyRef
+    .optional()
+    .describe(
+      "The ESM file as a key of a ConfigMap, on a cluster. What it held at the node's start is part of the record.",
+    ),
   export: z
     .string()
     .min(1)

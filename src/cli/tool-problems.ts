@@ -73,10 +73,17 @@ async function moduleProblems(
   definition: ModuleToolSpec,
   { baseDir, missing }: ToolCheckOptions,
 ): Promise<Located[]> {
-  const refused = await refusals(() => checkModulePath(tool, baseDir, definition.path));
+  const { path } = definition;
+  if (path === undefined) {
+    const problem = "is for a cluster; on a laptop name the file with module.path";
+    return definition.configMapRef === undefined || missing === "Warning"
+      ? []
+      : [{ field: "module.configMapRef", problem }];
+  }
+  const refused = await refusals(() => checkModulePath(tool, baseDir, path));
   if (refused.length > 0) return refused;
   const absent = await refusals(async () => {
-    const file = await locateModule(tool, baseDir, definition.path);
+    const file = await locateModule(tool, baseDir, path);
     checkModuleExports(tool, definition, await readFile(file, "utf8"));
   });
   return absent.map(({ field, problem }) => ({ field, problem, warning: missing === "Warning" }));

@@ -14,6 +14,8 @@ export interface WorkerConfig {
   readonly denyCidrs: readonly string[];
   /** Folder that module tools are relative to. */
   readonly baseDir: string;
+  /** Folder with a folder for each ConfigMap that modules come from; absent on a laptop. */
+  readonly configMapsDir?: string | undefined;
   readonly leaseTtlMs: number;
   readonly heartbeatIntervalMs: number;
   readonly suspendGraceMs: number;
@@ -29,6 +31,7 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
     allowLoopback: env["OAO_ALLOW_LOOPBACK"] !== "false",
     denyCidrs: (env["OAO_DENY_CIDRS"] ?? "").split(",").filter((cidr) => cidr !== ""),
     baseDir: env["OAO_BASE_DIR"] ?? process.cwd(),
+    configMapsDir: env["OAO_CONFIG_MAPS_DIR"],
     leaseTtlMs: wholeNumber(env, "OAO_LEASE_TTL_MS", 10_000),
     heartbeatIntervalMs: wholeNumber(env, "OAO_HEARTBEAT_INTERVAL_MS", 1_000),
     suspendGraceMs: wholeNumber(env, "OAO_SUSPEND_GRACE_MS", 5_000),

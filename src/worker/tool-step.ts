@@ -1,7 +1,7 @@
 /** One tool call as a recorded step: lookup, in-doubt rule, begin, call, commit; with OAO's own retries around it. */
 import type { Json } from "../core/digest/json.ts";
 import { OaoError, WaitingError } from "../core/errors/errors.ts";
-import { effectOf } from "../core/policy/checks.ts";
+import { effectOf, moduleName } from "../core/policy/checks.ts";
 import type { ToolCheck } from "../core/policy/types.ts";
 import { zeroAmounts } from "../core/protocol/amounts.ts";
 import type { Amounts, StoredBody } from "../core/protocol/types.ts";
@@ -271,6 +271,6 @@ function timeoutMs(tool: Tool): number {
 
 function toolCheck({ spec, endpoint }: Tool): ToolCheck {
   return endpoint === undefined
-    ? { tool: spec.name, modulePath: spec.module?.path }
+    ? { tool: spec.name, modulePath: spec.module === undefined ? undefined : moduleName(spec.module) }
     : { tool: spec.name, host: endpoint };
 }

@@ -18,6 +18,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /** Where a worker runs, as far as tools are concerned: see WorkerConfig. */
 export interface ToolPlace {
   readonly baseDir: string;
+  readonly configMapsDir?: string | undefined;
   readonly allowLoopback: boolean;
   readonly denyCidrs: readonly string[];
 }
@@ -31,14 +32,14 @@ export async function createTools(
 ): Promise<ReadonlyMap<string, Tool>> {
   const tools = new Map<string, Tool>();
   const rules = addressRules(snapshot.policy, place);
-  for (const spec of specs) tools.set(spec.name, await createTool(spec, rules, place.baseDir, env));
+  for (const spec of specs) tools.set(spec.name, await createTool(spec, rules, place, env));
   return tools;
 }
 
 async function createTool(
   spec: ToolSpec,
   rules: ReturnType<typeof addressRules>,
-  baseDir: string,
+  { baseDir, configMapsDir }: ToolPlace,
   env: Environment,
 ): Promise<Tool> {
   if (spec.http !== undefined) {
@@ -47,7 +48,7 @@ async function createTool(
   }
   if (spec.module !== undefined) {
     const { createModuleTool } = await import("../adapters/tool/module-tool.ts");
-    return createModuleTool(spec, { baseDir });
+    return createModuleTool(spec, { baseDir, configMapsDir });
   }
   throw new OaoError("OAO_INVALID_SPEC", `tool ${spec.name} has neither http nor module`);
 }

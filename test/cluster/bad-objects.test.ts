@@ -233,6 +233,24 @@ const executions: readonly (readonly [string, object, string, string])[] = [
     "Exactly one of http and module must be set.",
   ],
   [
+    "a module of no source",
+    tool({ module: {} }),
+    "spec.tools[0].module",
+    "Exactly one of path and configMapRef must be set.",
+  ],
+  [
+    "a module of two sources",
+    tool({ module: { path: "a.js", configMapRef: { name: "m", key: "a.js" } } }),
+    "spec.tools[0].module",
+    "Exactly one of path and configMapRef must be set.",
+  ],
+  [
+    "a module key that is no ESM file",
+    tool({ module: { configMapRef: { name: "m", key: "a.txt" } } }),
+    "spec.tools[0].module.configMapRef.key",
+    pattern,
+  ],
+  [
     "a reserved tool name",
     {
       ...tool({}),

@@ -1,7 +1,7 @@
 /** The pod of one attempt of one node. Pure: the same order gives the same pod. */
 import type { V1EnvVar, V1Pod, V1Toleration } from "@kubernetes/client-node";
 import { apiVersion } from "../../api/common.ts";
-import type { NodeSpec } from "../../api/types.ts";
+import type { ExecutionSpec, NodeSpec } from "../../api/types.ts";
 import { secretGrants } from "../../core/policy/secret-grants.ts";
 import type { Snapshot } from "../../core/steps/format.ts";
 import type { StoredExecution, WorkerOrder } from "../../ports/cluster.ts";
@@ -23,6 +23,7 @@ export interface PodSettings {
 export const storePasswordKey = "password";
 export const storeCaKey = "ca.crt";
 const storeCaFolder = "/etc/oao/store";
+const configMapsFolder = "/etc/oao/modules";
 /** Any that is not root; the image's files are readable by all. */
 const userId = 65_532;
 /** A node that is not heard of gives its pods up after this, not after Kubernetes' 300 s. */
@@ -39,6 +40,7 @@ export function workerPod(
   const { spec, policy } = snapshot;
   const node = [...spec.nodes, ...(spec.finally ?? [])].find((each) => each.name === order.node);
   const placement: Partial<NodeSpec> = node ?? {};
+  const maps = configMapsOf(spec, placement);
   const secrets = secretGrants(spec, policy, placement).map(({ name, key, variable }) =>
     fromSecret(variable, name, key),
   );
@@ -91,6 +93,11 @@ export function workerPod(
           volumeMounts: [
             { name: "tmp", mountPath: "/tmp" },
             ...(settings.hasStoreCa ? [{ name: "store-ca", mountPath: storeCaFolder, readOnly: true }] : []),
+            ...maps.map(({ name }, place) => ({
+              name: `module-${place}`,
+              mountPath: `${configMapsFolder}/${name}`,
+              readOnly: true,
+            })),
           ],
         },
       ],
@@ -108,9 +115,26 @@ export function workerPod(
               },
             ]
           : []),
+        ...maps.map(({ name, keys }, place) => ({
+          name: `module-${place}`,
+          configMap: { name, items: keys.map((key) => ({ key, path: key })), defaultMode: 0o444 },
+        })),
       ],
     },
   };
+}
+
+/** ConfigMaps that this node's own module tools come from, each with the keys it needs, by name. */
+function configMapsOf(spec: ExecutionSpec, node: Partial<NodeSpec>): readonly { name: string; keys: string[] }[] {
+  const agent = spec.agents?.find(({ name }) => name === node.agent?.ref);
+  const tools = new Set([...(agent?.tools ?? []), ...(node.tool === undefined ? [] : [node.tool.ref])]);
+  const keys = new Map<string, Set<string>>();
+  for (const { name, module } of spec.tools ?? []) {
+    const ref = module?.configMapRef;
+    if (ref === undefined || !tools.has(name)) continue;
+    keys.set(ref.name, (keys.get(ref.name) ?? new Set()).add(ref.key));
+  }
+  return [...keys].map(([name, each]) => ({ name, keys: [...each].sort() })).sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /** What belongs to a run goes with it. */
@@ -149,6 +173,7 @@ function environment(run: StoredExecution, order: WorkerOrder, user: string, set
     fromSecret("OAO_STORE_PASSWORD", secretName(run.uid), storePasswordKey),
     ...(settings.hasStoreCa ? [{ name: "OAO_STORE_CA", value: `${storeCaFolder}/${storeCaKey}` }] : []),
     { name: "OAO_BASE_DIR", value: "/app" },
+    { name: "OAO_CONFIG_MAPS_DIR", value: configMapsFolder },
     { name: "OAO_ALLOW_LOOPBACK", value: "false" },
     ...(settings.denyCidrs.length === 0 ? [] : [{ name: "OAO_DENY_CIDRS", value: settings.denyCidrs.join(",") }]),
     { name: "OAO_LEASE_TTL_MS", value: String(settings.leaseTtlMs) },

@@ -1,6 +1,7 @@
 /** Tools that are a function of the user's own ESM file. They share the worker's process: what they do is their author's word. */
+import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { ToolSpec } from "../../api/execution.ts";
+import type { ModuleToolSpec, ToolSpec } from "../../api/execution.ts";
 import type { Json, JsonObject } from "../../core/digest/json.ts";
 import { CallFailure } from "../../ports/step.ts";
 import type { Tool, ToolCallContext } from "../../ports/tool.ts";
@@ -17,6 +18,8 @@ const MESSAGE_CHARACTERS_MAX = 4_096;
 export interface ModuleToolOptions {
   /** Folder that module paths are relative to and must stay in: the manifest's on a laptop, /app in the image. */
   readonly baseDir: string;
+  /** Folder with a folder for each ConfigMap that a module may come from; absent on a laptop. */
+  readonly configMapsDir?: string | undefined;
   /** Limit of the module's own top-level code; 30 s when absent. */
   readonly loadTimeoutMs?: number;
 }
@@ -29,10 +32,11 @@ export interface ModuleToolOptions {
 export async function createModuleTool(spec: ToolSpec, options: ModuleToolOptions): Promise<Tool> {
   const { name, module: definition } = spec;
   if (definition === undefined) throw new InvalidTool(name, "module", "is missing");
-  const file = await locateModule(name, options.baseDir, definition.path);
+  const { folder, path } = sourceOf(name, definition, options);
+  const file = await locateModule(name, folder, path);
   const digest = await digestModule(file);
-  const exported = await load(name, definition.path, file, options.loadTimeoutMs ?? LOAD_TIMEOUT_MS);
-  const run = chooseFunction(name, definition.path, exported, definition.export);
+  const exported = await load(name, path, file, options.loadTimeoutMs ?? LOAD_TIMEOUT_MS);
+  const run = chooseFunction(name, path, exported, definition.export);
   const checkArguments = await compileArguments(name, "module.inputSchema", definition.inputSchema);
   return {
     spec,
@@ -42,6 +46,18 @@ export async function createModuleTool(spec: ToolSpec, options: ModuleToolOption
       return withDeadline(name, context, (call) => perform(name, run, checked, call, context));
     },
   };
+}
+
+function sourceOf(
+  tool: string,
+  { path, configMapRef }: ModuleToolSpec,
+  { baseDir, configMapsDir }: ModuleToolOptions,
+): { readonly folder: string; readonly path: string } {
+  if (path !== undefined) return { folder: baseDir, path };
+  if (configMapRef === undefined) throw new InvalidTool(tool, "module", "has neither path nor configMapRef");
+  if (configMapsDir === undefined)
+    throw new InvalidTool(tool, "module.configMapRef", "is for a cluster; on a laptop name the file with module.path");
+  return { folder: join(configMapsDir, configMapRef.name), path: configMapRef.key };
 }
 
 async function load(tool: string, path: string, file: string, timeoutMs: number): Promise<Record<string, unknown>> {

@@ -9,7 +9,6 @@ const fields: Readonly<Record<Kind, readonly string[]>> = {
     "spec.expectedHash",
     "spec.replay",
     "spec.tools.*.mcp",
-    "spec.tools.*.module.configMapRef",
     "spec.nodes.*.graph",
     "spec.finally.*.graph",
     "spec.finally.*.approval",

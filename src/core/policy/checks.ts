@@ -1,6 +1,6 @@
 /** Allow and deny lists before a call (G3, G4). Every broken rule of every policy is reported, in the order of the policies. */
 import { effects } from "../../api/defaults.ts";
-import type { ToolEffect } from "../../api/execution.ts";
+import type { ModuleToolSpec, ToolEffect } from "../../api/execution.ts";
 import type { ExecutionSpec, ModelSpec, ToolSpec } from "../../api/types.ts";
 import { hostMatches, hostOf, normalModulePath, parseUrl, urlMatches } from "./endpoints.ts";
 import { listAllows } from "./glob.ts";
@@ -83,6 +83,11 @@ export function modelCheckOf(model: ModelSpec): ModelCheck {
   };
 }
 
+/** What policies list a module by: its path, or `configmap:NAME/KEY`. */
+export function moduleName({ path, configMapRef }: ModuleToolSpec): string {
+  return path ?? `configmap:${configMapRef?.name ?? ""}/${configMapRef?.key ?? ""}`;
+}
+
 /** A declared tool as it is checked. */
 export function toolCheckOf(tool: ToolSpec): ToolCheck {
   const target = tool.http === undefined ? undefined : hostOf(tool.http.url);
@@ -96,7 +101,7 @@ export function toolCheckOf(tool: ToolSpec): ToolCheck {
       tool.http === undefined
         ? undefined
         : { host: target?.host ?? "", port: target?.port ?? 0, secrets: [...new Set(secrets)] },
-    modulePath: tool.module?.path,
+    modulePath: tool.module === undefined ? undefined : moduleName(tool.module),
   };
 }
 

@@ -10,6 +10,7 @@ import { resourcePath, resources } from "../../../src/adapters/kube/resources.ts
 import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
 import type { Execution, PolicySpec } from "../../../src/api/types.ts";
 import { root, serveModel } from "../../cli/harness.ts";
+import { configMaps } from "../adapter/api-server.ts";
 import { accessOf, type Field, openField, type Operator } from "./harness.ts";
 
 let field: Field;
@@ -254,6 +255,29 @@ describe("an upgrade of the operator", () => {
     expect(after.status?.nodes[0]?.attempt).toBe(before.status?.nodes[0]?.attempt);
     await field.patch("in-flight", { spec: { desiredState: "Cancelled" } });
     expect((await field.until("in-flight", ended)).status?.phase).toBe("Cancelled");
+  });
+});
+
+describe("a module tool from a ConfigMap", () => {
+  test("runs where a policy lists it, and what it was is in the record", async () => {
+    const code = "export const greet = ({ who }) => `Hello ${who}`;";
+    await field.admin.request({
+      method: "POST",
+      path: resourcePath(configMaps, { namespace: field.namespace }),
+      body: { metadata: { name: "tools" }, data: { "greet.mjs": code, "other.mjs": "nobody mounts me" } },
+    });
+    await govern("modules", { tools: { modules: ["configmap:tools/*.mjs"] } });
+    const tools = [{ name: "greet", module: { configMapRef: { name: "tools", key: "greet.mjs" } } }];
+    const nodes = [{ name: "hello", tool: { ref: "greet", arguments: { who: "Ada" } } }];
+    await create(runOf("from-map", quick, { tools, nodes, policyRef: { name: "modules" } }));
+    const run = await field.until("from-map", ended);
+    expect(run.status).toMatchObject({ phase: "Succeeded", result: { preview: '"Hello Ada"' } });
+    await govern("no-modules", { tools: { modules: ["tools/*"] } });
+    await create(runOf("not-listed", quick, { tools, nodes, policyRef: { name: "no-modules" } }));
+    const refused = await field.until("not-listed", ended);
+    expect(told(refused, "Succeeded")?.message).toBe(
+      "PolicyViolation: Module Not Allowed: tool greet is configmap:tools/greet.mjs (policy no-modules, spec.tools.modules)",
+    );
   });
 });
 

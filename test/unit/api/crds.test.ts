@@ -123,7 +123,7 @@ test.each(kinds)("a rule of %s names a field that exists, or is about its whole 
   });
   expect(wrong).toEqual([]);
   const whole = rules[kind].filter(({ cel, fieldPath }) => cel !== undefined && fieldPath === undefined);
-  const known = ["ToolKind", "NodeKind", "HeaderValue", "EmptyPolicy"];
+  const known = ["ToolKind", "ModuleSource", "NodeKind", "HeaderValue", "EmptyPolicy"];
   expect(whole.filter(({ code }) => !known.includes(code))).toEqual([]);
 });
 

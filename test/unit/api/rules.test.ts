@@ -36,7 +36,12 @@ const tool = fc.record(
   {
     name: fc.constantFrom("a", "b", "c", "extract-a", "extracts"),
     http: fc.record({ url: fc.constant("u"), headers: fc.array(header, { maxLength: 2 }) }, { requiredKeys: ["url"] }),
-    module: fc.constant({ path: "p" }),
+    module: fc.constantFrom(
+      { path: "p" },
+      { configMapRef: { name: "m", key: "k.js" } },
+      {},
+      { path: "p", configMapRef: {} },
+    ),
   },
   { requiredKeys: ["name"] },
 );
