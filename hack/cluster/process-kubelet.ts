@@ -22,8 +22,13 @@ interface Pod extends KubeObject {
   readonly spec: {
     readonly nodeName?: string;
     readonly terminationGracePeriodSeconds?: number;
-    readonly volumes?: readonly { readonly configMap?: { readonly name: string } }[];
+    readonly volumes?: readonly {
+      readonly name: string;
+      readonly configMap?: { readonly name: string };
+      readonly secret?: { readonly secretName: string };
+    }[];
     readonly containers: readonly {
+      readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
       readonly name: string;
       readonly image: string;
       readonly command: readonly string[];
@@ -158,7 +163,9 @@ export class ProcessKubelet {
       if (found === undefined) return waiting("CreateContainerConfigError", `secret of ${name} or its key not found`);
       env[name] = found;
     }
-    env["OAO_CONFIG_MAPS_DIR"] = await this.#configMaps(pod);
+    const top = await this.#mount(pod);
+    for (const [variable, value] of Object.entries(env))
+      if (value.startsWith("/etc/oao/")) env[variable] = join(top, value);
     const log = openSync(join(logs, `${pod.metadata.namespace}_${pod.metadata.name}.log`), "a");
     const [command = "", ...args] = container.command.map((part) => part.replace(/^\/app\//, `${program}/`));
     const child = spawn(command === "node" ? process.execPath : command, args, {
@@ -222,20 +229,23 @@ export class ProcessKubelet {
     return value === undefined ? undefined : Buffer.from(value, "base64").toString();
   }
 
-  /** Volumes of ConfigMaps as a folder with a folder for each. */
-  async #configMaps(pod: Pod): Promise<string> {
+  /** Files of Secrets and ConfigMaps below a folder that stands for the pod's root. */
+  async #mount(pod: Pod): Promise<string> {
     const { namespace, name } = place(pod);
-    const folder = join(this.#options.logs, `${namespace}_${name}.modules`);
-    for (const { configMap } of pod.spec.volumes ?? []) {
-      if (configMap === undefined) continue;
-      const path = resourcePath(configMaps, { namespace, name: configMap.name });
+    const top = join(this.#options.logs, `${namespace}_${name}.root`);
+    for (const { name: volume, configMap, secret } of pod.spec.volumes ?? []) {
+      const source = configMap?.name ?? secret?.secretName;
+      const mount = pod.spec.containers[0]?.volumeMounts?.find((each) => each.name === volume);
+      if (source === undefined || mount === undefined) continue;
+      const path = resourcePath(secret === undefined ? configMaps : resources.secrets, { namespace, name: source });
       const { data = {} } = await this.#options.client.request<{ readonly data?: Readonly<Record<string, string>> }>({
         path,
       });
-      mkdirSync(join(folder, configMap.name), { recursive: true });
-      for (const [key, value] of Object.entries(data)) writeFileSync(join(folder, configMap.name, key), value);
+      mkdirSync(join(top, mount.mountPath), { recursive: true });
+      for (const [key, value] of Object.entries(data))
+        writeFileSync(join(top, mount.mountPath, key), secret === undefined ? value : Buffer.from(value, "base64"));
     }
-    return folder;
+    return top;
   }
 
   async #forget(pod: Pod): Promise<void> {

@@ -13,7 +13,7 @@ import { type KubeObject, type Resource, resourcePath, resources } from "../../.
 import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
 import type { NodeKey } from "../../../src/core/protocol/types.ts";
 import { root, sample, type Started, watchChild, type Workplace, workplace } from "../../cli/harness.ts";
-import { durable, RedisProcess } from "../../support/redis-process.ts";
+import { durable, freePort, RedisProcess } from "../../support/redis-process.ts";
 import { adminClient, installKinds, makeNamespace, removeNamespace } from "../adapter/api-server.ts";
 
 const core = (plural: string): Resource => ({ group: "", version: "v1", plural });
@@ -48,12 +48,22 @@ export interface Operator extends Started {
   readonly url: string;
 }
 
-export async function openField(): Promise<Field> {
+/** `tls`: Redis is reached over TLS alone, with a certificate of an authority that nobody knows. */
+export async function openField({ tls = false }: { readonly tls?: boolean } = {}): Promise<Field> {
   const admin = adminClient();
   await installKinds(admin);
   const namespace = await makeNamespace(admin);
   const folder = mkdtempSync(join(tmpdir(), "oao-operator-"));
-  const redis = await RedisProcess.start({ ...durable, user: operatorUser() }, true);
+  const tlsPort = tls ? await freePort() : 0;
+  const tlsSettings = {
+    "tls-port": String(tlsPort),
+    "tls-cert-file": join(tlsFolder, "server.crt"),
+    "tls-key-file": join(tlsFolder, "server.key"),
+    "tls-ca-cert-file": join(tlsFolder, "ca.crt"),
+    "tls-auth-clients": "no",
+  };
+  const redis = await RedisProcess.start({ ...durable, user: operatorUser(), ...(tls ? tlsSettings : {}) }, true);
+  const storePlace = tls ? `127.0.0.1:${tlsPort}/0` : `127.0.0.1:${redis.port}/0`;
   const place = workplace();
   const catalogue = await place.serve([sample("catalog.mjs"), "0"]);
   const kubeconfig = await operatorAccess(admin, namespace, folder);
@@ -88,7 +98,8 @@ export async function openField(): Promise<Field> {
         env: {
           PATH: process.env["PATH"] ?? "",
           KUBECONFIG: kubeconfig,
-          OAO_STORE: `redis://operator:${encodeURIComponent(operatorPassword)}@127.0.0.1:${redis.port}/0`,
+          OAO_STORE: `${tls ? "rediss" : "redis"}://operator:${encodeURIComponent(operatorPassword)}@${storePlace}`,
+          ...(tls ? { OAO_STORE_CA: join(tlsFolder, "ca.crt") } : {}),
           OAO_STORE_USER_KEY: "a key for tests, and for nothing else",
           OAO_NAMESPACES: namespace,
           OAO_POD_NAMESPACE: namespace,
@@ -165,6 +176,8 @@ export async function openField(): Promise<Field> {
   };
   return field;
 }
+
+const tlsFolder = join(root, "test/support/tls");
 
 const operatorPassword = "the operator's, for tests only";
 
