@@ -86,7 +86,7 @@ export async function observe(
     workers,
     listsAll: io.cluster.listsAll,
     outputs,
-    store: await storeLife(store),
+    store: await storeLife(store, io.clock.monotonicMs()),
   };
 }
 

@@ -99,7 +99,7 @@ async function unfitStore(run: StoredExecution, policy: EffectivePolicy, io: Hos
   return admit({
     spec: run.object.spec,
     policy,
-    store: await storeLife(store),
+    store: await storeLife(store, io.clock.monotonicMs()),
     fill: await store.fill(),
     requireFitStore: io.requireFitStore,
   });

@@ -9,6 +9,7 @@ import { RunUsers } from "../adapters/store/redis/run-users.ts";
 import { SnapshotCache } from "../host/io.ts";
 import { loadSnapshot } from "../host/observe.ts";
 import { runLoop } from "../host/run-loop.ts";
+import { storeLife } from "../host/store-life.ts";
 import { Slots } from "../host/slots.ts";
 import { StatusPace } from "../host/status-pace.ts";
 import type { OperatorConfig } from "./config.ts";
@@ -116,6 +117,7 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
     const keeping = users.keep(function* () {
       for (const { uid } of open()) yield uid;
     }, signal);
+    const watching = watchFitness(store, config, say, signal);
     while (!signal.aborted) {
       // Also those that are over: their object may wait to be let go of.
       for (const run of cluster.executions()) loop.add(run.key);
@@ -125,11 +127,36 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
     await policies.stop();
     await loop.stop();
     await keeping;
+    await watching;
     await events.flush();
   }
   await cluster.stop();
   users.close();
   await store.close();
+}
+
+const fitnessLookMs = 10_000;
+
+/** Not ready while the store loses journals as it is set: whoever installs sees it at once, not with the first run. */
+async function watchFitness(
+  store: RedisStore,
+  { allowUnfitStore }: OperatorConfig,
+  say: (unready: string | undefined) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted && !allowUnfitStore) {
+    try {
+      const { unfit } = await storeLife(store, systemClock.monotonicMs());
+      say(
+        unfit.length === 0
+          ? undefined
+          : `no run starts: the journal store loses journals as it is set: ${unfit.join("; ")}`,
+      );
+    } catch (error) {
+      say(`waiting for the journal store: ${messageOf(error)}`);
+    }
+    await systemClock.sleep(fitnessLookMs, signal).catch(() => undefined);
+  }
 }
 
 interface Stores {

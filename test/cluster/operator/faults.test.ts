@@ -393,6 +393,22 @@ describe("Redis", () => {
     for (const name of ["full", "later"]) await expectSound(await field.until(name, ended));
   });
 
+  test("that is set to evict makes the operator not ready and lets no run start, until it is set right", async () => {
+    const unready = async () => (await fetch(`${operator.url}/readyz`)).text();
+    await field.redis.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru");
+    // Good settings are looked at again once a minute: a new operator looks at once.
+    operator.child.kill("SIGTERM");
+    await operator.ended;
+    operator = await field.startOperator("evicting", { OAO_LEADER_ELECTION: "false" });
+    await vi.waitFor(async () => expect(await unready()).toContain("maxmemory-policy is allkeys-lru"), 20_000);
+    await start("evicted");
+    const waiting = await field.until("evicted", (run) => (run.status?.conditions.length ?? 0) > 0);
+    expect(waiting.status?.conditions.find(({ type }) => type === "Stalled")).toMatchObject({ reason: "StoreUnfit" });
+    await field.redis.command("CONFIG", "SET", "maxmemory-policy", "noeviction");
+    await expectSound(await field.until("evicted", ended));
+    await vi.waitFor(async () => expect(await unready()).toBe("ok\n"), 20_000);
+  });
+
   test("that was emptied under a run ends it as DurabilityLost, never in silence", async () => {
     await start("flushed");
     await secondIsStreaming();
