@@ -63,7 +63,7 @@ export async function up(layout: Layout, site?: () => Site): Promise<void> {
 export async function down(layout: Layout): Promise<void> {
   await removeNodes(layout);
   await end(layout, startedOf(layout));
-  const files = ["pids", "etcd", "pki", "kubeconfig", "kubeadm.yaml"];
+  const files = ["pids", "etcd", "pki", "kubeconfig", "kubeadm.yaml", "Corefile", "nodes"];
   for (const part of [...identities.map((which) => `${which}.conf`), ...files])
     rmSync(join(layout.folder, part), { recursive: true, force: true });
 }

@@ -1,7 +1,7 @@
 // Takes container nodes away, also when a crash left them in any state: what is there is found, nothing is assumed.
 import { spawnSync } from "node:child_process";
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { cgroupFolders, processesOf, removeCgroup } from "./cgroups.ts";
 import { end } from "./components.ts";
 import { type Layout, startedOf } from "./layout.ts";
@@ -88,13 +88,21 @@ function removeMounts(folder: string): void {
   }
 }
 
+/** Of what libcni remembers per pod and network. */
+interface CniResult {
+  readonly containerId: string;
+  readonly result: { readonly interfaces?: readonly { readonly sandbox?: string }[] };
+}
+
 function removePodNetworks({ id }: NodePlace): void {
   if (!existsSync(cniResults)) return;
   for (const file of readdirSync(cniResults).filter((name) => name.startsWith(`${id}-`))) {
-    const { netns = "" } = JSON.parse(readFileSync(join(cniResults, file), "utf8")) as { netns?: string };
-    const name = netns.split("/").at(-1) ?? "";
-    if (name.startsWith("cni-")) spawnSync("ip", ["netns", "del", name]);
-    rmSync(join(cniResults, file));
+    const { containerId, result } = JSON.parse(readFileSync(join(cniResults, file), "utf8")) as CniResult;
+    for (const { sandbox = "" } of result.interfaces ?? []) {
+      const name = basename(sandbox);
+      if (name.startsWith("cni-")) spawnSync("ip", ["netns", "del", name]);
+    }
+    for (const each of [file, `cni-loopback-${containerId}-lo`]) rmSync(join(cniResults, each), { force: true });
   }
 }
 

@@ -3,13 +3,27 @@
 //   oao.test/oao:dev       hack/image/Dockerfile: operator, workers, oao
 //   oao.test/samples:dev   the same with the module tools of config/samples
 //   oao.test/redis:dev     Debian's Redis
-import { copyFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from "node:fs";
+import { createHash } from "node:crypto";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { run } from "../cluster/components.ts";
 import { cacheHome } from "../cluster/go-binary.ts";
 import { findProgram } from "../debian-program.ts";
+import { fingerprint } from "../freshness.mjs";
+import { withLock } from "../lock.mjs";
 import { programPath, rootOf } from "./programs.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url)).replace(/\/$/, "");
@@ -32,13 +46,41 @@ function buildah(...args: string[]): string {
   return run("buildah", [...storage, ...args]);
 }
 
-/** Archives of all images, as `docker save` writes them. Throws what is missing. */
-export function buildImages(): string[] {
-  if (findProgram(["buildah"], "buildah") === undefined)
-    throw new Error("images are built by the Debian package buildah");
-  if (findProgram(["redis-server"], "redis-server") === undefined)
-    throw new Error("the image of Redis needs redis-server");
+/** Archives of all images, as `docker save` writes them; built when a source has changed. Throws what is missing. */
+export function buildImages(): Promise<string[]> {
   mkdirSync(folder, { recursive: true });
+  return withLock(join(folder, "lock"), () => {
+    const archives = Object.keys(images).map((name) => join(folder, `${name}.tar`));
+    const stamp = join(folder, "sources");
+    const sources = sourcesDigest();
+    if (archives.every((path) => existsSync(path)) && existsSync(stamp) && readFileSync(stamp, "utf8") === sources)
+      return archives;
+    rmSync(stamp, { force: true });
+    buildAll();
+    writeFileSync(stamp, sources);
+    return archives;
+  });
+}
+
+/** Another checkout, or a change of what an image is made of, gives another one. */
+function sourcesDigest(): string {
+  const hash = createHash("sha256").update(`${root} ${process.version} ${fingerprint(root)}`);
+  for (const part of ["hack/image", "config/samples", "test/containers/tools"])
+    for (const entry of readdirSync(join(root, part), { recursive: true, withFileTypes: true }).filter((each) =>
+      each.isFile(),
+    ))
+      hash.update(entry.name).update(readFileSync(join(entry.parentPath, entry.name)));
+  return hash.digest("hex");
+}
+
+/** Throws one line that says what the images lack here. */
+export function needImageTools(): void {
+  for (const name of ["buildah", "redis-server"])
+    if (findProgram([name], name) === undefined) throw new Error(`images need the Debian package ${name}`);
+}
+
+function buildAll(): void {
+  needImageTools();
   fromPrograms(
     nodeBase,
     "node.Dockerfile",
@@ -51,9 +93,8 @@ export function buildImages(): string[] {
   fromPrograms(images.redis, "redis.Dockerfile", named([...shell, "redis-server", "redis-cli", "sha256sum", "cut"]), {
     redis: 999,
   });
-  const archives = Object.entries(images).map(([name, image]) => archive(name, image));
+  for (const [name, image] of Object.entries(images)) archive(name, image);
   buildah("rmi", "--prune", "--force"); // layers of earlier builds
-  return archives;
 }
 
 function inRepository(image: string, dockerfile: string, argument: string, ...more: string[]): void {
@@ -81,16 +122,16 @@ function fromPrograms(
   }
 }
 
-function archive(name: string, image: string): string {
+function archive(name: string, image: string): void {
   const path = join(folder, `${name}.tar`);
   rmSync(`${path}.new`, { force: true });
   buildah("push", image, `docker-archive:${path}.new:${image}`);
   renameSync(`${path}.new`, path);
-  return path;
 }
 
 if (import.meta.main) {
   const startedMs = performance.now();
-  for (const path of buildImages()) console.log(`${(statSync(path).size / 1e6).toFixed(0).padStart(5)} MB  ${path}`);
+  for (const path of await buildImages())
+    console.log(`${(statSync(path).size / 1e6).toFixed(0).padStart(5)} MB  ${path}`);
   console.log(`built in ${((performance.now() - startedMs) / 1000).toFixed(1)} s`);
 }

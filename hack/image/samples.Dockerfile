@@ -1,4 +1,5 @@
-# The image with the module tools of config/samples in it, as a team adds its own: a worker finds them below /app.
+# The image with module tools in it, as a team adds its own: a worker finds them below /app. These are of config/samples and
+# of the suite test/containers.
 ARG BASE=oao.test/oao:dev
 FROM ${BASE}
-COPY config/samples /app
+COPY config/samples test/containers /app/
