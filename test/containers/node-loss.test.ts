@@ -29,6 +29,7 @@ describe.skipIf(name === "")("a node that is lost", () => {
     const end = await until("node-lost", ended, { timeout: 200_000 });
     console.log(`ended ${((performance.now() - lostAt) / 1000).toFixed(1)} s after the loss`);
     expect(end.status).toMatchObject({ phase: "Succeeded", progress: "5/5" });
-    expect(nodeOf(end, "research-demand")?.attempt).toBe(2);
+    // The scheduler may have sent the second attempt to the lost node, which nobody knew of yet.
+    expect([2, 3]).toContain(nodeOf(end, "research-demand")?.attempt);
   });
 });
