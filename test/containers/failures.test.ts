@@ -59,10 +59,11 @@ describe("a container", () => {
     expect((await until("keyless", ended)).status?.phase).toBe("Succeeded");
   });
 
-  test("whose pod is deleted by hand is made again, and nothing recorded is asked again", async () => {
+  test("whose pod is deleted by hand is made again as the next attempt", async () => {
     applySample("market-brief.yaml", "deleted-pod", "slow");
     const run = await until("deleted-pod", isAtWork("research-demand"));
-    done(kubectl(["delete", "pod", "-n", namespaces.team, podAtWork(run, "research-demand").metadata.name]));
+    const { name } = (await podAtWork(run, "research-demand")).metadata;
+    done(kubectl(["delete", "pod", "-n", namespaces.team, name]));
     const end = await until("deleted-pod", ended);
     expect(end.status).toMatchObject({ phase: "Succeeded", progress: "5/5" });
     expect(nodeOf(end, "research-demand")?.attempt).toBe(2);

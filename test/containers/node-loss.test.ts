@@ -22,7 +22,7 @@ describe.skipIf(name === "")("a node that is lost", () => {
   test("takes nothing with it: its work goes on elsewhere long before Kubernetes evicts its pods", async () => {
     applySample("market-brief.yaml", "node-lost", "slow");
     const run = await until("node-lost", isAtWork("research-demand"));
-    expect(podAtWork(run, "research-demand").spec.nodeName).toBe(goes);
+    expect((await podAtWork(run, "research-demand")).spec.nodeName).toBe(goes);
     uncordon(stays);
     const lostAt = performance.now();
     await killContainerNode(layoutOf(name), goes);

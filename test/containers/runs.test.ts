@@ -69,7 +69,7 @@ describe("a worker's container", () => {
     applySample("market-brief.yaml", "looked-at", "endless");
     const run = await until("looked-at", isAtWork("research-demand"));
     // The namespace enforces the level restricted, so the API server would have refused anything less.
-    const pod = podAtWork(run, "research-demand");
+    const pod = await podAtWork(run, "research-demand");
     expect(pod.spec.automountServiceAccountToken).toBe(false);
     expect(pod.spec.volumes?.map(({ name }) => name)).toEqual(["tmp"]);
     const inside = (script: string) =>
@@ -87,7 +87,7 @@ describe("a worker's container", () => {
   test("finds the compiled code of every module that it loads", async () => {
     applySample("market-brief.yaml", "compiled", "endless");
     const run = await until("compiled", isAtWork("research-demand"));
-    const { name } = podAtWork(run, "research-demand").metadata;
+    const { name } = (await podAtWork(run, "research-demand")).metadata;
     const again = "NODE_DEBUG_NATIVE=COMPILE_CACHE node /app/dist/worker.js 2>&1";
     const said = kubectl(["exec", "-n", namespaces.team, name, "--", "sh", "-c", again]).stdout;
     const count = (what: RegExp) => said.match(what)?.length ?? 0;

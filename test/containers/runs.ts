@@ -108,11 +108,16 @@ export function podsOf({ metadata: { uid, namespace = namespaces.team } }: KubeE
     .items;
 }
 
-/** The pod of a node that is at work now. */
-export function podAtWork(execution: KubeExecution, node: string): Pod {
-  const found = podsOf(execution).find(
-    ({ metadata, status }) => metadata.labels?.["oao.dev/node"] === node && status.phase === "Running",
+/** The pod of a node that is at work: its kubelet says so a moment after its worker has said so in the journal. */
+export function podAtWork(execution: KubeExecution, node: string): Promise<Pod> {
+  return vi.waitFor(
+    () => {
+      const found = podsOf(execution).find(
+        ({ metadata, status }) => metadata.labels?.["oao.dev/node"] === node && status.phase === "Running",
+      );
+      if (found === undefined) throw new Error(`${node} has no pod that runs`);
+      return found;
+    },
+    { timeout: 10_000, interval: 200 },
   );
-  if (found === undefined) throw new Error(`${node} has no pod that runs`);
-  return found;
 }
