@@ -5,7 +5,18 @@
 // dist/x in every chunk. Files that sources read with such a URL are copied there at the same relative path (ASSETS), and so
 // are the types that package.json exports.
 import { spawn } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, type BuildResult, type Metafile } from "esbuild";
@@ -36,6 +47,9 @@ await import("./${name}-main.js");
 `;
 
 const ifStale = process.argv.includes("--if-stale");
+/** For an image: bakes as the user that runs there (Node.js keeps one cache per user), for all to read. */
+const cacheForAt = process.argv.indexOf("--cache-for");
+const cacheFor = cacheForAt < 0 ? undefined : Number(process.argv[cacheForAt + 1]);
 const quiet = process.argv.includes("--quiet");
 await withLock(join(root, ".oao", "build.lock"), async () => {
   if (!(ifStale && isFresh(root))) await buildAll();
@@ -132,20 +146,34 @@ function refuseEagerLangChain(metafile: Metafile): void {
 
 /** Starts each entry once and loads every chunk once, so that the first real start finds compiled code. */
 async function bakeCompileCache(names: readonly string[], outputs: readonly string[]): Promise<void> {
-  rmSync(join(dist, "cache"), { recursive: true, force: true });
+  const cache = join(dist, "cache");
+  rmSync(cache, { recursive: true, force: true });
+  if (cacheFor !== undefined) {
+    mkdirSync(cache);
+    chownSync(cache, cacheFor, cacheFor);
+  }
   const chunks = outputs.filter((path) => /chunk-[^/]*\.js$/.test(path));
   const loadChunks = `import module from "node:module";
-module.enableCompileCache({ directory: ${JSON.stringify(join(dist, "cache"))}, portable: true });
+module.enableCompileCache({ directory: ${JSON.stringify(cache)}, portable: true });
 for (const path of ${JSON.stringify(chunks)}) await import(path);`;
   await Promise.all([
     endOf(["--input-type=module", "--eval", loadChunks]),
     ...names.map((name) => endOf([join(dist, `${name}.js`), ...WARM_UP[name as keyof typeof WARM_UP]])),
   ]);
+  if (cacheFor === undefined) return;
+  for (const entry of readdirSync(cache, { recursive: true, withFileTypes: true })) {
+    if (entry.isFile()) chmodSync(join(entry.parentPath, entry.name), 0o644);
+  }
 }
 
 function endOf(args: readonly string[]): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { stdio: "ignore", timeout: WARM_UP_MAX_MS, killSignal: "SIGKILL" });
+    const child = spawn(process.execPath, args, {
+      stdio: "ignore",
+      timeout: WARM_UP_MAX_MS,
+      killSignal: "SIGKILL",
+      ...(cacheFor === undefined ? {} : { uid: cacheFor, gid: cacheFor }),
+    });
     child.once("error", reject);
     child.once("close", (_code, signal) => {
       if (signal !== null) console.error(`[build] ${args.join(" ").slice(0, 80)} did not end by itself (${signal})`);

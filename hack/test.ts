@@ -2,7 +2,8 @@
 // ones. Builds first what is stale and gets a Redis server if there is none. The very last line is the sum over all suites.
 //
 // A test file with `redis` in its path needs redis-server; the suite cluster needs that too, and a Kubernetes that Go builds the
-// first time (minutes); helm needs Helm and Lua. What is not there and cannot be got is skipped by name. Under CI=true a skip
+// first time (minutes); containers needs root and container programs of the distribution, or the cluster of KUBECONFIG; helm
+// needs Helm and Lua. What is not there and cannot be got is skipped by name. Under CI=true a skip
 // counts as a failure.
 import { spawnSync } from "node:child_process";
 import { randomInt } from "node:crypto";
@@ -11,8 +12,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { kubeBinary } from "./cluster/kube-binary.ts";
+import { needPrograms } from "./cluster/node.ts";
 import { findProgram } from "./debian-program.ts";
 import { helmBinary } from "./helm.ts";
+import { needImageTools } from "./image/build.ts";
 
 /** The part of vitest's JSON report that is read here. */
 interface Report {
@@ -83,6 +86,14 @@ function whyNot(suite: string): string | undefined {
   try {
     if (suite === "cluster") {
       if (redis === undefined) return "no redis-server, and it could not be installed";
+      kubeBinary();
+      helmBinary();
+    }
+    if (suite === "containers") {
+      if ((process.env["KUBECONFIG"] ?? "") === "") {
+        needPrograms();
+        needImageTools();
+      }
       kubeBinary();
       helmBinary();
     }

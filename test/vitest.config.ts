@@ -3,14 +3,15 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 /** Suites are the folders of test/ that vitest runs; each is one project. A folder that is not there is simply absent. */
-const SUITES = ["unit", "conformance", "golden", "faults", "cli", "simulation", "helm", "cluster"];
+const SUITES = ["unit", "conformance", "golden", "faults", "cli", "simulation", "helm", "cluster", "containers"];
 
 /** Suites that start many processes run one file after the other, so that they do not starve each other. */
-const ONE_AT_A_TIME = new Set(["faults", "cli", "cluster"]);
+const ONE_AT_A_TIME = new Set(["faults", "cli", "cluster", "containers"]);
 
 const globalSetups: Readonly<Record<string, string[]>> = {
   cli: ["test/cli/build.ts"],
   cluster: ["test/cluster/setup.ts"],
+  containers: ["test/containers/setup.ts"],
 };
 
 const root = fileURLToPath(new URL("..", import.meta.url));

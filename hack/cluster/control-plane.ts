@@ -1,13 +1,14 @@
 // A real control plane on this machine: etcd, API server, controller manager, scheduler. No node.
-import { spawn, spawnSync } from "node:child_process";
-import { openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
+import { end, run, start, until } from "./components.ts";
 import { kubeBinary } from "./kube-binary.ts";
-import { freePorts, identityOf, isAlive, type Layout, makeFolders, type Started, startedOf } from "./layout.ts";
+import { freePorts, isAlive, type Layout, makeFolders, startedOf } from "./layout.ts";
+import { removeNodes } from "./node-removal.ts";
 
-const podCidr = "10.244.0.0/16";
-const serviceCidr = "10.96.0.0/16";
+export const serviceCidr = "10.96.0.0/16";
 const readyMs = 60_000;
 /** Whom kubeadm writes a kubeconfig for; they belong to one certificate authority and go with it. */
 const identities = ["admin", "super-admin", "controller-manager", "scheduler"];
@@ -20,22 +21,33 @@ interface Ports {
   readonly scheduler: number;
 }
 
-/** Brings the control plane up and waits until it is ready. Repeat: no-op while every component lives. */
-export async function up(layout: Layout): Promise<void> {
-  const running = startedOf(layout);
+/** Where nodes and pods see the API server, and which addresses are theirs. */
+export interface Site {
+  readonly address: string;
+  readonly podCidr: string;
+  /** Else each node's share of podCidr is what its CNI configuration says. */
+  readonly allocatePods: boolean;
+}
+
+/** Brings the control plane up and waits until it is ready. Repeat: no-op while every component of it lives. */
+export async function up(layout: Layout, site?: () => Site): Promise<void> {
+  const running = startedOf(layout).filter(({ component }) => !component.includes("."));
   if (running.length > 0 && running.every(isAlive)) return;
   await down(layout); // what a crash left behind
   makeFolders(layout);
   const kube = kubeBinary();
   const [etcd = 0, etcdPeer = 0, api = 0, manager = 0, scheduler = 0] = await freePorts(5);
   const ports = { etcd, etcdPeer, api, manager, scheduler };
-  const address = outsideAddress();
-  certificates(kube, layout, address, api);
-  const [etcdPart, server, ...managers] = components(layout, ports, address);
-  for (const part of [etcdPart, server]) if (part !== undefined) start(kube, layout, ...part);
-  await ready(kube, layout);
+  const chosen = site?.() ?? { address: outsideAddress(), podCidr: "10.244.0.0/16", allocatePods: true };
+  certificates(kube, layout, chosen, api);
+  const [etcdPart, server, ...managers] = components(layout, ports, chosen);
+  const startPart = ([component, flags]: [string, string[]]) => start(layout, component, [kube, component, ...flags]);
+  for (const part of [etcdPart, server]) if (part !== undefined) startPart(part);
+  const ask = ["kubectl", "--kubeconfig", join(layout.folder, "super-admin.conf"), "get", "--raw", "/readyz"];
+  const isReady = () => spawnSync(kube, ask, { stdio: "ignore", timeout: 5_000 }).status === 0;
+  await until(layout, "kube-apiserver", readyMs, isReady);
   // They give up when there is no API server.
-  for (const part of managers) start(kube, layout, ...part);
+  for (const part of managers) startPart(part);
   const admins = ["kubeadm:cluster-admins", "--clusterrole=cluster-admin", "--group=kubeadm:cluster-admins"];
   run(kube, [
     "kubectl",
@@ -47,23 +59,12 @@ export async function up(layout: Layout): Promise<void> {
   ]);
 }
 
-/** Ends exactly the processes that `up` started, and removes the cluster's files but its logs. Repeat: no-op. */
+/** Ends exactly the processes that `up` started, and removes nodes and files of the cluster but its logs. Repeat: no-op. */
 export async function down(layout: Layout): Promise<void> {
-  for (const started of startedOf(layout).filter(isAlive)) process.kill(started.pid, "SIGTERM");
-  const deadline = Date.now() + 5_000;
-  while (startedOf(layout).some(isAlive)) {
-    if (Date.now() > deadline)
-      for (const started of startedOf(layout).filter(isAlive)) process.kill(started.pid, "SIGKILL");
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  for (const part of [
-    ...identities.map((which) => `${which}.conf`),
-    "pids",
-    "etcd",
-    "pki",
-    "kubeconfig",
-    "kubeadm.yaml",
-  ])
+  await removeNodes(layout);
+  await end(layout, startedOf(layout));
+  const files = ["pids", "etcd", "pki", "kubeconfig", "kubeadm.yaml", "Corefile", "nodes"];
+  for (const part of [...identities.map((which) => `${which}.conf`), ...files])
     rmSync(join(layout.folder, part), { recursive: true, force: true });
 }
 
@@ -78,7 +79,7 @@ function outsideAddress(): string {
   return own;
 }
 
-function certificates(kube: string, layout: Layout, address: string, api: number): void {
+function certificates(kube: string, layout: Layout, { address, podCidr }: Site, api: number): void {
   const config = join(layout.folder, "kubeadm.yaml");
   writeFileSync(
     config,
@@ -111,7 +112,7 @@ function toLoopback(layout: Layout, file: string, api: number): void {
   writeFileSync(path, text, { mode: 0o600 });
 }
 
-function components(layout: Layout, ports: Ports, address: string): [component: string, flags: string[]][] {
+function components(layout: Layout, ports: Ports, site: Site): [component: string, flags: string[]][] {
   const pki = (file: string): string => join(layout.pki, file);
   const config = (name: string): string => join(layout.folder, `${name}.conf`);
   const etcdUrl = `http://127.0.0.1:${ports.etcd}`;
@@ -132,7 +133,7 @@ function components(layout: Layout, ports: Ports, address: string): [component: 
       "kube-apiserver",
       [
         `--etcd-servers=${etcdUrl}`,
-        `--advertise-address=${address}`,
+        `--advertise-address=${site.address}`,
         `--secure-port=${ports.api}`,
         `--client-ca-file=${pki("ca.crt")}`,
         `--tls-cert-file=${pki("apiserver.crt")}`,
@@ -167,8 +168,7 @@ function components(layout: Layout, ports: Ports, address: string): [component: 
         `--root-ca-file=${pki("ca.crt")}`,
         `--service-account-private-key-file=${pki("sa.key")}`,
         "--use-service-account-credentials=true",
-        `--cluster-cidr=${podCidr}`,
-        "--allocate-node-cidrs=true",
+        ...(site.allocatePods ? [`--cluster-cidr=${site.podCidr}`, "--allocate-node-cidrs=true"] : []),
         `--cluster-signing-cert-file=${pki("ca.crt")}`,
         `--cluster-signing-key-file=${pki("ca.key")}`,
         "--leader-elect=false",
@@ -184,33 +184,4 @@ function components(layout: Layout, ports: Ports, address: string): [component: 
       ],
     ],
   ];
-}
-
-function start(kube: string, layout: Layout, component: string, flags: readonly string[]): void {
-  const log = openSync(join(layout.logs, `${component}.log`), "a");
-  const child = spawn(kube, [component, ...flags], { stdio: ["ignore", log, log], detached: true });
-  child.unref();
-  if (child.pid === undefined) throw new Error(`${component} could not be started`);
-  const started: Started = { component, pid: child.pid, identity: identityOf(child.pid) };
-  writeFileSync(join(layout.pids, component), JSON.stringify(started));
-}
-
-/** Throws with the log to read when the API server ends or is not ready in time. */
-async function ready(kube: string, layout: Layout): Promise<void> {
-  const deadline = Date.now() + readyMs;
-  const ask = ["kubectl", "--kubeconfig", join(layout.folder, "super-admin.conf"), "get", "--raw", "/readyz"];
-  while (spawnSync(kube, ask, { stdio: "ignore", timeout: 5_000 }).status !== 0) {
-    const ended = startedOf(layout).find((started) => !isAlive(started));
-    if (ended !== undefined || Date.now() > deadline) {
-      const component = ended?.component ?? "kube-apiserver";
-      throw new Error(`${component} is not ready; its log says why: ${join(layout.logs, `${component}.log`)}`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
-}
-
-function run(kube: string, args: readonly string[]): void {
-  const result = spawnSync(kube, args, { encoding: "utf8", timeout: 60_000 });
-  if (result.status !== 0)
-    throw new Error(`kube ${args.slice(0, 5).join(" ")} failed: ${result.stderr || result.stdout}`);
 }

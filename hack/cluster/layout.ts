@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { cacheHome } from "./kube-binary.ts";
+import { cacheHome } from "./go-binary.ts";
 
 export interface Layout {
   readonly name: string;

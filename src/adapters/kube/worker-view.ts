@@ -100,6 +100,7 @@ function stateOf({ status }: WorkerPod): ViewState {
   }
   if (isNodeLost(status)) return exited("NodeLost", ["NodeLost", "its node is not heard of"]);
   if (state?.running !== undefined) return { state: "Running" };
+  if (neverStarts(disrupted)) return exited("NodeLost", [disrupted?.reason, disrupted?.message]);
   return starting(status, state?.waiting);
 }
 
@@ -132,6 +133,14 @@ function starting(status: WorkerPod["status"], waiting: ContainerState["waiting"
  */
 function isNodeLost(status: WorkerPod["status"]): boolean {
   return conditionOf(status, "Ready")?.status === "False" && conditionOf(status, "ContainersReady")?.status === "True";
+}
+
+/**
+ * Bound to a node that died before anybody knew: the pod has no container, so nothing is marked as not ready, and its
+ * kubelet will never confirm the deletion.
+ */
+function neverStarts(disrupted: PodCondition | undefined): boolean {
+  return disrupted?.reason === "DeletionByTaintManager";
 }
 
 function exited(failure: WorkerFailure, detail: readonly (string | undefined)[]): ViewState {

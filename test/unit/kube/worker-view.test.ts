@@ -90,6 +90,11 @@ test.each<[string, Status, object]>([
     },
     { state: "Exited", exit: "infrastructure", failure: "NodeLost" },
   ],
+  [
+    "that was bound to a machine that is not heard of, and never started",
+    { phase: "Pending", conditions: [condition("DisruptionTarget", "True", "DeletionByTaintManager")] },
+    { state: "Exited", exit: "infrastructure", failure: "NodeLost", detail: "DeletionByTaintManager" },
+  ],
   ["of an unknown reason", { phase: "Failed", reason: "constructor" }, { failure: "Crashed" }],
 ])("a pod %s", (_, status, expected) => {
   const view = workerView(pod(status));

@@ -1,0 +1,100 @@
+/** The samples on real nodes: restricted pods in containers, looked at and steered with kubectl alone. */
+import { describe, expect, inject, test, vi } from "vitest";
+import { release, namespaces } from "./install.ts";
+import { applySample, desire, done, ended, get, isAtWork, kubectl, nodeOf, podAtWork, podsOf, until } from "./runs.ts";
+import { helm } from "../helm/chart.ts";
+
+const describeRun = (name: string): string => done(kubectl(["describe", "oaox", name, "-n", namespaces.team]));
+
+describe("the release", () => {
+  test("passes its own test, and a second upgrade changes nothing", () => {
+    expect(helm("test", "oao", "-n", namespaces.operator, "--kubeconfig", inject("kubeconfig"))).toMatchObject({
+      code: 0,
+    });
+    const generation = ["get", "deployment/oao", "-n", namespaces.operator, "-o", "jsonpath={.metadata.generation}"];
+    const before = done(kubectl(generation));
+    expect(release(inject("kubeconfig"))).toMatchObject({ code: 0 });
+    expect(done(kubectl(generation))).toBe(before);
+  });
+});
+
+describe("an applied Execution", () => {
+  test("runs as a container per node to Succeeded, and kubectl shows how", async () => {
+    applySample("market-brief.yaml", "brief", "brief");
+    const run = await until("brief", ended);
+    expect(run.status).toMatchObject({ phase: "Succeeded", progress: "5/5", usage: { lostTokens: 0 } });
+    expect(done(kubectl(["get", "oaox", "brief", "-n", namespaces.team]))).toMatch(/brief +Succeeded +5\/5/);
+    expect(describeRun("brief")).toMatch(/Normal +Succeeded/);
+    // Two researchers, the merged facts, four ratings, the brief.
+    const succeeded = () => podsOf(run).map(({ status }) => status.phase);
+    await expect.poll(succeeded, { timeout: 20_000 }).toEqual(Array.from({ length: 8 }, () => "Succeeded"));
+  });
+
+  test("is stopped by its policy, and kubectl describe says exactly why", async () => {
+    applySample("runaway.yaml", "runaway", "runaway");
+    const run = await until("runaway", ended);
+    expect(run.status?.phase).toBe("Failed");
+    expect(run.status?.usage?.totalTokens).toBeLessThanOrEqual(2_000);
+    expect(describeRun("runaway")).toContain("PolicyViolation: Max Token Limit Exceeded");
+  });
+
+  test("that is Cancelled ends with its containers", async () => {
+    applySample("market-brief.yaml", "cancelled", "endless");
+    await until("cancelled", isAtWork("research-demand"));
+    desire("cancelled", "Cancelled");
+    const run = await until("cancelled", ended);
+    expect(run.status?.phase).toBe("Cancelled");
+    await vi.waitFor(
+      () => expect(podsOf(run).filter(({ status }) => ["Running", "Pending"].includes(status.phase))).toEqual([]),
+      { timeout: 40_000, interval: 500 },
+    );
+  });
+
+  test("that is Suspended stands still without a container, and goes on from its journal", async () => {
+    applySample("market-brief.yaml", "suspended", "slow");
+    await until("suspended", isAtWork("research-demand"));
+    desire("suspended", "Suspended");
+    const still = await until("suspended", (run) => run.status?.phase === "Suspended");
+    await vi.waitFor(() => expect(podsOf(still).filter(({ status }) => status.phase === "Running")).toEqual([]), {
+      timeout: 40_000,
+      interval: 500,
+    });
+    desire("suspended", "Running");
+    expect((await until("suspended", ended)).status).toMatchObject({ phase: "Succeeded", progress: "5/5" });
+  });
+});
+
+describe("a worker's container", () => {
+  test("is no one's, writes nowhere but /tmp, has no account and only its run's environment", async () => {
+    applySample("market-brief.yaml", "looked-at", "endless");
+    const run = await until("looked-at", isAtWork("research-demand"));
+    // The namespace enforces the level restricted, so the API server would have refused anything less.
+    const pod = await podAtWork(run, "research-demand");
+    expect(pod.spec.automountServiceAccountToken).toBe(false);
+    expect(pod.spec.volumes?.map(({ name }) => name)).toEqual(["tmp"]);
+    const inside = (script: string) =>
+      kubectl(["exec", "-n", namespaces.team, pod.metadata.name, "--", "sh", "-c", script]);
+    expect(done(inside("id -u; id -g")).trim()).toBe("65532\n65532");
+    expect(inside("echo x > /app/x").stderr).toContain("Read-only file system");
+    expect(done(inside("echo x > /tmp/x && cat /tmp/x"))).toBe("x\n");
+    expect(inside("ls /var/run/secrets/kubernetes.io").code).not.toBe(0);
+    expect(done(inside("cat /proc/1/status"))).toMatch(/CapEff:\s+0+\n/);
+    expect(done(inside("cat /proc/1/status"))).toMatch(/Seccomp:\s+2\n/);
+    desire("looked-at", "Cancelled");
+    await until("looked-at", ended);
+  });
+
+  test("finds the compiled code of every module that it loads", async () => {
+    applySample("market-brief.yaml", "compiled", "endless");
+    const run = await until("compiled", isAtWork("research-demand"));
+    const { name } = (await podAtWork(run, "research-demand")).metadata;
+    const again = "NODE_DEBUG_NATIVE=COMPILE_CACHE node /app/dist/worker.js 2>&1";
+    const said = kubectl(["exec", "-n", namespaces.team, name, "--", "sh", "-c", again]).stdout;
+    const count = (what: RegExp) => said.match(what)?.length ?? 0;
+    expect(count(/was accepted/g)).toBeGreaterThan(5);
+    expect(count(/was rejected|no such file/g)).toBe(0);
+    desire("compiled", "Cancelled");
+    await until("compiled", ended);
+    expect(nodeOf(get("compiled"), "write")?.state).toBe("Cancelled");
+  });
+});
