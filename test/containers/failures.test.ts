@@ -55,7 +55,7 @@ describe("a container", () => {
     });
     const waiting = await until("keyless", (run) => nodeOf(run, "ask")?.reason === "BadConfig");
     expect(nodeOf(waiting, "ask")?.message).toContain("couldn't find key token in Secret team-a/model-key");
-    apply(namespaces.team, { ...secret, stringData: { other: "x", token: "t" } });
+    apply(namespaces.team, { ...secret, stringData: { other: "x", token: "a-token" } });
     expect((await until("keyless", ended)).status?.phase).toBe("Succeeded");
   });
 
