@@ -45,6 +45,18 @@ export class Metrics {
     labelNames: ["phase", "reason"],
     registers: [this.registry],
   });
+  readonly violations = new Counter({
+    name: "oao_policy_violations_total",
+    help: "Executions that a policy stopped, by which kind of rule.",
+    labelNames: ["reason"],
+    registers: [this.registry],
+  });
+  readonly retries = new Counter({
+    name: "oao_node_retries_total",
+    help: "Nodes that are tried again after a failure of their own, by the class of that failure.",
+    labelNames: ["reason"],
+    registers: [this.registry],
+  });
   readonly losses = new Counter({
     name: "oao_worker_losses_total",
     help: "Workers that were lost and whose node is resumed, by reason.",

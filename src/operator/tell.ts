@@ -28,7 +28,14 @@ interface Told {
   /** When a stop was first told, while workers may still be at work. */
   stopSeenAtMs: number | undefined;
   readonly nodes: Map<string, string>;
+  readonly tries: Map<string, number>;
   failures: number;
+}
+
+/** `Max Token Limit Exceeded` of `PolicyViolation: Max Token Limit Exceeded: budget …`: one of a few titles of our own. */
+function violated({ conditions }: ExecutionStatus): string {
+  const message = conditions.find(({ type }) => type === "Succeeded")?.message ?? "";
+  return /^PolicyViolation: ([A-Za-z ]{1,60})/.exec(message)?.[1] ?? "other";
 }
 
 export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): (event: HostEvent) => void {
@@ -38,6 +45,7 @@ export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): 
       phase: "",
       stopSeenAtMs: undefined,
       nodes: new Map<string, string>(),
+      tries: new Map<string, number>(),
       failures: 0,
     };
     runs.delete(uid);
@@ -51,8 +59,11 @@ export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): 
     const before = told(uid);
     before.failures = 0;
     const succeeded = status.conditions.find(({ type }) => type === "Succeeded");
-    for (const { name, state, reason, message } of status.nodes) {
+    for (const { name, state, reason, message, try: tryNumber = 1 } of status.nodes) {
       const now = `${state} ${reason ?? ""}`;
+      // The class of the failure stands beside the try that follows it.
+      if (tryNumber > (before.tries.get(name) ?? 1)) metrics.retries.inc({ reason: reason ?? "" });
+      if (tryNumber > 1) before.tries.set(name, tryNumber);
       if (state === "Failed" && before.nodes.get(name) !== now)
         events.record({
           regarding: { key, uid },
@@ -94,6 +105,7 @@ export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): 
   function onEnd({ namespace }: ObjectKey, uid: string, status: ExecutionStatus, reason: string): void {
     const { phase, usage } = status;
     metrics.ended.inc({ phase, reason });
+    if (reason === "PolicyViolation") metrics.violations.inc({ reason: violated(status) });
     if (usage === undefined) return;
     metrics.tokens.inc({ namespace, model: "", kind: "lost" }, usage.lostTokens);
     metrics.tokens.inc({ namespace, model: "", kind: "overshoot" }, usage.overshootTokens);

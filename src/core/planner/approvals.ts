@@ -15,7 +15,7 @@ import { isoTime, parseTime } from "./time.ts";
 import type { SeenDoubt } from "./types.ts";
 
 /** Open questions of a run at once: they stand in the status (P4). Further ones are asked once these are answered. */
-const openMax = 50;
+const openMax = 20;
 /** Of questions that are answered and whose node has ended. */
 const keptMax = 20;
 

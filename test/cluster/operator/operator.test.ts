@@ -281,6 +281,7 @@ describe("the operator", () => {
     expect(text).toMatch(/^oao_leader 1$/m);
     expect(text).toMatch(/^oao_executions\{phase="Succeeded"\} [1-9]/m);
     expect(text).toMatch(/^oao_reconcile_duration_seconds_count [1-9]/m);
+    expect(text).toMatch(/^oao_policy_violations_total\{reason="Max Token Limit Exceeded"\} [1-9]/m);
     expect(text).toMatch(/^oao_tokens_total\{namespace="[^"]+",model="openai\/gpt-5-mini",kind="output"\} [1-9]/m);
     expect(text).toMatch(/^oao_stop_duration_seconds_count\{reason="Cancelled"\} [1-9]/m);
     expect((await fetch(`${operator.url}/secrets`)).status).toBe(404);

@@ -56,7 +56,7 @@ function runOf(name: string, model: string, more: Partial<Execution["spec"]> = {
   };
 }
 const create = (body: object) =>
-  field.admin.request({
+  field.admin.request<KubeExecution>({
     method: "POST",
     path: resourcePath(resources.executions, { namespace: field.namespace }),
     body,
@@ -278,6 +278,36 @@ describe("a module tool from a ConfigMap", () => {
     expect(told(refused, "Succeeded")?.message).toBe(
       "PolicyViolation: Module Not Allowed: tool greet is configmap:tools/greet.mjs (policy no-modules, spec.tools.modules)",
     );
+  });
+});
+
+/** As Flux, kustomize and `kubectl wait`-like tools read any object (kstatus). */
+function kstatusOf({ metadata, status }: KubeExecution): string {
+  if (metadata.deletionTimestamp !== undefined) return "Terminating";
+  const is = (type: string) => status?.conditions.find((each) => each.type === type)?.status === "True";
+  if (status === undefined || status.observedGeneration < (metadata.generation ?? 0)) return "InProgress";
+  if (is("Reconciling")) return "InProgress";
+  if (is("Stalled")) return "Failed";
+  return is("Ready") ? "Current" : "InProgress";
+}
+
+describe("kstatus, on real objects of each phase", () => {
+  test("reads a run that is at work as InProgress, one that succeeded as Current, any other end as Failed", async () => {
+    await create(runOf("at-work", endless));
+    expect(kstatusOf(await field.untilAtWork("at-work", "ask"))).toBe("InProgress");
+    await field.patch("at-work", { spec: { desiredState: "Suspended" } });
+    expect(kstatusOf(await field.until("at-work", phaseIs("Suspended")))).toBe("InProgress");
+    await field.patch("at-work", { spec: { desiredState: "Cancelled" } });
+    expect(kstatusOf(await field.until("at-work", ended))).toBe("Failed");
+    await create(runOf("asks", quick, { nodes: [{ name: "sign-off", approval: { message: "m" } }] }));
+    expect(kstatusOf(await field.until("asks", phaseIs("AwaitingApproval")))).toBe("InProgress");
+    await field.patch("asks", { spec: { desiredState: "Cancelled" } });
+    await field.until("asks", ended);
+    await create(runOf("ungoverned", quick, { policyRef: { name: "nobody" } }));
+    expect(kstatusOf(await field.until("ungoverned", (run) => told(run, "Stalled")?.status === "True"))).toBe("Failed");
+    expect(kstatusOf(await field.get("proven"))).toBe("Current");
+    expect(kstatusOf(await create(runOf("fresh", quick)))).toBe("InProgress");
+    await field.until("fresh", ended);
   });
 });
 
