@@ -33,7 +33,14 @@ export interface HostIo {
 }
 
 export type HostEvent =
-  | { readonly kind: "Status"; readonly key: ObjectKey; readonly uid: string; readonly status: ExecutionStatus }
+  /** `before`: what stood there until now. */
+  | {
+      readonly kind: "Status";
+      readonly key: ObjectKey;
+      readonly uid: string;
+      readonly status: ExecutionStatus;
+      readonly before: ExecutionStatus | undefined;
+    }
   | { readonly kind: "Lost"; readonly key: ObjectKey; readonly uid: string; readonly loss: Loss }
   /** A run that was deleted before it had ended has no workers left and is let go of. */
   | { readonly kind: "LetGo"; readonly key: ObjectKey; readonly uid: string }

@@ -165,6 +165,6 @@ async function write(run: StoredExecution, status: ExecutionStatus, io: HostIo):
   if (run.status !== undefined && sameJson(run.status, status)) return run.resourceVersion;
   const resourceVersion = await io.cluster.writeStatus(run, status);
   io.pace?.written(run.uid, io.clock.monotonicMs());
-  io.report?.({ kind: "Status", key: run.key, uid: run.uid, status });
+  io.report?.({ kind: "Status", key: run.key, uid: run.uid, status, before: run.status });
   return resourceVersion;
 }

@@ -86,7 +86,7 @@ export function readOperatorConfig(env: Environment): OperatorConfig {
     leaseMs: whole("OAO_LEASE_MS", 15_000, 3_000),
     leaseTtlMs: whole("OAO_LEASE_TTL_MS", 10_000, 5_000),
     stopGraceMs: whole("OAO_STOP_GRACE_MS", 15_000, 1_000),
-    denyCidrs: apiServerCidrs(env),
+    denyCidrs: [...apiServerCidrs(env), ...(env["OAO_DENY_CIDRS"] ?? "").split(",").filter((cidr) => cidr !== "")],
     allowUnfitStore: env["OAO_ALLOW_UNFIT_STORE"] === "true",
     logLevel: env["OAO_LOG_LEVEL"] || "info",
   };

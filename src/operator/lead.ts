@@ -1,4 +1,5 @@
 /** What the leader does: host every run of its namespaces until it is told to stop. */
+import { isIP } from "node:net";
 import type { Logger } from "pino";
 import { systemClock } from "../adapters/clock/system-clock.ts";
 import type { KubeClient } from "../adapters/kube/client.ts";
@@ -40,6 +41,7 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
   const stores = await connectStores(config, logger, say, signal);
   if (stores === undefined) return;
   const { store, users } = stores;
+  const denyCidrs = [...config.denyCidrs, ...(await apiServerCidrs(client, say, signal))];
   const snapshots = new SnapshotCache();
   const cluster = new KubeCluster({
     client,
@@ -50,7 +52,7 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
     storeCa: config.storeCa,
     leaseTtlMs: config.leaseTtlMs,
     stopGraceMs: config.stopGraceMs,
-    denyCidrs: config.denyCidrs,
+    denyCidrs,
     credentials: { ensure: ({ uid }) => users.ensure(uid) },
     snapshot: async (run, digest) => snapshots.get(digest) ?? loadSnapshot(store, run.uid, digest),
     onWatchRestart: (resource, error) => logger.warn({ resource, error: error.message }, "watch begins again"),
@@ -133,6 +135,31 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
   await cluster.stop();
   users.close();
   await store.close();
+}
+
+/** Where the API server itself listens, behind the address that pods are given: nothing of a tenant's has business there. */
+async function apiServerCidrs(
+  client: KubeClient,
+  say: (unready: string) => void,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  while (!signal.aborted) {
+    try {
+      const answer = await client.request<ApiVersions>({ path: "/api" });
+      const hosts = (answer.serverAddressByClientCIDRs ?? []).map(({ serverAddress }) =>
+        serverAddress.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1"),
+      );
+      return hosts.filter((host) => isIP(host) !== 0).map((host) => `${host}/${isIP(host) === 6 ? 128 : 32}`);
+    } catch (error) {
+      say(`waiting for the API server: ${messageOf(error)}`);
+      await systemClock.sleep(connectPauseMs, signal).catch(() => undefined);
+    }
+  }
+  return [];
+}
+
+interface ApiVersions {
+  readonly serverAddressByClientCIDRs?: readonly { readonly serverAddress: string }[];
 }
 
 const fitnessLookMs = 10_000;

@@ -24,7 +24,6 @@ const runsMax = 10_000;
 const failuresTold = 3;
 
 interface Told {
-  phase: string;
   /** When a stop was first told, while workers may still be at work. */
   stopSeenAtMs: number | undefined;
   readonly nodes: Map<string, string>;
@@ -42,7 +41,6 @@ export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): 
   const runs = new Map<string, Told>();
   const told = (uid: string): Told => {
     const found = runs.get(uid) ?? {
-      phase: "",
       stopSeenAtMs: undefined,
       nodes: new Map<string, string>(),
       tries: new Map<string, number>(),
@@ -55,7 +53,7 @@ export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): 
     return found;
   };
 
-  function onStatus(key: ObjectKey, uid: string, status: ExecutionStatus): void {
+  function onStatus(key: ObjectKey, uid: string, status: ExecutionStatus, previous: ExecutionStatus | undefined): void {
     const before = told(uid);
     before.failures = 0;
     const succeeded = status.conditions.find(({ type }) => type === "Succeeded");
@@ -72,11 +70,19 @@ export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): 
           action: "Fail",
           note: `node ${name} failed: ${message ?? reason ?? ""}`,
         });
+      if (state === "Starting" && reason !== undefined && before.nodes.get(name) !== now)
+        events.record({
+          regarding: { key, uid },
+          type: "Warning",
+          reason,
+          action: "Wait",
+          note: `node ${name} cannot start: ${message ?? reason}`,
+        });
       before.nodes.set(name, now);
     }
     timeStop(before, status, succeeded);
-    if (before.phase === status.phase) return;
-    before.phase = status.phase;
+    // Also where another process has told it: a new leader goes on where that was.
+    if (previous?.phase === status.phase) return;
     logger.info(
       { execution: `${key.namespace}/${key.name}`, uid, phase: status.phase, reason: succeeded?.reason },
       "phase",
@@ -141,7 +147,7 @@ export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): 
   return (event) => {
     switch (event.kind) {
       case "Status":
-        return onStatus(event.key, event.uid, event.status);
+        return onStatus(event.key, event.uid, event.status, event.before);
       case "Passed":
         return metrics.reconcileSeconds.observe(event.tookMs / 1_000);
       case "Lost": {

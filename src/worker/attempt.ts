@@ -4,6 +4,7 @@ import { sha256Hex } from "../core/digest/digest.ts";
 import { OaoError, PolicyViolationError } from "../core/errors/errors.ts";
 import { budgetMessage, callBudgetMessage } from "../core/policy/messages.ts";
 import { executionLimits, nodeLimits } from "../core/policy/limits.ts";
+import type { EffectivePolicy } from "../core/policy/types.ts";
 import { redactor } from "../core/policy/redact.ts";
 import { genesis, itemName } from "../core/protocol/names.ts";
 import type { StoredEntry } from "../core/protocol/types.ts";
@@ -35,6 +36,8 @@ export interface AttemptIo {
   /** Builds the tools a node may call; throws OAO_INVALID_SPEC, OAO_MISSING_SECRET. */
   readonly createTools: (specs: readonly ToolSpec[], snapshot: Snapshot) => Promise<ReadonlyMap<string, Tool>>;
   readonly apiKey: (model: ModelSpec) => string | undefined;
+  /** What model clients send with; absent = the runtime's own fetch. */
+  readonly modelFetch?: (policy: EffectivePolicy) => Promise<typeof globalThis.fetch>;
   /** Every known secret value out of a text. */
   readonly mask: (text: string) => string;
   readonly log: (level: "info" | "warn" | "error", message: string, fields?: Record<string, unknown>) => void;

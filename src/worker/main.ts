@@ -4,6 +4,7 @@ import { systemClock } from "../adapters/clock/system-clock.ts";
 import { openStore } from "../adapters/store/open-store.ts";
 import { workerExitCodes } from "../api/exit-codes.ts";
 import { productVersion } from "../api/version.ts";
+import { modelAddressRules } from "../core/policy/addresses.ts";
 import { itemName } from "../core/protocol/names.ts";
 import { readConfig } from "./config.ts";
 import { runNode } from "./run-node.ts";
@@ -52,6 +53,13 @@ async function main(): Promise<void> {
       return createTools(specs, snapshot, config, process.env);
     },
     apiKey: (model) => apiKey(model, process.env),
+    // A laptop's models are its user's own; a tenant's reach what tenants' tools may, and no more.
+    ...(config.allowLoopback && config.denyCidrs.length === 0
+      ? {}
+      : {
+          modelFetch: async (policy) =>
+            (await import("../adapters/tool/model-fetch.ts")).guardedModelFetch(modelAddressRules(policy, config)),
+        }),
     mask,
     // A host on the same machine lets the next one load.
     ready: () => process.send?.("ready", undefined, undefined, () => undefined),

@@ -1,8 +1,10 @@
 /** One process, one node, one attempt: claim, run, finish. */
+import type { ModelSpec } from "../api/execution.ts";
 import { canonicalJson } from "../core/digest/digest.ts";
 import type { Json } from "../core/digest/json.ts";
 import { FencedError, OaoError, PolicyViolationError, StoppedError, WaitingError } from "../core/errors/errors.ts";
 import { ExpressionError } from "../core/expressions/errors.ts";
+import { checkModel, modelCheckOf } from "../core/policy/checks.ts";
 import { zeroAmounts } from "../core/protocol/amounts.ts";
 import { packBody } from "../core/steps/bodies.ts";
 import type { Finished, FinishEntry } from "../core/steps/format.ts";
@@ -71,9 +73,20 @@ async function perform(work: NodeWork, scope: StepScope, context: NodeContext, i
   ]);
   // A client that retries by itself would make calls that nobody recorded or charged.
   await assertNoHiddenRetries(work.model);
-  const model = await createModel(work.model, { apiKey: io.apiKey(work.model) });
+  const fetch = await io.modelFetch?.(context.policy);
+  const model = await createModel(work.model, { apiKey: apiKeyOf(work.model, context, io), fetch });
   io.ready?.();
   return runAgent({ ...work, model, modelSpec: work.model, scope, signal: context.stop });
+}
+
+/** A model that a policy refuses gets no key from its host (G3): that it has none is the policy's doing, and said so. */
+function apiKeyOf(model: ModelSpec, { policy }: NodeContext, io: AttemptIo): string | undefined {
+  try {
+    return io.apiKey(model);
+  } catch (error) {
+    const refused = checkModel(policy, modelCheckOf(model)).find(({ enforcement }) => enforcement === "Enforce");
+    throw refused === undefined ? error : new PolicyViolationError(refused.message, refused.path);
+  }
 }
 
 /** The store reports a passed audit limit once: what came with the last replies must outlive this attempt. */

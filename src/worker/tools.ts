@@ -2,6 +2,7 @@
 import { unescape } from "node:querystring";
 import type { ModelSpec, ToolSpec } from "../api/execution.ts";
 import { OaoError } from "../core/errors/errors.ts";
+import { checkTool, toolCheckOf } from "../core/policy/checks.ts";
 import { addressRules } from "../core/policy/addresses.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import type { Tool } from "../ports/tool.ts";
@@ -32,7 +33,13 @@ export async function createTools(
 ): Promise<ReadonlyMap<string, Tool>> {
   const tools = new Map<string, Tool>();
   const rules = addressRules(snapshot.policy, place);
-  for (const spec of specs) tools.set(spec.name, await createTool(spec, rules, place, env));
+  for (const spec of specs) {
+    // Its host hands out no secret for a tool that a policy refuses (G3), and the refusal comes with its first call.
+    const isRefused = checkTool(snapshot.policy, toolCheckOf(spec)).some(
+      ({ enforcement }) => enforcement === "Enforce",
+    );
+    tools.set(spec.name, await createTool(spec, rules, place, env, isRefused));
+  }
   return tools;
 }
 
@@ -41,10 +48,11 @@ async function createTool(
   rules: ReturnType<typeof addressRules>,
   { baseDir, configMapsDir }: ToolPlace,
   env: Environment,
+  isRefused: boolean,
 ): Promise<Tool> {
   if (spec.http !== undefined) {
     const { createHttpTool } = await import("../adapters/tool/http-tool.ts");
-    return createHttpTool(spec, { rules, readSecret: environmentSecrets(env) });
+    return createHttpTool(spec, { rules, readSecret: isRefused ? () => "" : environmentSecrets(env) });
   }
   if (spec.module !== undefined) {
     const { createModuleTool } = await import("../adapters/tool/module-tool.ts");

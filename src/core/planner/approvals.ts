@@ -45,7 +45,8 @@ export function askNode(draft: Draft, row: NodeRow, scope: ExpressionScope): voi
     if (!(error instanceof ExpressionError)) throw error;
     return apply(row, "fail", draft.nowMs, error.code, error.message);
   }
-  ask(draft, row, requestName(row.key, [draft.seen.run.uid, itemName(row.key)]), message);
+  // Its time is part of its name, so that nobody can answer before it is asked.
+  ask(draft, row, requestName(row.key, [draft.seen.run.uid, itemName(row.key), isoTime(draft.nowMs)]), message);
 }
 
 /** Its worker has left because of a call that may have taken effect: nobody but a person knows. */

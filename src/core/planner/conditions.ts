@@ -1,6 +1,7 @@
 /** Conditions and phase. kstatus reads Ready, Reconciling and Stalled; people and `oao` read Succeeded. */
 import type { Condition, ExecutionStatus, Phase } from "../../api/status.ts";
 import type { Account } from "../protocol/types.ts";
+import { itemName } from "../protocol/names.ts";
 import { spentOf } from "../protocol/amounts.ts";
 import { units } from "../protocol/types.ts";
 import { isAwaiting, questionOf } from "./approvals.ts";
@@ -9,7 +10,7 @@ import { isMainEnded } from "./draft.ts";
 import { durability } from "./durability.ts";
 import { isAtWork } from "./node-machine.ts";
 import { type Outcome, outcomeOf } from "./outcome.ts";
-import { workRows } from "./rows.ts";
+import { tellsLoss, workRows } from "./rows.ts";
 import { isoTime } from "./time.ts";
 
 type Verdict = Omit<Condition, "lastTransitionTime" | "type">;
@@ -79,7 +80,20 @@ function running(draft: Draft, busy: boolean, isSuspended: boolean): Phase {
 }
 
 function open(draft: Draft, phase: Phase): Verdict {
-  return { status: "Unknown", reason: phase, message: phase === "AwaitingApproval" ? questionOf(draft) : "" };
+  return {
+    status: "Unknown",
+    reason: phase,
+    message: phase === "AwaitingApproval" ? questionOf(draft) : blockedOf(draft),
+  };
+}
+
+/** What keeps a node from starting: the first of them, for whoever looks at the run alone. */
+function blockedOf(draft: Draft): string {
+  const rows = draft.rows.flatMap(workRows).filter(({ state, reason }) => state === "Starting" && tellsLoss(reason));
+  const [first] = rows;
+  if (first === undefined) return "";
+  const more = rows.length > 1 ? ` (and ${rows.length - 1} more)` : "";
+  return `${itemName(first.key)} cannot start: ${first.reason ?? ""}: ${first.message ?? ""}${more}`;
 }
 
 /** The first reason stands: a later one is a consequence. */

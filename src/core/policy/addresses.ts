@@ -34,3 +34,26 @@ export function addressRules(
     },
   };
 }
+
+/** The same for models, whose endpoints policies name by URL. Whether a policy allows the endpoint at all is checked before. */
+export function modelAddressRules(
+  policy: EffectivePolicy,
+  { allowLoopback, denyCidrs }: { readonly allowLoopback: boolean; readonly denyCidrs: readonly string[] },
+): HostRules {
+  const named = policy.rules
+    .flatMap(({ models }) => models.endpoints ?? [])
+    .flatMap(({ baseURL }) => authorityOf(baseURL));
+  return {
+    allowLoopback,
+    denyCidrs,
+    allowHost: (host, port) => ({ allowed: true, named: named.some((entry) => namesHost(entry, host, port)) }),
+  };
+}
+
+/** `host:port` of an endpoint's pattern; with the port of its scheme where it has none. */
+function authorityOf(pattern: string): string[] {
+  const parts = /^(https?):\/\/([^/]+)/.exec(pattern);
+  if (parts === null) return [];
+  const [, scheme, authority = ""] = parts;
+  return [/:\d+$/.test(authority) ? authority : `${authority}:${scheme === "https" ? 443 : 80}`];
+}
