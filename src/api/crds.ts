@@ -177,8 +177,8 @@ function structural(source: JsonSchema): StructuralSchema {
   return schema;
 }
 
-/** Lists of names that may hold each once. */
-const sets = new Set(["dependsOn", "tools"]);
+/** Lists of names that may hold each once. Not dependsOn: a set's entries stand in managedFields each, and 50,000 of them burst etcd. */
+const sets = new Set(["tools"]);
 
 function asSet(name: string, schema: StructuralSchema): StructuralSchema {
   return sets.has(name) && schema.items?.type === "string" ? { ...schema, "x-kubernetes-list-type": "set" } : schema;

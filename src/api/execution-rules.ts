@@ -107,15 +107,13 @@ export const executionRules: readonly Rule[] = [
           ]
         : [],
   },
-  ...([["agents", "tools"], ...nodeLists.map((list) => [list, "dependsOn"] as const)] as const).map(
-    ([list, field]): Rule => ({
-      code: "DuplicateName",
-      at: ["spec", list, "*"],
-      message: `Names in ${field} must be unique.`,
-      cel: undefined, // x-kubernetes-list-type: set
-      check: (self) => repeats(self, field),
-    }),
-  ),
+  {
+    code: "DuplicateName",
+    at: ["spec", "agents", "*"],
+    message: "Names in tools must be unique.",
+    cel: undefined, // x-kubernetes-list-type: set
+    check: (self) => repeats(self, "tools"),
+  },
   exactlyOne("ToolKind", ["spec", "tools", "*"], ["http", "module"], "the tool"),
   exactlyOne("ModuleSource", ["spec", "tools", "*", "module"], ["path", "configMapRef"], "the module"),
   exactlyOne("NodeKind", ["spec", "nodes", "*"], ["agent", "tool", "approval"], "the node"),

@@ -38,8 +38,8 @@ export interface Opened {
 export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened> {
   const { spec } = run.object;
   const nowMs = io.clock.nowMs();
-  const fresh = run.status ?? initialStatus(spec, nowMs, {});
-  const problems = graphProblems(spec);
+  const problems = specProblems(run);
+  const fresh = run.status ?? freshStatus(run, nowMs);
   if (problems.length > 0) {
     return over(run, failedStatus(fresh, "InvalidSpec", problems.slice(0, 10).join("; "), run.generation, nowMs));
   }
@@ -60,6 +60,25 @@ export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened>
     return started;
   } finally {
     if (started === undefined) io.slots.give(run);
+  }
+}
+
+/** What the API server takes and nothing here could read, write or run. */
+function specProblems({ object: { spec } }: StoredExecution): readonly string[] {
+  try {
+    canonicalJson(spec);
+    return graphProblems(spec);
+  } catch (error) {
+    return [error instanceof Error ? error.message.slice(0, 500) : String(error)];
+  }
+}
+
+/** Of a spec that cannot even be looked through, a status without rows. */
+function freshStatus({ object: { spec } }: StoredExecution, nowMs: number): ExecutionStatus {
+  try {
+    return initialStatus(spec, nowMs, {});
+  } catch {
+    return initialStatus({ task: "", nodes: [] }, nowMs, {});
   }
 }
 

@@ -1,5 +1,6 @@
 /** The embedded Redis as the chart starts it: same script, same settings, a real server. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -27,6 +28,10 @@ beforeAll(async () => {
   writeFileSync(join(folder, "redis.conf"), config.replace("bind * -::*", "bind 127.0.0.1"));
   writeFileSync(join(folder, "password"), password);
   writeFileSync(join(folder, "start.sh"), data["redis-start.sh"]);
+  await start();
+});
+
+async function start(): Promise<void> {
   server = spawn("sh", [join(folder, "start.sh"), join(folder, "redis.conf"), join(folder, "password")], {
     stdio: ["ignore", "pipe", "inherit"],
   });
@@ -38,7 +43,7 @@ beforeAll(async () => {
       if (said.includes("Ready to accept connections") || said.includes("ready to accept connections")) resolve();
     });
   });
-});
+}
 
 afterAll(async () => {
   if (server.exitCode === null) {
@@ -54,6 +59,23 @@ test("keeps what it acknowledged, and lets the operator see that it does", async
   expect(await store.durability()).toEqual({ durable: true, reasons: [], unfit: [] });
   expect(await store.runId()).toMatch(/^\w{40}$/);
   await store.close();
+});
+
+test("has them again after it was killed, what scripts wrote included", async () => {
+  const store = await RedisStore.connect(url("operator", password));
+  const uid = randomUUID();
+  await store.putBodies(uid, [{ digest: "a".repeat(64), bytes: "kept" }]);
+  const command = { op: "open", snapshot: "a".repeat(64), limits: {}, auditLimits: {} } as const;
+  expect(await store.execute(uid, command)).toMatchObject({ code: "OK" });
+  await store.close();
+  const ended = once(server, "exit");
+  server.kill("SIGKILL");
+  await ended;
+  await start();
+  const again = await RedisStore.connect(url("operator", password));
+  expect((await again.view(uid, [])).execution?.snapshot).toBe("a".repeat(64));
+  expect((await again.bodies(uid, ["a".repeat(64)])).get("a".repeat(64))).toBe("kept");
+  await again.close();
 });
 
 test("lets nobody in without the operator's password", async () => {

@@ -1,21 +1,38 @@
 /** One kind of object in several namespaces, or all: one informer each, one face. */
+import type { KubeError } from "./kube-error.ts";
 import { Informer, type Change, type InformerOptions } from "./informer.ts";
 import type { KubeObject } from "./resources.ts";
 
 export class Cache<T extends KubeObject> {
   readonly #informers: ReadonlyMap<string, Informer<T>>;
 
-  /** `namespaces` empty = all of them. */
-  constructor(namespaces: readonly string[], options: Omit<InformerOptions<T>, "namespace">) {
-    this.#informers =
-      namespaces.length === 0
-        ? new Map([["", new Informer<T>(options)]])
-        : new Map(namespaces.map((namespace) => [namespace, new Informer<T>({ ...options, namespace })]));
+  /** `namespaces` empty = all of them. `onRestart` is told which. */
+  constructor(
+    namespaces: readonly string[],
+    {
+      onRestart,
+      ...options
+    }: Omit<InformerOptions<T>, "namespace" | "onRestart"> & {
+      readonly onRestart: (error: KubeError, namespace: string) => void;
+    },
+  ) {
+    const informerOf = (namespace: string) =>
+      new Informer<T>({
+        ...options,
+        ...(namespace === "" ? {} : { namespace }),
+        onRestart: (error) => onRestart(error, namespace),
+      });
+    const watched = namespaces.length === 0 ? [""] : namespaces;
+    this.#informers = new Map(watched.map((namespace) => [namespace, informerOf(namespace)]));
   }
 
-  async start(): Promise<void> {
+  start(): void {
     for (const informer of this.#informers.values()) informer.start();
-    await Promise.all([...this.#informers.values()].map((informer) => informer.synced));
+  }
+
+  /** Resolves when everything of the namespace is here; "" = of all of them, where all are watched. */
+  async synced(namespace: string): Promise<void> {
+    await this.#informers.get(namespace)?.synced;
   }
 
   async stop(): Promise<void> {

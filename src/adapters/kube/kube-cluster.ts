@@ -68,7 +68,7 @@ export class KubeCluster implements Cluster {
     });
   }
 
-  /** Resolves when the caches hold everything. Waits as long as the API server is away. */
+  /** Resolves when the caches hold everything that may be read. Waits as long as the API server is away. */
   start(): Promise<void> {
     return this.#observed.start();
   }
@@ -98,7 +98,8 @@ export class KubeCluster implements Cluster {
 
   /** All that the caches hold, over or not. */
   *executions(): Generator<StoredExecution> {
-    for (const object of this.#observed.executions.values()) yield storedExecution(object);
+    for (const object of this.#observed.executions.values())
+      if (this.#observed.isReady(object.metadata.namespace ?? "")) yield storedExecution(object);
   }
 
   async get(key: ObjectKey): Promise<StoredExecution | undefined> {

@@ -39,13 +39,23 @@ export class Observed {
   readonly #policies: Cache<KubePolicy>;
   readonly #parsed = new WeakMap<KubePolicy, StoredPolicy>();
   readonly #listeners = new Set<(key: ObjectKey) => void>();
+  readonly #namespaces: readonly string[];
+  /** Those that the API server does not let us read, or that are not there. */
+  readonly #refused: ReadonlyMap<string, PromiseWithResolvers<void>>;
+  /** Those whose caches hold everything: of others nothing is shown, so that nothing is decided on half of it. */
+  readonly #ready = new Set<string>();
 
   constructor({ client, clock, namespaces, onWatchRestart, watch }: ObservedOptions) {
+    this.#namespaces = namespaces.length === 0 ? [""] : namespaces;
+    this.#refused = new Map(this.#namespaces.map((namespace) => [namespace, Promise.withResolvers<void>()]));
     const common = (resource: keyof typeof resources) => ({
       client,
       clock,
       resource: resources[resource],
-      onRestart: (error: KubeError) => onWatchRestart?.(resource, error),
+      onRestart: (error: KubeError, namespace: string) => {
+        if (error.status === 403 || error.status === 404) this.#refused.get(namespace)?.resolve();
+        onWatchRestart?.(resource, error);
+      },
       ...watch,
     });
     this.executions = new Cache(namespaces, {
@@ -58,9 +68,31 @@ export class Observed {
     this.#follow();
   }
 
-  /** Resolves when the caches hold everything. Waits as long as the API server is away. */
+  /**
+   * Resolves when the caches hold everything but of namespaces that may not be read (S1: one that is gone keeps no other waiting);
+   * those join once they may. Waits as long as the API server is away.
+   */
   async start(): Promise<void> {
-    await Promise.all(this.#all().map((cache) => cache.start()));
+    for (const cache of this.#all()) cache.start();
+    await Promise.all(
+      this.#namespaces.map(async (namespace) => {
+        const ready = Promise.all(this.#all().map((cache) => cache.synced(namespace))).then(() =>
+          this.#join(namespace),
+        );
+        await Promise.race([ready, this.#refused.get(namespace)?.promise]);
+      }),
+    );
+  }
+
+  #join(namespace: string): void {
+    this.#ready.add(namespace);
+    for (const { metadata } of this.executions.values())
+      if (namespace === "" || metadata.namespace === namespace)
+        this.#tell({ namespace: metadata.namespace ?? "", name: metadata.name });
+  }
+
+  isReady(namespace: string): boolean {
+    return this.#ready.has("") || this.#ready.has(namespace);
   }
 
   async stop(): Promise<void> {
@@ -77,7 +109,7 @@ export class Observed {
   }
 
   run(key: ObjectKey): StoredExecution | undefined {
-    const found = this.executions.get(key.namespace, key.name);
+    const found = this.isReady(key.namespace) ? this.executions.get(key.namespace, key.name) : undefined;
     return found && storedExecution(found);
   }
 
@@ -133,7 +165,7 @@ export class Observed {
   }
 
   #tell(key: ObjectKey): void {
-    for (const listener of this.#listeners) listener(key);
+    if (this.isReady(key.namespace)) for (const listener of this.#listeners) listener(key);
   }
 
   #policy(object: KubePolicy): StoredPolicy {

@@ -22,6 +22,8 @@ const rbac = (plural: string): Resource => ({ group: "rbac.authorization.k8s.io"
 export interface Field {
   readonly admin: KubeClient;
   readonly namespace: string;
+  /** Where the operator's account lives. */
+  readonly home: string;
   readonly redis: RedisProcess;
   readonly kubelet: ProcessKubelet;
   readonly place: Workplace;
@@ -66,7 +68,8 @@ export async function openField({ tls = false }: { readonly tls?: boolean } = {}
   const storePlace = tls ? `127.0.0.1:${tlsPort}/0` : `127.0.0.1:${redis.port}/0`;
   const place = workplace();
   const catalogue = await place.serve([sample("catalog.mjs"), "0"]);
-  const kubeconfig = await operatorAccess(admin, namespace, folder);
+  const home = await makeNamespace(admin);
+  const kubeconfig = await operatorAccess(admin, namespace, home, folder);
   const kubelets: ProcessKubelet[] = [];
   const addNode = async () => {
     const made = new ProcessKubelet({
@@ -75,7 +78,8 @@ export async function openField({ tls = false }: { readonly tls?: boolean } = {}
       program: root.replace(/\/$/, ""),
       baseDir: sample("."),
       logs: join(folder, "pods"),
-      env: { OAO_SUSPEND_GRACE_MS: "100" },
+      // Models and tools of these tests live on the loopback address of what stands for a machine.
+      env: { OAO_SUSPEND_GRACE_MS: "100", OAO_ALLOW_LOOPBACK: "true" },
     });
     kubelets.push(made);
     await made.start();
@@ -87,6 +91,7 @@ export async function openField({ tls = false }: { readonly tls?: boolean } = {}
   const field: Field = {
     admin,
     namespace,
+    home,
     redis,
     kubelet,
     place,
@@ -102,7 +107,7 @@ export async function openField({ tls = false }: { readonly tls?: boolean } = {}
           ...(tls ? { OAO_STORE_CA: join(tlsFolder, "ca.crt") } : {}),
           OAO_STORE_USER_KEY: "a key for tests, and for nothing else",
           OAO_NAMESPACES: namespace,
-          OAO_POD_NAMESPACE: namespace,
+          OAO_POD_NAMESPACE: home,
           OAO_IDENTITY: identity,
           OAO_WORKER_IMAGE: "oao-worker:test",
           OAO_METRICS_PORT: "0",
@@ -170,6 +175,7 @@ export async function openField({ tls = false }: { readonly tls?: boolean } = {}
       await place.end();
       await redis.remove();
       await removeNamespace(admin, namespace).catch(() => undefined); // a test may have done it
+      await removeNamespace(admin, home);
       rmSync(folder, { recursive: true, force: true });
       admin.close();
     },
@@ -184,7 +190,8 @@ const operatorPassword = "the operator's, for tests only";
 /** With the rights that the chart's Redis gives the operator. */
 function operatorUser(): string {
   const script = readFileSync(join(root, "charts/oao/files/redis-start.sh"), "utf8");
-  const rules = [...script.matchAll(/'([~&+-][^']*)'/g)].map(([, rule]) => rule);
+  const [, own = ""] = script.split("--user operator");
+  const rules = [...own.matchAll(/'([~&+-][^']*)'/g)].map(([, rule]) => rule);
   if (!rules.includes("~oao:*")) throw new Error("the chart's script does not say what the operator may do");
   const hash = createHash("sha256").update(operatorPassword).digest("hex");
   return `operator on #${hash} ${rules.join(" ")}`;
@@ -206,15 +213,37 @@ function pointAt({ models = [], tools = [] }: RunSpec, model: string, catalogue:
   for (const { http } of tools) if (http !== undefined) http.url = catalogue;
 }
 
-/** A kubeconfig with the rights that the chart gives the operator in its namespace, and no others. */
-async function operatorAccess(admin: KubeClient, namespace: string, folder: string): Promise<string> {
+/** A kubeconfig with the rights that the chart gives the operator: its account lives elsewhere than what it watches. */
+async function operatorAccess(admin: KubeClient, namespace: string, home: string, folder: string): Promise<string> {
   const rendered = parseAllDocuments(readFileSync(join(root, "config/default/operator.yaml"), "utf8"));
   const roles = rendered
     .map((each) => each.toJS() as { kind: string; rules: object[] })
     .filter(({ kind }) => kind === "Role");
-  const body = { metadata: { name: "operator" }, rules: roles.flatMap(({ rules }) => rules) };
-  await admin.request({ method: "POST", path: resourcePath(rbac("roles"), { namespace }), body });
-  return accountAccess(admin, namespace, folder, "operator", [{ kind: "Role", name: "operator" }]);
+  const metadata = { name: "operator" };
+  const subjects = [{ kind: "ServiceAccount", name: "operator", namespace: home }];
+  for (const place of [namespace, home]) {
+    const rules = roles.flatMap((role) => role.rules);
+    await admin.request({
+      method: "POST",
+      path: resourcePath(rbac("roles"), { namespace: place }),
+      body: { metadata, rules },
+    });
+    const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: "operator" };
+    const path = resourcePath(rbac("rolebindings"), { namespace: place });
+    await admin.request({ method: "POST", path, body: { metadata, roleRef, subjects } });
+  }
+  // As the chart does where other namespaces are watched: theirs is the first to go with them.
+  const name = `${home}-finalizers`;
+  const rules = [{ apiGroups: ["oao.dev"], resources: ["executions"], verbs: ["patch"] }];
+  await admin.request({
+    method: "POST",
+    path: resourcePath(rbac("clusterroles")),
+    body: { metadata: { name }, rules },
+  });
+  const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name };
+  const path = resourcePath(rbac("clusterrolebindings"));
+  await admin.request({ method: "POST", path, body: { metadata: { name }, roleRef, subjects } });
+  return accountAccess(admin, home, folder, "operator", []);
 }
 
 /** A kubeconfig of a person, here a service account, with these cluster roles in the namespace. */

@@ -413,6 +413,20 @@ describe("the start of a run", () => {
     expect(world.orders).toEqual([]);
   });
 
+  test("with values nested deeper than anything can be read is refused with the reason, and not looked at for ever", async () => {
+    const deep = (levels: number) => JSON.parse(`${"[".repeat(levels)}${"]".repeat(levels)}`) as never;
+    const world = new World();
+    const specs: [string, ExecutionSpec][] = [
+      ["input", { ...diamond, input: { deep: deep(2_000) } }],
+      ["arguments", { ...diamond, nodes: [{ name: "a", tool: { ref: "t", arguments: { deep: deep(2_000) } } }] }],
+    ];
+    for (const [name, spec] of specs) {
+      const key = world.apply(name, spec);
+      await settle(world, key);
+      expect(reasonOf(world, name)).toEqual(["False", "InvalidSpec"]);
+    }
+  });
+
   test("without the policy it names waits, says so, and goes on when the policy appears", async () => {
     const world = new World();
     world.outputs = { a: 1 };
