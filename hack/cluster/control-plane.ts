@@ -20,8 +20,11 @@ interface Ports {
   readonly scheduler: number;
 }
 
-/** Brings the control plane up and waits until it is ready. Repeat: no-op while every component lives. */
-export async function up(layout: Layout): Promise<void> {
+/**
+ * Brings the control plane up and waits until it is ready. Repeat: no-op while every component lives.
+ * `without` names components that are not started, such as a scheduler where pods need no node.
+ */
+export async function up(layout: Layout, without: readonly string[] = []): Promise<void> {
   const running = startedOf(layout);
   if (running.length > 0 && running.every(isAlive)) return;
   await down(layout); // what a crash left behind
@@ -35,7 +38,7 @@ export async function up(layout: Layout): Promise<void> {
   for (const part of [etcdPart, server]) if (part !== undefined) start(kube, layout, ...part);
   await ready(kube, layout);
   // They give up when there is no API server.
-  for (const part of managers) start(kube, layout, ...part);
+  for (const part of managers) if (!without.includes(part[0])) start(kube, layout, ...part);
   const admins = ["kubeadm:cluster-admins", "--clusterrole=cluster-admin", "--group=kubeadm:cluster-admins"];
   run(kube, [
     "kubectl",
