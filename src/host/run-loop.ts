@@ -42,7 +42,8 @@ export function runLoop(given: HostIo, options: RunLoopOptions = {}): RunLoop {
     ...given,
     report(event) {
       given.report?.(event);
-      if (event.kind === "Status" && event.status.completedAt !== undefined) void freed(event.key.namespace);
+      if (event.kind !== "Status" || event.status.completedAt === undefined) return;
+      if (given.slots.hasQueue(event.key.namespace)) void freed(event.key.namespace);
     },
   };
   const sizes = new Map<string, number>();

@@ -48,6 +48,11 @@ const nullOperator = watchChild(
   spawn(process.execPath, [nullProgram, ground.kubeconfig, "null"], { stdio: ["ignore", "pipe", "pipe"] }),
 );
 await nullOperator.said("ready");
+for (const { child, ended } of [operator, nullOperator])
+  void ended.then(({ code, signal, stderr }) => {
+    if (!isOver) console.error(`${child.spawnargs.join(" ")} ended (${code ?? signal}):\n${stderr}`);
+  });
+let isOver = false;
 
 interface Round {
   readonly perSecond: number;
@@ -158,6 +163,7 @@ printTable(
 );
 if (kubelet.errors.length > 0) console.log(kubelet.errors.length, "errors of the node, such as", kubelet.errors[0]);
 keepRaw("operator", { rounds, runs, raw, sizes });
+isOver = true;
 nullOperator.child.kill("SIGKILL");
 operator.child.kill("SIGTERM");
 await operator.ended;

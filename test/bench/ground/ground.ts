@@ -90,15 +90,15 @@ export async function openGround(name: string, withScheduler = false): Promise<G
           OAO_IDENTITY: identity,
           OAO_WORKER_IMAGE: "oao-worker:bench",
           OAO_METRICS_PORT: "0",
-          OAO_LEASE_MS: "3000",
-          OAO_LOG_LEVEL: "warn",
+          OAO_LOG_LEVEL: "info",
           ...env,
         },
         stdio: ["ignore", "pipe", "pipe"],
       });
       const started = watchChild(child);
       operators.push(started);
-      await leads(admin, home, identity, started);
+      if (env["OAO_LEADER_ELECTION"] === "false") await started.said('"operator starts"');
+      else await leads(admin, home, identity, started);
       return started;
     },
     async end() {

@@ -12,8 +12,12 @@ import { canonicalJson } from "../../../src/core/digest/digest.ts";
 import { packBody } from "../../../src/core/steps/bodies.ts";
 import type { WorkerOrder } from "../../../src/ports/cluster.ts";
 import type { JournalStore } from "../../../src/ports/store.ts";
+import { Lease } from "../../../src/worker/lease.ts";
 import type { Session } from "../../../src/worker/session.ts";
 import { sessionOn } from "../../support/steps.ts";
+
+/** Nobody renews it. */
+const leaseMs = 3_600_000;
 
 export interface SimulatedPod extends KubeObject {
   readonly spec: { readonly containers: readonly { readonly env: readonly { name: string; value?: string }[] }[] };
@@ -88,7 +92,8 @@ export class SimulatedKubelet {
       const order = JSON.parse(text) as WorkerOrder;
       const { node, item, attempt, phase, known } = order;
       const key = item === undefined ? { node } : { node, item };
-      const session = sessionOn(store, order.uid, key, { attempt, try: order.try, phase, known });
+      const lease = new Lease(leaseMs, 1_000, systemClock);
+      const session = sessionOn(store, order.uid, key, { attempt, try: order.try, phase, known, lease });
       await session.claim();
       if ((await this.#options.work?.(order, session)) === "Stays") {
         this.#stay.push({ pod, session });
