@@ -35,6 +35,7 @@ const stockProgram = fileURLToPath(new URL("ground/stock-informers.ts", import.m
 const stock = watchChild(
   spawn(process.execPath, [...inspected, stockProgram, ground.kubeconfig], { stdio: ["ignore", "pipe", "pipe"] }),
 );
+process.once("exit", () => stock.child.kill("SIGKILL"));
 await stock.said("ready");
 const look = async () => {
   await systemClock.sleep(3_000); // what is on its way arrives

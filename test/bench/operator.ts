@@ -47,6 +47,7 @@ const nullProgram = fileURLToPath(new URL("ground/null-operator.ts", import.meta
 const nullOperator = watchChild(
   spawn(process.execPath, [nullProgram, ground.kubeconfig, "null"], { stdio: ["ignore", "pipe", "pipe"] }),
 );
+process.once("exit", () => nullOperator.child.kill("SIGKILL"));
 await nullOperator.said("ready");
 for (const { child, ended } of [operator, nullOperator])
   void ended.then(({ code, signal, stderr }) => {

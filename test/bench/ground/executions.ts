@@ -78,13 +78,13 @@ export class Finish {
     return JSON.stringify({ name: open?.metadata.name, status: open?.status });
   }
 
-  /** Until so many are over since the start. Throws when one failed or none ended for half a minute. */
+  /** Until so many are over since the start. Throws when one failed or none ended for two minutes. */
   async until(count: number, whileWaiting: () => void = () => undefined): Promise<void> {
     let [last, sinceMs] = [this.count, performance.now()];
     while (this.count < count) {
       if (this.#failure !== undefined) throw this.#failure;
       if (this.count > last) [last, sinceMs] = [this.count, performance.now()];
-      if (performance.now() - sinceMs > 30_000)
+      if (performance.now() - sinceMs > 120_000)
         throw new Error(`${this.count} of ${count} are over, and no more come; one that is not: ${this.#open()}`);
       whileWaiting();
       await systemClock.sleep(5);
