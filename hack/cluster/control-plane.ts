@@ -29,8 +29,11 @@ export interface Site {
   readonly allocatePods: boolean;
 }
 
-/** Brings the control plane up and waits until it is ready. Repeat: no-op while every component of it lives. */
-export async function up(layout: Layout, site?: () => Site): Promise<void> {
+/**
+ * Brings the control plane up and waits until it is ready. Repeat: no-op while every component of it lives.
+ * `without` names components that are not started, such as a scheduler where pods need no node.
+ */
+export async function up(layout: Layout, site?: () => Site, without: readonly string[] = []): Promise<void> {
   const running = startedOf(layout).filter(({ component }) => !component.includes("."));
   if (running.length > 0 && running.every(isAlive)) return;
   await down(layout); // what a crash left behind
@@ -47,7 +50,7 @@ export async function up(layout: Layout, site?: () => Site): Promise<void> {
   const isReady = () => spawnSync(kube, ask, { stdio: "ignore", timeout: 5_000 }).status === 0;
   await until(layout, "kube-apiserver", readyMs, isReady);
   // They give up when there is no API server.
-  for (const part of managers) startPart(part);
+  for (const part of managers) if (!without.includes(part[0])) startPart(part);
   const admins = ["kubeadm:cluster-admins", "--clusterrole=cluster-admin", "--group=kubeadm:cluster-admins"];
   run(kube, [
     "kubectl",

@@ -92,7 +92,10 @@ async function start(
   const { spec } = run.object;
   const snapshot: Snapshot = { v: 1, uid: run.uid, namespace: run.key.namespace, name: run.key.name, spec, policy };
   const bytes = canonicalJson(snapshot);
-  const digest = await open(run, io, { digest: sha256Hex(bytes), bytes }, executionLimits(policy));
+  const body = { digest: sha256Hex(bytes), bytes };
+  const digest = await open(run, io, body, executionLimits(policy));
+  // As whoever reads the body sees it.
+  if (digest === body.digest) io.snapshots.set(digest, JSON.parse(bytes) as Snapshot);
   const policyHash = digestJson([...new Set(governing.map((each) => digestJson(each.policy.spec)))].sort());
   const opened = { snapshot: digest, policies: policy.policies, policyHash };
   const status = { ...initialStatus(spec, io.clock.nowMs(), opened), observedGeneration: run.generation };

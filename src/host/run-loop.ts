@@ -42,14 +42,18 @@ export function runLoop(given: HostIo, options: RunLoopOptions = {}): RunLoop {
     ...given,
     report(event) {
       given.report?.(event);
-      if (event.kind === "Status" && event.status.completedAt !== undefined) void freed(event.key.namespace);
+      if (event.kind !== "Status" || event.status.completedAt === undefined) return;
+      if (given.slots.hasQueue(event.key.namespace)) void freed(event.key.namespace);
     },
   };
   const sizes = new Map<string, number>();
+  /** Runs that were looked at: what is begun is ended before more is begun, else a burst is started whole before any of it ends. */
+  const begun = new Set<string>();
   const journals = new Map<string, Promise<() => Promise<void>>>();
   const queue = new WorkQueue<ObjectKey>({
     clock: io.clock,
     nameOf: (key) => `${key.namespace}/${key.name}`,
+    isBegun: (key) => begun.has(`${key.namespace}/${key.name}`),
     parallel: options.parallel ?? 8,
     restMs: (key) => restMs(sizes.get(`${key.namespace}/${key.name}`) ?? 0),
     backoff: options.backoff ?? { firstMs: 100, maxMs: 60_000 },
@@ -70,6 +74,8 @@ export function runLoop(given: HostIo, options: RunLoopOptions = {}): RunLoop {
     const run = await io.cluster.get(key);
     const name = `${key.namespace}/${key.name}`;
     const isOver = run === undefined || run.status?.completedAt !== undefined;
+    if (run === undefined) begun.delete(name);
+    else begun.add(name);
     if (isOver) sizes.delete(name);
     else sizes.set(name, rowsOf(run.status));
     if (isOver) {

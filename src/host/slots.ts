@@ -18,6 +18,8 @@ const frontMax = 16;
  */
 export class Slots {
   readonly #admitted = new Map<string, Set<string>>();
+  /** Namespaces in which a run had to wait. */
+  readonly #queues = new Set<string>();
 
   /** Undefined = this run may start, and holds a slot until `inNamespace` shows it opened, over or gone. */
   take(run: StoredExecution, limit: number, inNamespace: readonly StoredExecution[]): Place | undefined {
@@ -34,8 +36,14 @@ export class Slots {
       this.#admitted.set(namespace, admitted.add(run.uid));
       return undefined;
     }
+    this.#queues.add(namespace);
     const waiting = queue.length + (queue.some(({ uid }) => uid === run.uid) ? 0 : 1);
     return { place: ahead + 1, waiting, running };
+  }
+
+  /** Whether a run that ends there may be what another one waits for. */
+  hasQueue(namespace: string): boolean {
+    return this.#queues.has(namespace);
   }
 
   /** It could not be opened after all. */

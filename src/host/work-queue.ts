@@ -9,6 +9,8 @@ export interface WorkQueueOptions<K> {
   work(key: K): Promise<number | undefined>;
   /** Milliseconds after a pass before the next one of this key: what happens meanwhile is looked at together. 0 when absent. */
   restMs?(key: K): number;
+  /** Whether this key goes before those that are new; never when absent. Of four turns, one is a new one's all the same. */
+  isBegun?(key: K): boolean;
   /** Keys at work at once. */
   readonly parallel: number;
   readonly backoff: { readonly firstMs: number; readonly maxMs: number };
@@ -30,6 +32,8 @@ export class WorkQueue<K> {
   readonly #options: WorkQueueOptions<K>;
   readonly #entries = new Map<string, Entry<K>>();
   readonly #queue: Entry<K>[] = [];
+  readonly #begun: Entry<K>[] = [];
+  #turn = 0;
   #running = 0;
   #isStopped = false;
   #idle: (() => void)[] = [];
@@ -47,19 +51,20 @@ export class WorkQueue<K> {
     if (this.#isStopped || entry.isQueued || (entry.failures > 0 && entry.wake !== undefined)) return;
     entry.isQueued = true;
     this.#cancelWake(entry);
-    if (!entry.isRunning && !entry.isResting) this.#queue.push(entry);
+    if (!entry.isRunning && !entry.isResting) this.#line(entry);
     this.#fill();
   }
 
   /** Keys that wait for their turn. */
   get depth(): number {
-    return this.#queue.length;
+    return this.#queue.length + this.#begun.length;
   }
 
   /** Takes no more work and resolves when what is at work has ended. Repeat: harmless. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#queue.length = 0;
+    this.#begun.length = 0;
     for (const entry of this.#entries.values()) this.#cancelWake(entry);
     if (this.#running > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
@@ -73,9 +78,19 @@ export class WorkQueue<K> {
     return entry;
   }
 
+  #line(entry: Entry<K>): void {
+    (this.#options.isBegun?.(entry.key) === true ? this.#begun : this.#queue).push(entry);
+  }
+
+  #take(): Entry<K> | undefined {
+    this.#turn = (this.#turn + 1) % 4;
+    const [first, second] = this.#turn === 0 ? [this.#queue, this.#begun] : [this.#begun, this.#queue];
+    return first.shift() ?? second.shift();
+  }
+
   #fill(): void {
     while (this.#running < this.#options.parallel) {
-      const entry = this.#queue.shift();
+      const entry = this.#take();
       if (entry === undefined) return;
       this.#running += 1;
       entry.isQueued = false;
@@ -108,7 +123,7 @@ export class WorkQueue<K> {
   }
 
   #next(entry: Entry<K>, dueAfterMs: number | undefined): void {
-    if (entry.isQueued && entry.failures === 0) this.#queue.push(entry);
+    if (entry.isQueued && entry.failures === 0) this.#line(entry);
     else {
       entry.isQueued = false;
       if (dueAfterMs === undefined) this.#entries.delete(this.#options.nameOf(entry.key));

@@ -28,7 +28,8 @@ export interface Leading {
   readonly say: (unready: string | undefined) => void;
 }
 
-const parallel = 8;
+/** Most of a pass is waiting for the API server and the store. */
+const parallel = 32;
 /** A node that takes less is written when it starts and when it ends. */
 const pace = { progressMs: 5_000, figuresMs: 10_000 };
 /** Every open run is looked at this often whatever events were missed. */

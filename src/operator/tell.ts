@@ -116,6 +116,7 @@ export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): 
     metrics.tokens.inc({ namespace, model: "", kind: "lost" }, usage.lostTokens);
     metrics.tokens.inc({ namespace, model: "", kind: "overshoot" }, usage.overshootTokens);
     const { inputTokens: input, outputTokens: output } = usage;
+    if (input === 0 && output === 0) return; // no model was asked, so no journal needs to be read
     const count = (byModel: ReadonlyMap<string, ModelTokens>) => {
       for (const [name, tokens] of byModel) {
         const model = metrics.modelLabel(name);

@@ -48,10 +48,8 @@ export class Cache<T extends KubeObject> {
   }
 
   /** Of one namespace. */
-  *in(namespace: string): Generator<T> {
-    for (const object of this.#of(namespace)?.values() ?? []) {
-      if (object.metadata.namespace === namespace) yield object;
-    }
+  in(namespace: string): Iterable<T> {
+    return this.#of(namespace)?.in(namespace) ?? [];
   }
 
   remember(object: T): void {

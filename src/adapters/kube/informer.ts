@@ -51,7 +51,8 @@ const steadyMs = 1_000;
 export class Informer<T extends KubeObject> {
   readonly synced: Promise<void>;
   readonly #options: InformerOptions<T>;
-  readonly #objects = new Map<string, T>();
+  /** By namespace, by name. */
+  readonly #objects = new Map<string, Map<string, T>>();
   readonly #listeners = new Set<(change: Change<T>) => void>();
   readonly #stop = new AbortController();
   readonly #isSynced = Promise.withResolvers<void>();
@@ -79,11 +80,16 @@ export class Informer<T extends KubeObject> {
   }
 
   get(namespace: string, name: string): T | undefined {
-    return this.#objects.get(`${namespace}/${name}`);
+    return this.#objects.get(namespace)?.get(name);
   }
 
-  values(): Iterable<T> {
-    return this.#objects.values();
+  *values(): Generator<T> {
+    for (const objects of this.#objects.values()) yield* objects.values();
+  }
+
+  /** Of one namespace. */
+  in(namespace: string): Iterable<T> {
+    return this.#objects.get(namespace)?.values() ?? [];
   }
 
   /** Called for every change of the cache, in its order. A listener that throws is not called back for it. Returns an unsubscribe function. */
@@ -157,8 +163,8 @@ export class Informer<T extends KubeObject> {
       next = page.metadata.continue;
     } while (next !== undefined && next !== "");
     const version = page.metadata.resourceVersion;
-    for (const [key, object] of this.#objects) {
-      if (!seen.has(key) && !isNewer(object.metadata.resourceVersion, version)) this.#drop(object);
+    for (const object of this.values()) {
+      if (!seen.has(keyOf(object)) && !isNewer(object.metadata.resourceVersion, version)) this.#drop(object);
     }
     return version;
   }
@@ -207,20 +213,23 @@ export class Informer<T extends KubeObject> {
   }
 
   #put(object: T): void {
-    const key = keyOf(object);
-    const held = this.#objects.get(key);
+    const { namespace = "", name } = object.metadata;
+    const objects = this.#objects.get(namespace) ?? new Map<string, T>();
+    const held = objects.get(name);
     // A name that is used again is another object, and newer by its version as well.
     if (held !== undefined && !isNewer(object.metadata.resourceVersion, held.metadata.resourceVersion)) return; // I1
     const kept = this.#kept(object);
-    this.#objects.set(key, kept);
+    this.#objects.set(namespace, objects.set(name, kept));
     this.#tell({ type: held === undefined ? "Added" : "Changed", object: kept });
   }
 
   #drop(object: T): void {
-    const key = keyOf(object);
-    const held = this.#objects.get(key);
+    const { namespace = "", name } = object.metadata;
+    const objects = this.#objects.get(namespace);
+    const held = objects?.get(name);
     if (held === undefined || isNewer(held.metadata.resourceVersion, object.metadata.resourceVersion)) return; // I1
-    this.#objects.delete(key);
+    objects?.delete(name);
+    if (objects?.size === 0) this.#objects.delete(namespace);
     this.#tell({ type: "Deleted", object: this.#kept(object) });
   }
 

@@ -1,23 +1,20 @@
 /** The built operator under its chart's own Role, a node of local processes, a real Redis, a scripted model and a catalogue. */
-import { createHash } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { spawn } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inject, vi } from "vitest";
-import { parse, parseAllDocuments } from "yaml";
+import { parseAllDocuments } from "yaml";
 import { ProcessKubelet } from "../../../hack/cluster/process-kubelet.ts";
 import type { KubeClient } from "../../../src/adapters/kube/client.ts";
 import { podName } from "../../../src/adapters/kube/names.ts";
-import { type KubeObject, type Resource, resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
+import { type KubeObject, resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
 import type { NodeKey } from "../../../src/core/protocol/types.ts";
 import { root, sample, type Started, watchChild, type Workplace, workplace } from "../../cli/harness.ts";
+import { accountAccess, operatorAccess, operatorStoreUrl, operatorUser } from "../../support/operator-access.ts";
 import { durable, freePort, RedisProcess } from "../../support/redis-process.ts";
 import { adminClient, installKinds, makeNamespace, removeNamespace } from "../adapter/api-server.ts";
-
-const core = (plural: string): Resource => ({ group: "", version: "v1", plural });
-const rbac = (plural: string): Resource => ({ group: "rbac.authorization.k8s.io", version: "v1", plural });
 
 export interface Field {
   readonly admin: KubeClient;
@@ -65,11 +62,11 @@ export async function openField({ tls = false }: { readonly tls?: boolean } = {}
     "tls-auth-clients": "no",
   };
   const redis = await RedisProcess.start({ ...durable, user: operatorUser(), ...(tls ? tlsSettings : {}) }, true);
-  const storePlace = tls ? `127.0.0.1:${tlsPort}/0` : `127.0.0.1:${redis.port}/0`;
   const place = workplace();
   const catalogue = await place.serve([sample("catalog.mjs"), "0"]);
   const home = await makeNamespace(admin);
-  const kubeconfig = await operatorAccess(admin, namespace, home, folder);
+  const access = { admin, kubeconfig: inject("kubeconfig"), namespace: home, watched: namespace, folder };
+  const kubeconfig = await operatorAccess(access, "Namespace");
   const kubelets: ProcessKubelet[] = [];
   const addNode = async () => {
     const made = new ProcessKubelet({
@@ -103,7 +100,7 @@ export async function openField({ tls = false }: { readonly tls?: boolean } = {}
         env: {
           PATH: process.env["PATH"] ?? "",
           KUBECONFIG: kubeconfig,
-          OAO_STORE: `${tls ? "rediss" : "redis"}://operator:${encodeURIComponent(operatorPassword)}@${storePlace}`,
+          OAO_STORE: operatorStoreUrl(tls ? tlsPort : redis.port, tls),
           ...(tls ? { OAO_STORE_CA: join(tlsFolder, "ca.crt") } : {}),
           OAO_STORE_USER_KEY: "a key for tests, and for nothing else",
           OAO_NAMESPACES: namespace,
@@ -185,18 +182,6 @@ export async function openField({ tls = false }: { readonly tls?: boolean } = {}
 
 const tlsFolder = join(root, "test/support/tls");
 
-const operatorPassword = "the operator's, for tests only";
-
-/** With the rights that the chart's Redis gives the operator. */
-function operatorUser(): string {
-  const script = readFileSync(join(root, "charts/oao/files/redis-start.sh"), "utf8");
-  const [, own = ""] = script.split("--user operator");
-  const rules = [...own.matchAll(/'([~&+-][^']*)'/g)].map(([, rule]) => rule);
-  if (!rules.includes("~oao:*")) throw new Error("the chart's script does not say what the operator may do");
-  const hash = createHash("sha256").update(operatorPassword).digest("hex");
-  return `operator on #${hash} ${rules.join(" ")}`;
-}
-
 interface Manifest {
   readonly kind: string;
   readonly metadata: { readonly name: string };
@@ -213,39 +198,6 @@ function pointAt({ models = [], tools = [] }: RunSpec, model: string, catalogue:
   for (const { http } of tools) if (http !== undefined) http.url = catalogue;
 }
 
-/** A kubeconfig with the rights that the chart gives the operator: its account lives elsewhere than what it watches. */
-async function operatorAccess(admin: KubeClient, namespace: string, home: string, folder: string): Promise<string> {
-  const rendered = parseAllDocuments(readFileSync(join(root, "config/default/operator.yaml"), "utf8"));
-  const roles = rendered
-    .map((each) => each.toJS() as { kind: string; rules: object[] })
-    .filter(({ kind }) => kind === "Role");
-  const metadata = { name: "operator" };
-  const subjects = [{ kind: "ServiceAccount", name: "operator", namespace: home }];
-  for (const place of [namespace, home]) {
-    const rules = roles.flatMap((role) => role.rules);
-    await admin.request({
-      method: "POST",
-      path: resourcePath(rbac("roles"), { namespace: place }),
-      body: { metadata, rules },
-    });
-    const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: "operator" };
-    const path = resourcePath(rbac("rolebindings"), { namespace: place });
-    await admin.request({ method: "POST", path, body: { metadata, roleRef, subjects } });
-  }
-  // As the chart does where other namespaces are watched: theirs is the first to go with them.
-  const name = `${home}-finalizers`;
-  const rules = [{ apiGroups: ["oao.dev"], resources: ["executions"], verbs: ["patch"] }];
-  await admin.request({
-    method: "POST",
-    path: resourcePath(rbac("clusterroles")),
-    body: { metadata: { name }, rules },
-  });
-  const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name };
-  const path = resourcePath(rbac("clusterrolebindings"));
-  await admin.request({ method: "POST", path, body: { metadata: { name }, roleRef, subjects } });
-  return accountAccess(admin, home, folder, "operator", []);
-}
-
 /** A kubeconfig of a person, here a service account, with these cluster roles in the namespace. */
 export function accessOf(
   admin: KubeClient,
@@ -255,33 +207,5 @@ export function accessOf(
   clusterRoles: readonly string[],
 ): Promise<string> {
   const roles = clusterRoles.map((role) => ({ kind: "ClusterRole", name: role }));
-  return accountAccess(admin, namespace, folder, name, roles);
-}
-
-async function accountAccess(
-  admin: KubeClient,
-  namespace: string,
-  folder: string,
-  account: string,
-  roles: readonly { readonly kind: string; readonly name: string }[],
-): Promise<string> {
-  const make = (resource: Resource, body: object) =>
-    admin.request({ method: "POST", path: resourcePath(resource, { namespace }), body });
-  await make(core("serviceaccounts"), { metadata: { name: account } });
-  for (const role of roles)
-    await make(rbac("rolebindings"), {
-      metadata: { name: `${account}-${role.name}` },
-      roleRef: { apiGroup: "rbac.authorization.k8s.io", ...role },
-      subjects: [{ kind: "ServiceAccount", name: account, namespace }],
-    });
-  const { status } = await admin.request<{ status: { token: string } }>({
-    method: "POST",
-    path: resourcePath(core("serviceaccounts"), { namespace, name: account, subresource: "token" }),
-    body: { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: { expirationSeconds: 3_600 } },
-  });
-  const config = parse(readFileSync(inject("kubeconfig"), "utf8")) as { users: { user: object }[] };
-  for (const each of config.users) each.user = { token: status.token };
-  const file = join(folder, `${account}.kubeconfig`);
-  writeFileSync(file, JSON.stringify(config), { mode: 0o600 });
-  return file;
+  return accountAccess({ admin, kubeconfig: inject("kubeconfig"), namespace, folder }, name, roles);
 }

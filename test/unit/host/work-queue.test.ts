@@ -147,6 +147,28 @@ describe("the work queue", () => {
     expect(errors.at(-1)).toBe("bad 100");
   });
 
+  test("takes what is begun before what is new, but a new one every fourth time", async () => {
+    const worked: string[] = [];
+    const queue = new WorkQueue<string>({
+      clock: new ManualClock(),
+      nameOf: (key) => key,
+      isBegun: (key) => key.startsWith("old"),
+      parallel: 1,
+      backoff: { firstMs: 100, maxMs: 1_000 },
+      onError: () => undefined,
+      async work(key) {
+        worked.push(key);
+        await turn();
+        return undefined;
+      },
+    });
+    for (const key of ["new-1", "new-2", "new-3", "old-1", "old-2", "old-3", "old-4"]) queue.add(key);
+    expect(queue.depth).toBe(6);
+    while (worked.length < 7) await turn();
+    expect(worked).toEqual(["new-1", "old-1", "old-2", "new-2", "old-3", "old-4", "new-3"]);
+    await queue.stop();
+  });
+
   test("stops after what is at work has ended, and takes nothing more", async () => {
     let finish: () => void = () => undefined;
     let works = 0;

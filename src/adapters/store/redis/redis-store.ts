@@ -34,10 +34,13 @@ const reconnectMs = [20, 50, 100, 200, 500, 1_000];
 export class RedisStore implements JournalStore {
   readonly #redis: Redis;
   readonly #watcher: Watcher;
+  /** Of this connection: a server does not outlive its connections, nor they it. */
+  #runId: string | undefined;
 
   private constructor(redis: Redis, watcher: Watcher) {
     this.#redis = redis;
     this.#watcher = watcher;
+    redis.on("close", () => (this.#runId = undefined));
   }
 
   /**
@@ -113,9 +116,17 @@ export class RedisStore implements JournalStore {
     await this.#ask(() => this.#run("expire", keys, [String(Math.max(0, Math.ceil(seconds)))]));
   }
 
-  /** Redis draws a new run id at each start. A user without the right to INFO works too, and is told nothing. */
+  /**
+   * Redis draws a new run id at each start, so it is asked for once per connection. A user without the right to INFO works too, and is
+   * told nothing.
+   */
   async runId(): Promise<string> {
-    return /^run_id:(\w+)/m.exec(await this.#info("server"))?.[1] ?? "";
+    if (this.#runId !== undefined && this.#redis.status === "ready") return this.#runId;
+    const { stream } = this.#redis;
+    const runId = /^run_id:(\w+)/m.exec(await this.#info("server"))?.[1] ?? "";
+    // Where the connection was lost meanwhile, the answer is that of a past life.
+    if (this.#redis.stream === stream) this.#runId = runId;
+    return runId;
   }
 
   async fill(): Promise<number> {
