@@ -1,5 +1,6 @@
 // `npm run docs`: writes the pages of docs/ that come from the sources: cli.md, fields.md, errors.md. With --check it only
 // compares, and fails on a difference.
+import { openApiDocument } from "../src/operator/api/openapi.ts";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Argument, Command, Option } from "commander";
@@ -246,6 +247,7 @@ const wanted: Readonly<Record<string, string>> = {
   "cli.md": cliPage(),
   "fields.md": fieldsPage(),
   "errors.md": errorsPage(),
+  "openapi.json": `${JSON.stringify(openApiDocument(), undefined, 2)}\n`,
 };
 const changed = Object.keys(wanted).filter(
   (name) => !existsSync(folder + name) || readFileSync(folder + name, "utf8") !== wanted[name],

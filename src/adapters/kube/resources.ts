@@ -15,6 +15,9 @@ export const resources = {
   secrets: { group: "", version: "v1", plural: "secrets" },
   leases: { group: "coordination.k8s.io", version: "v1", plural: "leases" },
   accessReviews: { group: "authorization.k8s.io", version: "v1", plural: "selfsubjectaccessreviews" },
+  tokenReviews: { group: "authentication.k8s.io", version: "v1", plural: "tokenreviews" },
+  subjectReviews: { group: "authorization.k8s.io", version: "v1", plural: "subjectaccessreviews" },
+  configMaps: { group: "", version: "v1", plural: "configmaps" },
   selfReviews: { group: "authentication.k8s.io", version: "v1", plural: "selfsubjectreviews" },
   events: { group: "events.k8s.io", version: "v1", plural: "events" },
 } as const satisfies Record<string, Resource>;

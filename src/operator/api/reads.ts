@@ -1,0 +1,97 @@
+/** What is read out of a run's record: trace and journal. */
+import type { StoredExecution } from "../../ports/cluster.ts";
+import type { JournalStore } from "../../ports/store.ts";
+import { Problem } from "./problems.ts";
+import { entryPages, openRecord, type RunRecord, traceRowsOf, verified } from "./record.ts";
+import type { Runs } from "./runs.ts";
+import type { Answer, Call, Handlers } from "./server.ts";
+import { Turns } from "./turns.ts";
+
+export interface ReadsOptions {
+  readonly runs: Runs;
+  readonly store: () => Promise<JournalStore>;
+}
+
+/** Each holds one node's journal in memory. */
+const readers = { atOnce: 2, perCaller: 1, waiting: 50 };
+
+export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "journal"> {
+  const turns = new Turns(readers);
+
+  async function recordOf({ caller, params }: Call): Promise<RunRecord> {
+    const { namespace, name } = params as { namespace: string; name: string };
+    const run = await runs.readable(caller, { namespace, name });
+    return openRecord(run, await store());
+  }
+
+  return {
+    async trace(call) {
+      const { from_step: from = 1, limit = Infinity, all = false } = call.query as TraceQuery;
+      const record = await recordOf(call);
+      const release = await turns.take(call.caller.username, call.signal);
+      let isStreaming = false;
+      try {
+        const steps = await verified(record);
+        checkRecord(record.run, steps, from);
+        isStreaming = true;
+        const rows = asJson(traceRowsOf(record, { from, limit, all }), call.accepts);
+        return streamed(rows, call, release);
+      } finally {
+        if (!isStreaming) release();
+      }
+    },
+
+    async journal(call) {
+      const { node, item } = call.query as { node?: string; item?: number };
+      const record = await recordOf(call);
+      const keys = record.keys.filter(
+        (key) => (node === undefined || key.node === node) && (item === undefined || key.item === item),
+      );
+      async function* lines(): AsyncGenerator<string> {
+        for (const key of keys)
+          for await (const page of entryPages(record, key))
+            yield page.map(({ index, hash, bytes }) => `${JSON.stringify({ ...key, index, hash, bytes })}\n`).join("");
+      }
+      return streamed(lines(), call, () => undefined);
+    },
+  };
+}
+
+interface TraceQuery {
+  readonly from_step?: number;
+  readonly limit?: number;
+  readonly all?: boolean;
+}
+
+function checkRecord({ status }: StoredExecution, steps: number, from: number): void {
+  const told = status?.completedAt === undefined ? 0 : (status.steps ?? 0);
+  if (steps === 0 && told > 0)
+    throw new Problem("conflict", "the journal is gone: its retention (spec.journalRetentionSeconds) is over");
+  if (from > 1 && from > steps) throw new Problem("invalid", "", { errors: [outOfRange("query.from_step", steps)] });
+}
+
+export function outOfRange(field: string, steps: number) {
+  const message = steps === 0 ? "the run has no steps" : `the run has steps 1 to ${steps}`;
+  return { field, message };
+}
+
+/** `over` is called once, however it ends. */
+function streamed(parts: AsyncIterable<string>, { accepts, signal }: Call, over: () => void): Answer {
+  // Also where nobody begins to read, as after HEAD.
+  signal.addEventListener("abort", over, { once: true });
+  if (signal.aborted) over();
+  return { status: 200, type: accepts, body: parts };
+}
+
+async function* asJson(rows: AsyncIterable<object>, type: string): AsyncGenerator<string> {
+  if (type === "application/jsonl") {
+    for await (const row of rows) yield `${JSON.stringify(row)}\n`;
+    return;
+  }
+  let isFirst = true;
+  for await (const row of rows) {
+    yield `${isFirst ? "[\n" : ",\n"}${JSON.stringify(row)}`;
+    isFirst = false;
+  }
+  yield isFirst ? "[]\n" : "\n]\n";
+}

@@ -1,0 +1,469 @@
+/** The HTTP API of two replicas of the built operator: who gets in, what they get, and what they cannot do to it. */
+import { spawnSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { connect } from "node:tls";
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from "vitest";
+import { parse } from "yaml";
+import { systemClock } from "../../../src/adapters/clock/system-clock.ts";
+import { KubeClient } from "../../../src/adapters/kube/client.ts";
+import { loadKubeConfig } from "../../../src/adapters/kube/connection.ts";
+import { resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
+import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
+import { traceRow } from "../../../src/operator/api/schemas.ts";
+import { root, sample, serveModel } from "../../cli/harness.ts";
+import { configMaps, type ConfigMap, makeNamespace, removeNamespace } from "../adapter/api-server.ts";
+import { type Api, ask, type Ask, open, type Told, type Who, whoIs } from "./api-client.ts";
+import { accessOf, type Field, openField, type Operator } from "./harness.ts";
+
+let field: Field;
+let operators: Operator[];
+let apis: Api[];
+let api: Api;
+let run: KubeExecution;
+let elsewhere: string;
+/** Who may read journals and create runs here; journals alone; runs alone; the same in another namespace. */
+let alice: Who;
+let reader: Who;
+let editor: Who;
+let stranger: Who;
+let admin: Who;
+
+beforeAll(async () => {
+  field = await openField({ api: true });
+  kubectl(["apply", "-f", "config/rbac/users.yaml", "-f", "config/admission"]);
+  operators = [
+    await field.startOperator("operator-0"),
+    await field.startOperator("operator-1", { OAO_API_RATE: "200", OAO_API_BURST: "400" }),
+  ];
+  const path = resourcePath(configMaps, { namespace: field.home, name: "oao-api" });
+  const ca = (await field.admin.request<ConfigMap>({ path })).data?.["ca.crt"] ?? "";
+  apis = operators.map(({ apiPort }) => ({ port: apiPort, ca }));
+  api = apis[1] as Api;
+  const person = async (name: string, ...roles: string[]) =>
+    whoIs(await accessOf(field.admin, field.namespace, field.folder, name, roles));
+  alice = await person("alice", "oao-view", "oao-edit", "oao-journal-reader");
+  reader = await person("reader", "oao-journal-reader");
+  editor = await person("editor", "oao-view", "oao-edit");
+  elsewhere = await makeNamespace(field.admin);
+  stranger = whoIs(
+    await accessOf(field.admin, elsewhere, field.folder, "stranger", ["oao-edit", "oao-journal-reader"]),
+  );
+  admin = whoIs(inject("kubeconfig"));
+  const model = await serveModel(field.place, sample("market-brief.model.yaml"));
+  await field.apply("market-brief.yaml", "brief", model);
+  run = await field.until("brief", ({ status }) => status?.completedAt !== undefined && status.sealed === true);
+});
+afterAll(async () => {
+  await removeNamespace(field.admin, elsewhere);
+  await field.end();
+});
+
+function kubectl(args: readonly string[]) {
+  return spawnSync(inject("kube"), ["kubectl", "--kubeconfig", inject("kubeconfig"), ...args], {
+    cwd: root,
+    encoding: "utf8",
+  });
+}
+
+const at = (name: string, what: string) => `/executions/${field.namespace}/${name}/${what}`;
+const trace = (how: Ask, name = "brief") => ask(api, at(name, "trace"), how);
+const replayPath = (name = "brief") => `/replay/${field.namespace}/${name}`;
+const executions = () => resourcePath(resources.executions, { namespace: field.namespace });
+const problem = (told: Told) => told.json() as { type: string; status: number; detail?: string; errors?: object[] };
+
+describe("who gets in", () => {
+  test("nobody without credentials: 401, with what would be one", async () => {
+    const told = await trace({});
+    expect(told).toMatchObject({
+      status: 401,
+      headers: { "www-authenticate": 'Bearer realm="oao"', "content-type": "application/problem+json" },
+    });
+    expect(problem(told)).toMatchObject({ type: "urn:oao:problem:unauthenticated", status: 401 });
+  });
+
+  test("nobody with a token that the cluster does not know, that was made for another audience, or that is no token", async () => {
+    const account = { namespace: field.namespace, name: "alice", subresource: "token" };
+    const { status } = await field.admin.request<{ status: { token: string } }>({
+      method: "POST",
+      path: resourcePath({ group: "", version: "v1", plural: "serviceaccounts" }, account),
+      body: { spec: { audiences: ["somebody-else"] } },
+    });
+    for (const token of ["made.up.token", status.token]) expect((await trace({ token })).status).toBe(401);
+    for (const authorization of ["Basic YTpi", "Bearer", "Bearer a b", "bearer  x"])
+      expect((await trace({ headers: { authorization } })).status).toBe(401);
+  });
+
+  test("a token of the cluster, and a client certificate of its authority", async () => {
+    expect(await trace(alice)).toMatchObject({ status: 200 });
+    expect(admin.cert).toContain("BEGIN CERTIFICATE");
+    expect(await trace(admin)).toMatchObject({ status: 200 });
+  });
+
+  test("no certificate of a foreign authority, whatever name is in it; nor beside a wrong token", async () => {
+    const forged = foreignCertificate("/O=system:masters/CN=kubernetes-admin");
+    expect((await trace(forged)).status).toBe(401);
+    expect((await trace({ ...admin, token: "made.up.token" })).status).toBe(401);
+    expect((await trace({ ...forged, ...alice })).status).toBe(200);
+  });
+
+  test("nobody by what a proxy in front would say of them, and nobody as somebody else", async () => {
+    const claims = {
+      "X-Remote-User": "kubernetes-admin",
+      "X-Remote-Group": "system:masters",
+      "X-Remote-Extra-Scopes": "all",
+    };
+    expect((await trace({ headers: claims })).status).toBe(401);
+    expect(await trace({ ...stranger, headers: claims })).toMatchObject({ status: 404 });
+    expect((await trace({ ...admin, headers: { "Impersonate-User": "somebody" } })).status).toBe(400);
+  });
+});
+
+describe("what they may do", () => {
+  test("a journal is for those who may read it here: others are told byte for byte what they are told of what is not there", async () => {
+    const unknown = await trace(alice, "no-such-run");
+    expect(unknown.status).toBe(404);
+    for (const who of [stranger, editor]) {
+      for (const name of ["brief", "no-such-run"]) {
+        const told = await trace(who, name);
+        expect([told.status, told.text]).toEqual([404, unknown.text]);
+        const { "x-request-id": _, date: __, ...headers } = told.headers;
+        const { "x-request-id": ___, date: ____, ...wanted } = unknown.headers;
+        expect(headers).toEqual(wanted);
+      }
+    }
+    const outside = await ask(api, `/executions/${elsewhere}/brief/trace`, alice);
+    expect([outside.status, outside.text]).toEqual([404, unknown.text]);
+  });
+
+  test("a replay needs the right to create runs too, by name and by UID", async () => {
+    const uid = run.metadata.uid;
+    const unknown = await ask(api, replayPath("no-such-run"), { ...alice, method: "POST" });
+    expect(unknown.status).toBe(404);
+    for (const path of [replayPath(), `/replay/${uid}`, "/replay/00000000-0000-0000-0000-000000000000"])
+      for (const who of [stranger, editor, reader]) {
+        const told = await ask(api, path, { ...who, method: "POST" });
+        expect([told.status, told.text]).toEqual([404, unknown.text]);
+      }
+  });
+
+  test("who asked for a replay is written by the operator alone", async () => {
+    const client = new KubeClient(
+      loadKubeConfig(
+        await accessOf(field.admin, field.namespace, field.folder, "forger", ["oao-view", "oao-edit", "oao-approver"]),
+      ),
+      { clock: systemClock },
+    );
+    const annotations = { "oao.dev/requested-by": "somebody else" };
+    const refused = { status: 403, message: expect.stringContaining("written by the operator alone") };
+    await vi.waitFor(
+      () =>
+        expect(
+          client.request({
+            method: "POST",
+            path: executions(),
+            query: { dryRun: "All" },
+            body: bodyOf("forged", annotations),
+          }),
+        ).rejects.toMatchObject(refused),
+      20_000,
+    );
+    const path = resourcePath(resources.executions, { namespace: field.namespace, name: "brief" });
+    await expect(
+      client.request({ method: "PATCH", patch: "Merge", path, body: { metadata: { annotations } } }),
+    ).rejects.toMatchObject(refused);
+    await client.request({
+      method: "PATCH",
+      patch: "Merge",
+      path,
+      body: { metadata: { annotations: { "team/note": "x" } } },
+    });
+    client.close();
+  });
+});
+
+describe("a trace", () => {
+  test("has the rows of the run, numbered, in the form that is documented, as JSON and as lines, whole and in part", async () => {
+    const rows = (await trace(alice)).json() as { step_number: number; node: string }[];
+    expect(rows.map(({ step_number }) => step_number)).toEqual(rows.map((_, index) => index + 1));
+    expect(rows.length).toBe(run.status?.steps);
+    expect(traceRow.strict().array().safeParse(rows)).toMatchObject({ success: true });
+    const lines = await trace({ ...alice, headers: { accept: "application/jsonl" } });
+    expect(lines.headers["content-type"]).toBe("application/jsonl");
+    expect(
+      lines.text
+        .trimEnd()
+        .split("\n")
+        .map((line) => JSON.parse(line) as unknown),
+    ).toEqual(rows);
+    const part = await ask(api, `${at("brief", "trace")}?from_step=3&limit=2`, alice);
+    expect(part.json()).toEqual(rows.slice(2, 4));
+    const past = await ask(api, `${at("brief", "trace")}?from_step=99`, alice);
+    expect(past.status).toBe(422);
+    expect(problem(past).errors).toEqual([
+      { field: "query.from_step", message: `the run has steps 1 to ${rows.length}` },
+    ]);
+  });
+
+  test("has nothing for HEAD but the head; OPTIONS says what is served, other methods are not", async () => {
+    expect(await trace({ ...alice, method: "HEAD" })).toMatchObject({ status: 200, text: "" });
+    expect(await trace({ method: "OPTIONS" })).toMatchObject({ status: 204, headers: { allow: "GET, HEAD, OPTIONS" } });
+    expect(await trace({ ...alice, method: "DELETE" })).toMatchObject({
+      status: 405,
+      headers: { allow: "GET, HEAD, OPTIONS" },
+    });
+    expect((await ask(api, replayPath(), alice)).status).toBe(405);
+    expect((await trace({ ...alice, headers: { accept: "image/png" } })).status).toBe(406);
+  });
+
+  test("is made of the journal, which can be read as it is stored", async () => {
+    const told = await ask(api, `${at("brief", "journal")}?node=${run.status?.nodes[0]?.name}`, reader);
+    const entries = told.text
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { node: string; index: number; bytes: string });
+    expect(entries.map(({ node, index }) => [node, index])).toEqual(
+      entries.map((_, index) => [run.status?.nodes[0]?.name, index]),
+    );
+    expect(JSON.parse(entries[0]?.bytes ?? "")).toMatchObject({ type: "start" });
+  });
+});
+
+interface Event {
+  readonly event: string;
+  readonly id: string | undefined;
+  readonly data: { readonly hash?: string; readonly node?: string; readonly phase?: string };
+}
+
+/** Events until `until` says that it is enough, or the stream ends. */
+async function listen(path: string, how: Ask, until: (told: readonly Event[]) => boolean): Promise<Event[]> {
+  const answer = await open(api, path, how);
+  const told: Event[] = [];
+  let text = "";
+  for await (const part of answer.setEncoding("utf8")) {
+    text += part as string;
+    const blocks = text.split("\n\n");
+    text = blocks.pop() ?? "";
+    for (const block of blocks) {
+      const fields = new Map(
+        block.split("\n").map((line) => [line.split(": ")[0], line.slice(line.indexOf(": ") + 2)]),
+      );
+      const event = fields.get("event");
+      if (event !== undefined) told.push({ event, id: fields.get("id"), data: JSON.parse(fields.get("data") ?? "") });
+    }
+    if (until(told)) break;
+  }
+  answer.destroy();
+  return told;
+}
+
+describe("events", () => {
+  const steps = (told: readonly Event[]) => told.filter(({ event }) => event === "step");
+
+  test("tell a run from its first to its last step as it happens, and end with it", async () => {
+    const script = join(field.folder, "slow.yaml");
+    writeFileSync(script, "rules: [{ reply: { tokens: 20, tokensPerSecond: 20 } }]");
+    const model = await serveModel(field.place, script);
+    const body = threeSteps("told", model);
+    await field.admin.request({ method: "POST", path: executions(), body });
+    const told = await listen(at("told", "events"), reader, () => false);
+    const ended = await field.until("told", ({ status }) => status?.completedAt !== undefined);
+    expect(steps(told).map(({ data }) => data.node)).toEqual(["one", "two", "three"]);
+    expect(told.at(-1)).toMatchObject({ event: "end" });
+    const phases = told.flatMap(({ data }) => data.phase ?? []);
+    expect(phases).toContain("Running");
+    expect(phases.at(-1)).toBe("Succeeded");
+    // The first step was told before the last was made.
+    expect(told.findIndex(({ data }) => data.node === "one")).toBeLessThan(
+      told.findIndex(({ data }) => data.phase === "Succeeded"),
+    );
+    expect(ended.status?.phase).toBe("Succeeded");
+  });
+
+  test("go on after the last id, at the other replica too: each step once; and nothing is left after the end", async () => {
+    const all = await listen(at("brief", "events"), reader, () => false);
+    const first = await listen(at("brief", "events"), reader, (told) => steps(told).length > 0);
+    const headers = { "Last-Event-ID": first.findLast(({ id }) => id !== undefined)?.id ?? "" };
+    api = apis[0] as Api;
+    const rest = await listen(at("brief", "events"), { ...reader, headers }, () => false);
+    api = apis[1] as Api;
+    const hashes = (told: readonly Event[]) => steps(told).map(({ data }) => data.hash);
+    expect(hashes(first).length).toBeLessThan(hashes(all).length);
+    expect(new Set([...hashes(first), ...hashes(rest)])).toEqual(new Set(hashes(all)));
+    expect(hashes(first).length + hashes(rest).length).toBe(hashes(all).length);
+    const end = all.findLast(({ id }) => id !== undefined)?.id ?? "";
+    expect((await ask(api, at("brief", "events"), { ...reader, headers: { "Last-Event-ID": end } })).status).toBe(204);
+    expect(
+      (await ask(api, at("brief", "events"), { ...reader, headers: { "Last-Event-ID": "nonsense" } })).status,
+    ).toBe(200);
+  });
+
+  test("are for nobody else, and of so many streams at once", async () => {
+    expect((await ask(api, at("brief", "events"), stranger)).status).toBe(404);
+    const script = join(field.folder, "endless.yaml");
+    writeFileSync(script, "rules: [{ reply: { tokens: 100000, tokensPerSecond: 20 } }]");
+    await field.admin.request({
+      method: "POST",
+      path: executions(),
+      body: threeSteps("endless", await serveModel(field.place, script)),
+    });
+    const answers = await Promise.all(Array.from({ length: 11 }, () => open(api, at("endless", "events"), reader)));
+    expect(answers.map(({ statusCode }) => statusCode).sort()).toEqual([...Array.from({ length: 10 }, () => 200), 429]);
+    for (const answer of answers) answer.destroy();
+    await vi.waitFor(async () => {
+      const again = await open(api, at("endless", "events"), reader);
+      again.destroy();
+      expect(again.statusCode).toBe(200);
+    });
+    expect((await ask(api, replayPath("endless"), { ...alice, method: "POST" })).status).toBe(409);
+    await field.patch("endless", { spec: { desiredState: "Cancelled" } });
+  });
+});
+
+describe("a caller who means no good, or is in a hurry", () => {
+  test("gets nowhere by other spellings of an address", async () => {
+    const base = `/executions/${field.namespace}`;
+    for (const path of [
+      `${base}/%62rief/trace`,
+      `${base}/x/../brief/trace`,
+      `${base}/%2e%2e/${field.namespace}/brief/trace`,
+      `${base}%2fbrief/trace`,
+      `/${base}/brief/trace`,
+      `${base}//brief/trace`,
+      `${base}/brief/trace/`,
+      `${base}/brief/./trace`,
+      `${base}/brief\\trace`,
+      `${base}/brief;x=y/trace`,
+      `${base}/brief/trace?limit=1&limit=2`,
+      `${base}/BRIEF/trace`,
+      "*",
+      `https://127.0.0.1${base}/brief/trace`,
+    ]) {
+      const told = await ask(api, path, alice);
+      expect([path, told.status]).toEqual([path, 404]);
+    }
+    expect((await ask(api, `/${"x".repeat(3_000)}`, alice)).status).toBe(414);
+    expect((await ask(api, `${at("brief", "trace")}?from_step=-1`, alice)).status).toBe(422);
+    expect((await ask(api, `${at("brief", "trace")}?step=1`, alice)).status).toBe(422);
+  });
+
+  test("is told that a body is too large, no JSON, or of another kind, and is heard no longer", async () => {
+    const post = (how: Ask) => ask(api, replayPath(), { ...alice, method: "POST", ...how });
+    const large = JSON.stringify({ patch: { task: "x".repeat(2_000_000) } });
+    expect((await post({ body: large })).status).toBe(413);
+    expect((await post({ body: "{" })).status).toBe(400);
+    expect((await post({ body: Buffer.from([0x22, 0xff, 0x22]) })).status).toBe(400);
+    expect((await post({ body: "{}", headers: { "Content-Type": "text/plain" } })).status).toBe(415);
+    expect((await post({ body: "[]" })).status).toBe(422);
+    expect(problem(await post({ body: '{"nme":"x"}' })).errors).toMatchObject([{ field: "body.nme" }]);
+    expect((await ask(api, "/openapi.json", { headers: { "X-Filler": "x".repeat(40_000) } })).status).toBe(431);
+  });
+
+  test("who sends a body drop by drop is cut off", async () => {
+    const socket = connect({ host: "127.0.0.1", servername: "localhost", port: api.port, ca: api.ca });
+    socket.write(
+      `POST ${replayPath()} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${alice.token}\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n`,
+    );
+    const drops = setInterval(() => socket.write(" "), 500);
+    let said = "";
+    const startedMs = performance.now();
+    await new Promise<void>((resolve) => {
+      socket.on("data", (data: Buffer) => (said += data.toString()));
+      socket.on("error", () => undefined);
+      socket.on("close", () => resolve());
+    });
+    clearInterval(drops);
+    expect(said).toMatch(/^(HTTP\/1\.1 408|$)/);
+    expect(performance.now() - startedMs).toBeLessThan(30_000);
+  });
+
+  test("is slowed down, alone, and so is whoever guesses tokens", async () => {
+    const slow = apis[0] as Api;
+    const told = await Promise.all(Array.from({ length: 60 }, () => ask(slow, at("x", "trace"), reader)));
+    const refused = told.filter(({ status }) => status === 429);
+    expect(refused.length).toBeGreaterThan(5);
+    expect((await ask(slow, at("brief", "trace"), alice)).status).toBe(200);
+    expect(refused[0]).toMatchObject({ status: 429, headers: { "retry-after": "1" } });
+    const guesses: number[] = [];
+    for (let count = 0; count < 40; count += 1)
+      guesses.push((await ask(slow, at("x", "trace"), { token: `guess${count}` })).status);
+    expect(guesses.slice(0, 20)).toEqual(guesses.slice(0, 20).map(() => 401));
+    expect(guesses.at(-1)).toBe(429);
+  });
+
+  test("finds the id of each request in the answer and in the log, and no credentials there", async () => {
+    const told = await trace({ ...alice, headers: { "X-Request-Id": "my-id.1" } });
+    expect(told.headers["x-request-id"]).toBe("my-id.1");
+    expect((await trace({ ...alice, headers: { "X-Request-Id": "a b\u00e9" } })).headers["x-request-id"]).toMatch(
+      /^[0-9a-f-]{36}$/,
+    );
+    await vi.waitFor(() => expect(operators[1]?.text()).toContain('"requestId":"my-id.1"'));
+    const log = operators.map((each) => each.text()).join("");
+    for (const secret of [alice.token, reader.token, "made.up.token", "guess3", "OAO_"])
+      expect(log).not.toContain(secret);
+    expect(log).not.toContain("BEGIN");
+  });
+});
+
+describe("the document", () => {
+  test("is readable by everybody, and is the one in docs", async () => {
+    const told = await ask(api, "/openapi.json");
+    expect(told.status).toBe(200);
+    expect(told.json()).toEqual(parse(readFileSync(join(root, "docs/openapi.json"), "utf8")));
+  });
+});
+
+/** Signed by an authority that the cluster has never heard of. */
+function foreignCertificate(subject: string): Who {
+  const openssl = (...args: string[]) => {
+    const { status, stderr } = spawnSync("openssl", args, { cwd: field.folder, encoding: "utf8" });
+    if (status !== 0) throw new Error(stderr);
+  };
+  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+  openssl("req", "-x509", ...key, "-keyout", "foreign-ca.key", "-out", "foreign-ca.crt", "-subj", "/CN=kubernetes");
+  openssl("req", ...key, "-keyout", "foreign.key", "-out", "foreign.csr", "-subj", subject);
+  writeFileSync(join(field.folder, "client.ext"), "extendedKeyUsage=clientAuth\n");
+  openssl(
+    "x509",
+    "-req",
+    "-in",
+    "foreign.csr",
+    "-CA",
+    "foreign-ca.crt",
+    "-CAkey",
+    "foreign-ca.key",
+    "-out",
+    "foreign.crt",
+    "-extfile",
+    "client.ext",
+  );
+  const read = (name: string) => readFileSync(join(field.folder, name), "utf8");
+  return { cert: read("foreign.crt"), key: read("foreign.key") };
+}
+
+/** Three agents, one after the other. */
+function threeSteps(name: string, model: string) {
+  const names = ["one", "two", "three"];
+  return {
+    ...bodyOf(name, {}),
+    spec: {
+      task: "t",
+      models: [{ name: "main", provider: "openai", model: "gpt-5-mini", baseURL: model }],
+      agents: [{ name: "a", model: "main" }],
+      nodes: names.map((each, place) => ({
+        name: each,
+        ...(place === 0 ? {} : { dependsOn: [names[place - 1]] }),
+        agent: { ref: "a", prompt: each },
+      })),
+    },
+  };
+}
+
+function bodyOf(name: string, annotations: Readonly<Record<string, string>>) {
+  return {
+    apiVersion: "oao.dev/v1alpha1",
+    kind: "Execution",
+    metadata: { name, annotations },
+    spec: { task: "t", nodes: [{ name: "a", approval: { message: "Really?" } }] },
+  };
+}
