@@ -6,7 +6,6 @@ import type { Kind } from "../../api/json-schema.ts";
  */
 const fields: Readonly<Record<Kind, readonly string[]>> = {
   Execution: [
-    "spec.expectedHash",
     "spec.replay",
     "spec.tools.*.mcp",
     "spec.nodes.*.graph",

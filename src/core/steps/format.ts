@@ -3,7 +3,7 @@
  * Times are for people; order is the index (J1).
  */
 import type { EffectivePolicy } from "../policy/types.ts";
-import type { ExecutionSpec } from "../../api/types.ts";
+import type { ExecutionSpec, PolicySpec } from "../../api/types.ts";
 import type { Json } from "../digest/json.ts";
 
 /** Fixed at the start of a run (G2), stored as a body; workers get its digest and refuse any other. */
@@ -14,6 +14,8 @@ export interface Snapshot {
   readonly name: string;
   readonly spec: ExecutionSpec;
   readonly policy: EffectivePolicy;
+  /** The rules that `policy` was made of, as the execution hash takes them. Runs of before 0.2 lack them. */
+  readonly rules?: readonly PolicySpec[];
 }
 
 export type StepKind = "model" | "tool" | "value" | "approval";
@@ -46,11 +48,20 @@ interface EntryBase {
   readonly try: number;
 }
 
-/** What only the worker can know, once per attempt. A later attempt that differs in `tools` is refused. */
+/** Which program ran. `version` and `node` are for people. */
+export interface Runtime {
+  readonly format: 1;
+  readonly version: string;
+  readonly node: string;
+  /** Digest of the worker's own code. Workers of before 0.2 did not say it. */
+  readonly build?: string;
+}
+
+/** What only the worker can know, once per attempt. A later attempt that differs in `tools`, or in the runtime's format or build, is refused. */
 export interface StartEntry extends EntryBase {
   readonly type: "start";
   readonly snapshot: string;
-  readonly runtime: { readonly format: 1; readonly version: string; readonly node: string };
+  readonly runtime: Runtime;
   /** Tool name -> digest of what runs. */
   readonly tools: Readonly<Record<string, string>>;
   readonly at: string;

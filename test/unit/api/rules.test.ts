@@ -75,6 +75,7 @@ const executionSpec = fc.record(
     parallelism: fc.constantFrom(1, 2),
     activeDeadlineSeconds: fc.constantFrom(1, 2),
     policyRef: fc.constantFrom({ name: "a" }, { name: "b" }),
+    expectedHash: fc.constantFrom({}, { hash: "x" }, { tools: "y" }),
   },
   optional,
 );
