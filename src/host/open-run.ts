@@ -169,7 +169,7 @@ interface Ungoverned {
 
 /** Floor, the namespace's defaults, policyRef; or why there is no answer. An invalid default governs like a valid one. */
 export function governingPolicies(
-  run: StoredExecution,
+  run: Pick<StoredExecution, "key" | "object">,
   floor: readonly GovernancePolicy[],
   inNamespace: readonly StoredPolicy[],
 ): readonly GoverningPolicy[] | Ungoverned {
@@ -190,7 +190,7 @@ export function governingPolicies(
 }
 
 function invalidOf(
-  run: StoredExecution,
+  { key }: Pick<StoredExecution, "key">,
   inNamespace: readonly StoredPolicy[],
   governing: readonly GoverningPolicy[],
 ): Ungoverned | undefined {
@@ -198,7 +198,7 @@ function invalidOf(
     (stored) => stored.problem !== undefined && governing.some(({ policy }) => policy === stored),
   );
   if (invalid === undefined) return undefined;
-  const message = `GovernancePolicy "${invalid.metadata.name}" of namespace ${run.key.namespace} governs this run and is invalid (${invalid.problem}); correct it and the run starts`;
+  const message = `GovernancePolicy "${invalid.metadata.name}" of namespace ${key.namespace} governs this run and is invalid (${invalid.problem}); correct it and the run starts`;
   return { reason: "PolicyInvalid", message };
 }
 
