@@ -74,7 +74,7 @@ describe("oao hash", () => {
     const { code, stdout } = await place.oao(["hash", "greet.yaml", "other.yaml"]);
     expect(code).toBe(1);
     expect(stdout).toMatch(
-      /^PART +FIELD +greet.yaml +other.yaml\ntask +sha256:\w{12}… +sha256:\w{12}…\n +finally\[clean\] +absent/,
+      /^PART +FIELD +greet.yaml +other.yaml\ntask +sha256:\w{12}… +sha256:\w{12}…\n +\$\.finally\.clean +\(absent\)/,
     );
     write("renamed.yaml", `# the same\n${manifest("  parallelism: 3\n", "renamed")}`);
     expect((await place.oao(["hash", "greet.yaml", "renamed.yaml"])).code).toBe(0);

@@ -1,14 +1,14 @@
 /** oao hash: the execution hash of a manifest or a run with its parts, what is hashed, and in what two differ. */
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { canonicalJson } from "../../core/digest/digest.ts";
-import type { Json } from "../../core/digest/json.ts";
+import type { Json, JsonObject } from "../../core/digest/json.ts";
+import { type Difference, differences, shortened } from "../../core/digest/json-diff.ts";
 import { type HashPart, hashParts } from "../../core/hash/content.ts";
-import { type Difference, differences } from "../../core/hash/differences.ts";
 import { shortDigest } from "../../core/hash/execution-hash.ts";
 import { CliError } from "../errors.ts";
 import { hashSubject, type HashSubject, type SubjectFlags } from "../hash-subject.ts";
 import { checkFormat, structured } from "../render/output.ts";
-import { fit, oneLine } from "../render/style.ts";
+import { oneLine } from "../render/style.ts";
 import { table } from "../render/table.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -107,7 +107,10 @@ async function printTwo(
   } else if (differing.length > 0) {
     const rows = differing.flatMap(({ part, fields, ...digests }) => [
       [part, "", shortOrUnknown(digests.one), shortOrUnknown(digests.other)],
-      ...fields.map((field) => ["", field.path, shown(field.one), shown(field.other)]),
+      ...fields.map((field) => {
+        const { a, b } = shortened(field, valueWidth);
+        return ["", field.path, oneLine(a), oneLine(b)];
+      }),
     ]);
     terminal.out(table(["PART", "FIELD", one.name, other.name], rows));
   } else terminal.out(`${one.hash ?? "the same as far as it is known here"}\n`);
@@ -119,7 +122,8 @@ function partDifference(part: HashPart, one: HashSubject, other: HashSubject): r
   const [left, right] = [one.parts[part], other.parts[part]];
   if (left === right || left === undefined || right === undefined) return [];
   const [before, after] = [one.content[part], other.content[part]];
-  const fields = before === undefined || after === undefined ? [] : differences(before, after, fieldsMax);
+  const fields =
+    before === undefined || after === undefined ? [] : differences(byName(before), byName(after), fieldsMax);
   return [{ part, one: left, other: right, fields }];
 }
 
@@ -127,6 +131,18 @@ function shortOrUnknown(digest: string | null): string {
   return digest === null ? unknownHere : shortDigest(digest);
 }
 
-function shown(value: Json | undefined): string {
-  return value === undefined ? "absent" : fit(oneLine(canonicalJson(value)), valueWidth);
+/** Entries of named lists as members, so that one more at the front is one difference. */
+function byName(content: Json): Json {
+  if (Array.isArray(content)) return keyed(content as readonly JsonObject[]);
+  const members = Object.entries(content as JsonObject).map(([name, value]): [string, Json] => [
+    name,
+    Array.isArray(value) ? keyed(value as readonly JsonObject[]) : value,
+  ]);
+  return Object.fromEntries(members);
+}
+
+/** Rules of policies have no names: those are told by their index. */
+function keyed(list: readonly JsonObject[]): Json {
+  const isNamed = list.every(({ name }) => typeof name === "string");
+  return isNamed ? Object.fromEntries(list.map((entry) => [entry["name"], entry])) : list;
 }
