@@ -24,6 +24,8 @@ export interface SubjectFlags extends ManifestFlags, PlaceFlags {
   readonly floor?: readonly string[] | undefined;
 }
 
+const noFloor = "none";
+
 export interface HashSubject {
   /** As it was asked for. */
   readonly name: string;
@@ -49,7 +51,7 @@ export async function hashSubject(name: string, flags: SubjectFlags, terminal: T
 async function ofFile(file: string, flags: SubjectFlags, terminal: Terminal): Promise<HashSubject> {
   const options = { missingModules: "Warning", anyHash: true } as const;
   const manifest = await readRunManifest(file, flags, terminal, () => systemClock.random(), options);
-  const floor = (flags.floor ?? []).flatMap((path) => policiesOf(path, terminal));
+  const floor = (flags.floor ?? []).flatMap((path) => (path === noFloor ? [] : policiesOf(path, terminal)));
   if (askedPlace(flags) !== "cluster") {
     const stored = (await openExistingIndex(terminal))?.policies(manifest.namespace) ?? [];
     return ofManifest(file, manifest, floor, overlaid(stored, manifest.policies));
@@ -64,7 +66,7 @@ async function ofFile(file: string, flags: SubjectFlags, terminal: Terminal): Pr
       return partly(
         file,
         manifest.execution.spec,
-        "the operator's floor policy is not known here: --floor FILE gives it",
+        `the operator's floor policy is not known here: --floor FILE gives it, --floor ${noFloor} says that there is none`,
       );
     const stored = await cluster.executions.policies(namespace).catch((error: unknown) => {
       if (error instanceof MissingRight) return undefined;

@@ -187,7 +187,7 @@ function manifestCommands(program: Command, terminal: Terminal, exit: (code: Cli
   )
     .option("--explain", "print what is hashed: the canonical JSON of each part, byte for byte")
     .option("--policy <file>", "a file with GovernancePolicies beside those of FILE (repeatable)", collect)
-    .option("--floor <file>", "the operator's floor policy, to get what a cluster will compute (repeatable)", collect)
+    .option("--floor <file>", "the operator's floor policy, or none, to get what a cluster will compute", collect)
     .option("--input <name=value>", "set spec.input.NAME of FILE, as oao run does (repeatable)", collect)
     .option("--set <path=value>", "set a field of spec of FILE, as oao run does (repeatable)", collect)
     .addOption(outputOption("table, json or yaml"))
