@@ -115,6 +115,7 @@ const replayRules: readonly Rule[] = [
         : [],
   },
 ];
+const expectable = ["hash", "task", "policy", "agents", "tools", "runtime"] as const;
 
 export const executionRules: readonly Rule[] = [
   ...replayRules,
@@ -223,6 +224,23 @@ export const executionRules: readonly Rule[] = [
   ...workRules,
   ...dependencyRules,
   {
+    code: "EmptyExpectation",
+    at: spec,
+    message: "expectedHash must hold hash or at least one part.",
+    cel: `!has(self.expectedHash) || [${expectable.map((part) => `has(self.expectedHash.${part})`).join(", ")}].exists(x, x)`,
+    fieldPath: ".expectedHash",
+    check: ({ expectedHash }) =>
+      !isFields(expectedHash) || expectable.some((part) => has(expectedHash, part))
+        ? []
+        : [
+            {
+              path: ["expectedHash"],
+              message: "expectedHash is empty, so it expects nothing",
+              hint: `give it one of ${expectable.join(", ")}, as oao hash FILE prints them`,
+            },
+          ],
+  },
+  {
     code: "RunOnCancel",
     at: ["spec", "finally", "*"],
     message: "runOnCancel is for tool nodes: a cancelled run makes no model calls.",
@@ -254,6 +272,7 @@ export const immutableFields = [
   "parallelism",
   "activeDeadlineSeconds",
   "replay",
+  "expectedHash",
 ] as const;
 
 export const executionUpdateRules: readonly UpdateRule[] = [

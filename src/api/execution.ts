@@ -211,6 +211,21 @@ export const finallySpec = z.strictObject({
 
 export const desiredState = z.enum(["Running", "Suspended", "Cancelled"]);
 
+const digest = z
+  .string()
+  .max(71)
+  .regex(/^sha256:[0-9a-f]{64}$/, "must be sha256: and 64 lower case hexadecimal digits, as oao hash prints it")
+  .optional();
+
+export const expectedHash = z.strictObject({
+  hash: digest.describe("The execution hash as a whole."),
+  task: digest.describe("Of task, input, nodes and finally."),
+  policy: digest.describe("Of the rules of all policies that govern the run."),
+  agents: digest.describe("Of agents and models."),
+  tools: digest.describe("Of the tools."),
+  runtime: digest.describe("Of the images that nodes name, and the journal's format."),
+});
+
 export const executionSpec = z.strictObject({
   task: z
     .string()
@@ -249,6 +264,9 @@ export const executionSpec = z.strictObject({
       "Runs again what another Execution recorded. Absent fields of the spec are its own; lists of named things merge by name.",
     ),
   desiredState: desiredState.optional().describe("Absent = Running. Cancelled is one-way."),
+  expectedHash: expectedHash
+    .optional()
+    .describe("A run whose execution hash, or a part of it, is another is refused (HashMismatch); see oao hash."),
   journalRetentionSeconds: z
     .int()
     .min(60)

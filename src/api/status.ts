@@ -147,8 +147,13 @@ export interface ExecutionStatus {
   readonly conditions: readonly Condition[];
   /** Digest of the snapshot body in the journal store. */
   readonly snapshot?: string;
-  readonly policies?: readonly { readonly namespace: string; readonly name: string }[];
+  /** generation: as the host counts changes of the spec; absent for policies of the operator's own. */
+  readonly policies?: readonly { readonly namespace: string; readonly name: string; readonly generation?: number }[];
+  /** The same as hashParts.policy. */
   readonly policyHash?: string;
+  /** What the run is (core/hash): fixed when it was opened, or what it would have been where expectedHash refused it. */
+  readonly executionHash?: string;
+  readonly hashParts?: Readonly<Record<"task" | "policy" | "agents" | "tools" | "runtime", string>>;
   readonly usage?: UsageStatus;
   readonly progress: string;
   readonly nodeCounts: Readonly<Partial<Record<NodeState, number>>>;

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import type { Execution, GovernancePolicy } from "../api/types.ts";
 import type { Json } from "../core/digest/json.ts";
+import { hashMismatch } from "../core/manifest/hash-problems.ts";
 import { type LintResult, lintManifest, toProblem } from "../core/manifest/lint.ts";
 import type { ManifestDocument } from "../core/manifest/parse.ts";
 import { formatProblem, type Problem, sortProblems } from "../core/manifest/problem.ts";
@@ -35,13 +36,20 @@ export interface RunManifest {
   readonly baseDir: string;
 }
 
-/** Throws CliError (exit 2) holding every error of every file. Warnings go to stderr. `missingModules`: of files that are not here. */
+export interface ReadOptions {
+  /** Of module files that are not here. */
+  readonly missingModules?: ToolCheckOptions["missing"];
+  /** For those who want to see the hash that is not the expected one. */
+  readonly anyHash?: true;
+}
+
+/** Throws CliError (exit 2) holding every error of every file. Warnings go to stderr. */
 export async function readRunManifest(
   file: string,
   flags: ManifestFlags,
   terminal: Terminal,
   random: () => number,
-  missingModules: ToolCheckOptions["missing"] = "Error",
+  { missingModules = "Error", anyHash }: ReadOptions = {},
 ): Promise<RunManifest> {
   const overrides = [...(flags.input ?? []).map(inputOverride), ...(flags.set ?? []).map(setOverride)];
   const fallbackName = nameFromFile(file);
@@ -50,7 +58,8 @@ export async function readRunManifest(
     edited(value, overrides, flags.name, fallbackName),
   );
   const others = (flags.policy ?? []).map((path) => ({ path, result: lintManifest(readText(path, terminal), path) }));
-  report([...main.problems, ...others.flatMap(({ result }) => result.problems)], terminal);
+  const problems = main.problems.filter(({ code }) => anyHash !== true || code !== hashMismatch);
+  report([...problems, ...others.flatMap(({ result }) => result.problems)], terminal);
   checkHoldPolicies(others);
   const [found, ...more] = main.executions;
   if (found === undefined)

@@ -1,9 +1,11 @@
 /** The start of a run: resolve its policies, fix them with the spec as the snapshot (G2), open its journal. */
-import type { GovernancePolicy } from "../api/policy.ts";
+import type { GovernancePolicy, PolicySpec } from "../api/policy.ts";
 import type { Condition, ExecutionStatus } from "../api/status.ts";
 import { graphProblems } from "../core/dag/spec-graph.ts";
-import { canonicalJson, digestJson, sha256Hex } from "../core/digest/digest.ts";
+import { canonicalJson, sha256Hex } from "../core/digest/digest.ts";
 import { OaoError } from "../core/errors/errors.ts";
+import { hashedRules } from "../core/hash/content.ts";
+import { driftOf, type ExecutionHash, executionHash, mismatchMessage } from "../core/hash/execution-hash.ts";
 import { admit, type Waiting } from "../core/planner/admit.ts";
 import { failedStatus } from "../core/planner/plan.ts";
 import { initialStatus } from "../core/planner/render.ts";
@@ -37,7 +39,8 @@ export interface Opened {
 
 /**
  * The status to write for a run that was not opened yet. Fails closed: a run whose policyRef names no policy, that an
- * invalid one governs, or whose journal store is not fit for it (core/planner/admit.ts) waits, says so, and starts when that is mended; a spec that is no graph is Failed(InvalidSpec).
+ * invalid one governs, or whose journal store is not fit for it (core/planner/admit.ts) waits, says so, and starts when that is mended; a spec that is no graph is Failed(InvalidSpec),
+ * one whose hash is not what it expects Failed(HashMismatch).
  * Repeat: the first snapshot that reached the journal stands. Throws StoreUnavailable, StoreFull.
  */
 export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened> {
@@ -63,13 +66,20 @@ export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened>
   if (refused !== undefined) {
     return over(run, failedStatus(fresh, "PolicyViolation", refused.message, run.generation, nowMs));
   }
+  const rules = hashedRules(governing.map((each) => each.policy.spec));
+  const hash = executionHash(spec, rules);
+  const drift = driftOf(spec.expectedHash, { hash: hash.executionHash, ...hash.hashParts });
+  if (drift.length > 0) {
+    const message = mismatchMessage(drift, run.key);
+    return over(run, failedStatus({ ...fresh, ...hash }, "HashMismatch", message, run.generation, nowMs));
+  }
   const place = await queued(run, policy, io);
   if (place !== undefined) return waits(run, fresh, place, nowMs);
   let started: Opened | undefined;
   try {
     const unfit = await unfitStore(run, spec, policy, io);
     if (unfit !== undefined) return waits(run, fresh, unfit, nowMs);
-    started = await start(run, resolved, policy, governing, io);
+    started = await start(run, resolved, policy, rules, io);
     return started;
   } finally {
     if (started === undefined) io.slots.give(run);
@@ -109,25 +119,29 @@ async function start(
   found: StoredExecution,
   { spec, replay }: { readonly spec: ExecutionSpec; readonly replay?: Replay },
   policy: EffectivePolicy,
-  governing: readonly GoverningPolicy[],
+  rules: readonly PolicySpec[],
   io: HostIo,
 ): Promise<Opened> {
   const run = await io.cluster.hold(found); // no worker may outlive its object unseen
-  const { namespace, name } = run.key;
-  const fixed = { v: 1, uid: run.uid, namespace, name, spec, policy } as const;
-  const snapshot: Snapshot = replay === undefined ? fixed : { ...fixed, replay };
-  const bytes = canonicalJson(snapshot);
-  const body = { digest: sha256Hex(bytes), bytes };
-  const digest = await open(run, io, body, executionLimits(policy));
-  // As whoever reads the body sees it.
-  if (digest === body.digest) io.snapshots.set(digest, JSON.parse(bytes) as Snapshot);
-  const policyHash = digestJson([...new Set(governing.map((each) => digestJson(each.policy.spec)))].sort());
-  const opened = { snapshot: digest, policies: policy.policies, policyHash };
+  const { uid, key } = run;
+  const base = { v: 1, uid, namespace: key.namespace, name: key.name, spec, policy, rules } as const;
+  const fixed = await open(run, io, replay === undefined ? base : { ...base, replay });
+  io.snapshots.set(fixed.digest, fixed.snapshot);
+  const opened = { snapshot: fixed.digest, ...fixedBy(fixed.snapshot, rules) };
   const status = {
-    ...initialStatus(plannedSpec(snapshot), io.clock.nowMs(), opened),
+    ...initialStatus(plannedSpec(fixed.snapshot), io.clock.nowMs(), opened),
     observedGeneration: run.generation,
   };
   return { run, status, wakeAfterMs: 0 };
+}
+
+/** What the status says of a snapshot. One of before 0.2 does not hold its rules: those of now are the best guess then. */
+function fixedBy(
+  snapshot: Snapshot,
+  rulesNow: readonly PolicySpec[],
+): ExecutionHash & Pick<ExecutionStatus, "policies" | "policyHash"> {
+  const hash = executionHash(snapshot.spec, snapshot.rules ?? rulesNow);
+  return { policies: snapshot.policy.policies, policyHash: hash.hashParts.policy, ...hash };
 }
 
 function over(run: StoredExecution, status: ExecutionStatus): Opened {
@@ -187,7 +201,7 @@ interface Ungoverned {
 
 /** Floor, the namespace's defaults, policyRef; or why there is no answer. An invalid default governs like a valid one. */
 export function governingPolicies(
-  run: StoredExecution,
+  run: Pick<StoredExecution, "key">,
   wanted: string | undefined,
   floor: readonly GovernancePolicy[],
   inNamespace: readonly StoredPolicy[],
@@ -208,7 +222,7 @@ export function governingPolicies(
 }
 
 function invalidOf(
-  run: StoredExecution,
+  { key }: Pick<StoredExecution, "key">,
   inNamespace: readonly StoredPolicy[],
   governing: readonly GoverningPolicy[],
 ): Ungoverned | undefined {
@@ -216,23 +230,28 @@ function invalidOf(
     (stored) => stored.problem !== undefined && governing.some(({ policy }) => policy === stored),
   );
   if (invalid === undefined) return undefined;
-  const message = `GovernancePolicy "${invalid.metadata.name}" of namespace ${run.key.namespace} governs this run and is invalid (${invalid.problem}); correct it and the run starts`;
+  const message = `GovernancePolicy "${invalid.metadata.name}" of namespace ${key.namespace} governs this run and is invalid (${invalid.problem}); correct it and the run starts`;
   return { reason: "PolicyInvalid", message };
 }
 
-async function open(
-  run: StoredExecution,
-  io: HostIo,
-  body: { readonly digest: string; readonly bytes: string },
-  { limits, auditLimits }: ReturnType<typeof executionLimits>,
-): Promise<string> {
+interface Fixed {
+  readonly digest: string;
+  /** As whoever reads the body sees it. */
+  readonly snapshot: Snapshot;
+}
+
+/** The snapshot that stands from now on: this one, or that of a host which died before it wrote the status, under the policies of that moment. */
+async function open(run: StoredExecution, io: HostIo, snapshot: Snapshot): Promise<Fixed> {
   const store = await io.journal(run);
-  await store.putBodies(run.uid, [body]);
-  const reply = await store.execute(run.uid, { op: "open", snapshot: body.digest, limits, auditLimits });
-  if (reply.code === "OK") return body.digest;
-  // Opened before, by a host that died before it wrote the status, under the policies of that moment.
+  const bytes = canonicalJson(snapshot);
+  const digest = sha256Hex(bytes);
+  await store.putBodies(run.uid, [{ digest, bytes }]);
+  const reply = await store.execute(run.uid, { op: "open", snapshot: digest, ...executionLimits(snapshot.policy) });
+  if (reply.code === "OK") return { digest, snapshot: JSON.parse(bytes) as Snapshot };
   const first = (await store.view(run.uid, [])).execution?.snapshot;
-  if (reply.code === "INVALID" && first !== undefined) return first;
+  const body = first === undefined ? undefined : (await store.bodies(run.uid, [first])).get(first);
+  if (reply.code === "INVALID" && first !== undefined && body !== undefined)
+    return { digest: first, snapshot: JSON.parse(body) as Snapshot };
   throw new OaoError(
     "OAO_PROTOCOL",
     `the journal of ${run.key.namespace}/${run.key.name} cannot be opened: ${JSON.stringify(reply)}`,

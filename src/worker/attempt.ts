@@ -10,7 +10,8 @@ import { plannedSpec } from "../core/replay/strict.ts";
 import { genesis, itemName } from "../core/protocol/names.ts";
 import type { StoredEntry } from "../core/protocol/types.ts";
 import { type EntryDraft, firstBroken, readEntry } from "../core/steps/chain.ts";
-import type { Finished, Reuse, Snapshot } from "../core/steps/format.ts";
+import { shortDigest } from "../core/hash/execution-hash.ts";
+import type { Finished, Reuse, Snapshot, StartEntry } from "../core/steps/format.ts";
 import { foldHistory } from "../core/steps/history.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { WorkerExit, WorkerOrder } from "../ports/cluster.ts";
@@ -30,6 +31,8 @@ export interface AttemptIo {
   /** Ends the attempt from outside (SIGTERM, the parent's death). */
   readonly terminate: AbortSignal;
   readonly version: string;
+  /** Digest of the worker's own code. */
+  readonly build: string;
   readonly leaseTtlMs: number;
   readonly heartbeatIntervalMs: number;
   readonly suspendGraceMs: number;
@@ -49,7 +52,7 @@ export interface Attempt {
   readonly context: NodeContext;
   readonly snapshot: Snapshot;
   readonly node: NodeSpec & FinallySpec;
-  /** Makes the node's tools. Throws OAO_INVALID_SPEC, OAO_MISSING_SECRET, and OAO_SNAPSHOT_MISMATCH for tools other than the first attempt's. */
+  /** Makes the node's tools. Throws OAO_INVALID_SPEC, OAO_MISSING_SECRET, and OAO_SNAPSHOT_MISMATCH for tools or code of OAO other than the first attempt's. */
   prepare(): Promise<void>;
   close(): Promise<void>;
 }
@@ -186,6 +189,7 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
         loaded();
         waiting.unshift(startDraft(order, io, tools, reused?.reference));
       }
+      checkSameProgram(history.firstStart, io);
       checkSameTools(history.firstStart?.tools, tools);
     },
     close: async () => {
@@ -256,11 +260,21 @@ function startDraft(
     attempt: order.attempt,
     try: order.try,
     snapshot: order.snapshot,
-    runtime: { format: 1, version: io.version, node: process.version },
+    runtime: { format: 1, version: io.version, node: process.version, build: io.build },
     tools: Object.fromEntries([...tools].map(([name, tool]) => [name, tool.digest])),
     ...(reuse === undefined ? {} : { reuse }),
     at: iso(io.clock.nowMs()),
   };
+}
+
+/** What the journal holds was made by one program: its successor might ask other questions where the answers of the first are found. */
+function checkSameProgram(first: StartEntry | undefined, { build, version }: AttemptIo): void {
+  const before = first?.runtime;
+  if (before?.build === undefined || before.build === build) return;
+  throw new OaoError(
+    "OAO_SNAPSHOT_MISMATCH",
+    `this worker is another build of OAO (${version}, ${shortDigest(build)}) than the one that started this node (${before.version}, ${shortDigest(before.build)}); a resume would mix two programs. Go on with that one, or start a new run`,
+  );
 }
 
 function checkSameTools(first: Readonly<Record<string, string>> | undefined, tools: ReadonlyMap<string, Tool>): void {

@@ -112,6 +112,7 @@ class Race {
       clock: this.#scheduler.clockOf(actor),
       terminate: new AbortController().signal,
       version: "0",
+      build: "sha256:simulated",
       leaseTtlMs: 10_000_000,
       heartbeatIntervalMs: 1_000_000,
       suspendGraceMs: 1_000,

@@ -235,6 +235,7 @@ class Simulation {
       clock: this.#scheduler.clockOf(worker),
       terminate: new AbortController().signal,
       version: "0",
+      build: "sha256:simulated",
       leaseTtlMs: 60_000,
       heartbeatIntervalMs: 10_000,
       suspendGraceMs: 2_000,

@@ -39,7 +39,7 @@ export const catalogue = {
   OAO_SNAPSHOT_MISMATCH: {
     disposition: "stop",
     about:
-      "The worker was handed another snapshot than the run was opened with, or its tools changed between attempts.",
+      "The worker was handed another snapshot than the run was opened with, or its tools or OAO itself changed between attempts.",
   },
   OAO_INVALID_SPEC: { disposition: "stop", about: "The Execution cannot run as it is written." },
   OAO_MISSING_SECRET: { disposition: "stop", about: "A secret that the Execution names is not there." },

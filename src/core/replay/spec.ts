@@ -1,8 +1,9 @@
 /** What a replay runs: its own fields over those of the run whose record it replays. */
 import type { ExecutionSpec, ManifestSpec } from "../../api/execution.ts";
 import type { ExecutionStatus } from "../../api/status.ts";
-import { canonicalJson } from "../digest/digest.ts";
 import type { Json, JsonObject } from "../digest/json.ts";
+import type { HashPart } from "../hash/content.ts";
+import { executionHash } from "../hash/execution-hash.ts";
 
 /** Nothing is inherited. */
 export function isWhole(spec: ManifestSpec): spec is ExecutionSpec {
@@ -85,14 +86,8 @@ function isObject(value: Json | undefined): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Parts of what is hashed in which two specs differ, but for policy and runtime: those are of now. */
-export function changedParts(parent: ExecutionSpec, own: ExecutionSpec): string[] {
-  const parts = {
-    task: ["task", "input", "nodes", "finally"],
-    agents: ["models", "agents"],
-    tools: ["tools"],
-  } as const;
-  return Object.entries(parts).flatMap(([part, fields]) =>
-    fields.some((field) => canonicalJson(parent[field] ?? null) !== canonicalJson(own[field] ?? null)) ? [part] : [],
-  );
+/** Parts of the execution hash in which two specs differ, but for policy and runtime: those are of now. */
+export function changedParts(parent: ExecutionSpec, own: ExecutionSpec): readonly HashPart[] {
+  const [before, now] = [executionHash(parent, []).hashParts, executionHash(own, []).hashParts];
+  return (["task", "agents", "tools"] as const).filter((part) => before[part] !== now[part]);
 }

@@ -3,7 +3,7 @@
  * Times are for people; order is the index (J1).
  */
 import type { EffectivePolicy } from "../policy/types.ts";
-import type { ExecutionSpec } from "../../api/types.ts";
+import type { ExecutionSpec, PolicySpec } from "../../api/types.ts";
 import type { Json } from "../digest/json.ts";
 import type { Replay } from "../replay/types.ts";
 
@@ -17,6 +17,8 @@ export interface Snapshot {
   readonly policy: EffectivePolicy;
   /** Of a run that replays another one. */
   readonly replay?: Replay;
+  /** The rules that `policy` was made of, as the execution hash takes them. Runs of before 0.2 lack them. */
+  readonly rules?: readonly PolicySpec[];
 }
 
 export type StepKind = "model" | "tool" | "value" | "approval";
@@ -57,11 +59,20 @@ interface EntryBase {
   readonly try: number;
 }
 
-/** What only the worker can know, once per attempt. A later attempt that differs in `tools` is refused. */
+/** Which program ran. `version` and `node` are for people. */
+export interface Runtime {
+  readonly format: 1;
+  readonly version: string;
+  readonly node: string;
+  /** Digest of the worker's own code. Workers of before 0.2 did not say it. */
+  readonly build?: string;
+}
+
+/** What only the worker can know, once per attempt. A later attempt that differs in `tools`, or in the runtime's format or build, is refused. */
 export interface StartEntry extends EntryBase {
   readonly type: "start";
   readonly snapshot: string;
-  readonly runtime: { readonly format: 1; readonly version: string; readonly node: string };
+  readonly runtime: Runtime;
   /** Tool name -> digest of what runs. */
   readonly tools: Readonly<Record<string, string>>;
   /** Of a replay, in the try that it begins with: read by reference, so they are stored once however often they are replayed. */

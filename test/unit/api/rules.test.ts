@@ -86,6 +86,7 @@ const executionSpec = fc.record(
     activeDeadlineSeconds: fc.constantFrom(1, 2),
     policyRef: fc.constantFrom({ name: "a" }, { name: "b" }),
     replay,
+    expectedHash: fc.constantFrom({}, { hash: "x" }, { tools: "y" }),
   },
   optional,
 );
