@@ -47,7 +47,7 @@ export function tracedCalls(shape: RunShape, journals: readonly ItemJournal[]): 
 }
 
 /** In the order of the nodes, items by number. */
-export function inOrder(shape: RunShape, journals: readonly ItemJournal[]): ItemJournal[] {
+export function inOrder<K extends NodeKey>(shape: RunShape, journals: readonly K[]): K[] {
   const place = new Map(canonicalNodeOrder(shape.nodes, shape.finally).map((name, index) => [name, index]));
   const last = place.size;
   return [...journals].sort((a, b) => (place.get(a.node) ?? last) - (place.get(b.node) ?? last) || compareItems(a, b));
