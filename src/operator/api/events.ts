@@ -10,11 +10,11 @@ import { itemName } from "../../core/protocol/names.ts";
 import type { NodeKey, StoredEntry } from "../../core/protocol/types.ts";
 import { readEntry } from "../../core/steps/chain.ts";
 import { pathText, stepKey } from "../../core/steps/identity.ts";
-import type { StoredExecution } from "../../ports/cluster.ts";
+import { keysOfRows } from "../../core/planner/needs.ts";
+import type { ObjectKey, StoredExecution } from "../../ports/cluster.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import { cursorText, type Positions, readCursor } from "./event-cursor.ts";
 import { Problem } from "./problems.ts";
-import { journalKeys } from "./record.ts";
 import type { Runs } from "./runs.ts";
 import type { Call, Handlers } from "./server.ts";
 
@@ -42,8 +42,7 @@ export function events(options: EventsOptions): Pick<Handlers, "events"> {
   const open = new Map<string, number>();
   return {
     async events({ caller, params, headers, accepts, signal }) {
-      const { namespace, name } = params as { namespace: string; name: string };
-      const run = await options.runs.readable(caller, { namespace, name });
+      const run = await options.runs.readable(caller, params as unknown as ObjectKey);
       const store = await options.store();
       const cursor = (headers as { "last-event-id"?: string })["last-event-id"];
       const follower = new Follower(run, store, cursor);
@@ -162,7 +161,7 @@ class Follower {
 
   /** Items with entries that were not told: from where, up to where. */
   async *#grown(run: StoredExecution): AsyncGenerator<readonly [NodeKey, number, number]> {
-    const keys = journalKeys(run.status);
+    const keys = journalKeys(run);
     for (let at = 0; at < keys.length; at += keysPage) {
       const page = keys.slice(at, at + keysPage);
       const { items } = await this.store.view(run.uid, page);
@@ -194,8 +193,13 @@ class Follower {
 
   #id(run: StoredExecution): string {
     const names = run.status === undefined ? [] : namesOf(run.status);
-    return cursorText(names, journalKeys(run.status), this.#positions(run));
+    return cursorText(names, journalKeys(run), this.#positions(run));
   }
+}
+
+/** Every item that may have entries of its own. */
+function journalKeys({ status }: StoredExecution): NodeKey[] {
+  return [...keysOfRows(status?.nodes ?? [])];
 }
 
 function namesOf({ nodes }: ExecutionStatus): string[] {

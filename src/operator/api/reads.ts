@@ -1,8 +1,9 @@
 /** What is read out of a run's record: trace and journal. */
-import type { StoredExecution } from "../../ports/cluster.ts";
+import type { ObjectKey } from "../../ports/cluster.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import { Problem } from "./problems.ts";
-import { entryPages, openRecord, type RunRecord, traceRowsOf, verified } from "./record.ts";
+import { readRecord, type RunRecord } from "../../host/journals.ts";
+import { traceRowsOf, verified } from "./record.ts";
 import type { Runs } from "./runs.ts";
 import type { Answer, Call, Handlers } from "./server.ts";
 import { Turns } from "./turns.ts";
@@ -15,13 +16,12 @@ export interface ReadsOptions {
 /** Each holds one node's journal in memory. */
 const readers = { atOnce: 2, perCaller: 1, waiting: 50 };
 
-export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "journal"> {
+export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "journal" | "hash"> {
   const turns = new Turns(readers);
 
   async function recordOf({ caller, params }: Call): Promise<RunRecord> {
-    const { namespace, name } = params as { namespace: string; name: string };
-    const run = await runs.readable(caller, { namespace, name });
-    return openRecord(run, await store());
+    const run = await runs.readable(caller, params as unknown as ObjectKey);
+    return readRecord(await store(), run);
   }
 
   return {
@@ -32,13 +32,21 @@ export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "
       let isStreaming = false;
       try {
         const steps = await verified(record);
-        checkRecord(record.run, steps, from);
+        checkRecord(record, steps, from);
         isStreaming = true;
         const rows = asJson(traceRowsOf(record, { from, limit, all }), call.accepts);
         return streamed(rows, call, release);
       } finally {
         if (!isStreaming) release();
       }
+    },
+
+    async hash(call) {
+      const { caller, params, accepts } = call;
+      const { uid, status } = await runs.readable(caller, params as unknown as ObjectKey);
+      const { executionHash, hashParts, traceHash, journalHead, steps } = status ?? {};
+      const told = { execution_id: uid, executionHash, hashParts, steps, traceHash, journalHead };
+      return { status: 200, type: accepts, body: `${JSON.stringify(told)}\n` };
     },
 
     async journal(call) {
@@ -49,7 +57,7 @@ export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "
       );
       async function* lines(): AsyncGenerator<string> {
         for (const key of keys)
-          for await (const page of entryPages(record, key))
+          for await (const page of record.entries(key))
             yield page.map(({ index, hash, bytes }) => `${JSON.stringify({ ...key, index, hash, bytes })}\n`).join("");
       }
       return streamed(lines(), call, () => undefined);
@@ -63,7 +71,7 @@ interface TraceQuery {
   readonly all?: boolean;
 }
 
-function checkRecord({ status }: StoredExecution, steps: number, from: number): void {
+function checkRecord({ status }: RunRecord, steps: number, from: number): void {
   const told = status?.completedAt === undefined ? 0 : (status.steps ?? 0);
   if (steps === 0 && told > 0)
     throw new Problem("conflict", "the journal is gone: its retention (spec.journalRetentionSeconds) is over");

@@ -4,6 +4,11 @@ import { isKubeError, KubeError } from "../../adapters/kube/kube-error.ts";
 import type { ObjectMeta } from "../../adapters/kube/resources.ts";
 import { resourcePath, resources } from "../../adapters/kube/resources.ts";
 import { apiVersion } from "../../api/common.ts";
+import { execution } from "../../api/execution.ts";
+import { checkRules } from "../../api/rules.ts";
+import type { Execution } from "../../api/types.ts";
+import { resolveReplay } from "../../host/open-replay.ts";
+import type { JournalStore } from "../../ports/store.ts";
 import { sizes } from "../../api/defaults.ts";
 import { digestJson, sha256Hex } from "../../core/digest/digest.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
@@ -23,6 +28,7 @@ export interface ReplayOptions {
   readonly client: KubeClient;
   readonly authorizer: Authorizer;
   readonly runs: Runs;
+  readonly store: () => Promise<JournalStore>;
 }
 
 interface ReplayRequest {
@@ -38,12 +44,18 @@ interface Created {
   readonly metadata: ObjectMeta;
 }
 
-export function replays({ client, authorizer, runs }: ReplayOptions): Pick<Handlers, "replayByUid" | "replayByName"> {
+export function replays({
+  client,
+  authorizer,
+  runs,
+  store,
+}: ReplayOptions): Pick<Handlers, "replayByUid" | "replayByName"> {
   async function replay(parent: StoredExecution, call: Call): Promise<Answer> {
     if (!(await authorizer.may(call.caller, "create", parent.key))) throw notFound();
     const request = requestOf(call);
     checkParent(parent, request);
     const body = replayObject(parent, call.caller, request);
+    await checkReplay(parent, body, await store());
     const created = await create(client, parent.key.namespace, body);
     const { managedFields: _, ...metadata } = created.metadata;
     const object = { ...created, metadata };
@@ -87,6 +99,23 @@ function checkParent({ key, status }: StoredExecution, { fromStep, patch }: Repl
   const steps = status.steps ?? 0;
   if (fromStep !== undefined && (fromStep < 1 || fromStep > steps))
     throw new Problem("invalid", "", { errors: [outOfRange("query.from_step", steps)] });
+}
+
+/** What the host would refuse is refused before a run is made for it. Throws Problem. */
+async function checkReplay(parent: StoredExecution, body: object, journals: JournalStore): Promise<void> {
+  const { spec } = body as { readonly spec: unknown };
+  const parsed = execution.shape.spec.safeParse(spec);
+  const found = parsed.success
+    ? checkRules("Execution", { spec }).map(({ path, message }) => ({ path: path.slice(1), message }))
+    : parsed.error.issues;
+  const errors = found.map(({ path, message }) => ({ field: ["spec", ...path].join("."), message }));
+  if (errors.length > 0) throw new Problem("invalid", "", { errors });
+  const asked = parsed.data?.replay;
+  if (asked === undefined) return;
+  const child = { ...parent, object: { ...parent.object, spec: parsed.data as Execution["spec"] } };
+  const cluster = { get: async () => parent };
+  const resolved = await resolveReplay(child, asked, { cluster, journal: () => journals });
+  if ("refused" in resolved) throw new Problem("invalid", resolved.refused);
 }
 
 /** Of the parent only its name and UID: labels, annotations and finalizers are never taken over. */

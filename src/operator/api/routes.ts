@@ -97,6 +97,15 @@ export const operations = {
     success: { status: 200, description: "The entries.", content: { "application/jsonl": schemas.journalEntry } },
     problems: reads,
   },
+  hash: {
+    ...read,
+    path: "/executions/{namespace}/{name}/hash",
+    summary: "What the run was, and what it did, in digests",
+    description: "Equal executionHash: the same was asked for. Equal traceHash: the same was done.",
+    query: schemas.noQuery,
+    success: { status: 200, description: "The digests.", content: { "application/json": schemas.hashes } },
+    problems: reads,
+  },
   events: {
     ...read,
     path: "/executions/{namespace}/{name}/events",

@@ -135,6 +135,23 @@ export const traceRow = z
   })
   .describe("One step, as `oao trace -o json` prints it.");
 
+export const hashes = z
+  .object({
+    execution_id: z.string(),
+    executionHash: z.string().optional().describe("What the run is; fixed when it was opened."),
+    hashParts: z
+      .record(z.string(), z.string())
+      .optional()
+      .describe("The same by part: task, policy, agents, tools, runtime."),
+    steps: z.int().optional().describe("Of a run that has ended."),
+    traceHash: z.string().optional().describe("Of a run that has ended: sha256 of its canonical trace."),
+    journalHead: z
+      .string()
+      .optional()
+      .describe("Of a run that has ended: sha256 over its journals' lengths and last hashes."),
+  })
+  .describe("What a run was, and what it did, in digests. They are in the status too.");
+
 export const journalEntry = z
   .object({
     node: z.string(),

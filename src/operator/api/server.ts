@@ -15,6 +15,7 @@ import { once } from "node:events";
 import type { Logger } from "pino";
 import { isKubeError, KubeError } from "../../adapters/kube/kube-error.ts";
 import { OaoError } from "../../core/errors/errors.ts";
+import { RecordChanged } from "../../host/journals.ts";
 import type { Authenticator, Caller } from "./authenticate.ts";
 import { matchPath, parseTarget, type Target, targetLengthMax } from "./paths.ts";
 import { notFound, Problem, problemDetails, statusOf } from "./problems.ts";
@@ -329,6 +330,7 @@ async function refuse(
 /** What others said is for the log: it may name what the caller must not know of. */
 function asProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
+  if (error instanceof RecordChanged) return new Problem("tampered", error.message);
   const headers = { "Retry-After": "5" };
   if (error instanceof KubeError && (error.status === 0 || error.status === 429 || error.status >= 500))
     return new Problem("unavailable", "the cluster's API server does not answer", { headers, cause: error });

@@ -52,7 +52,7 @@ export async function serveApi({ config, api, metrics, logger, say }: ApiOptions
   const runs = runsOf({ client, authorizer, store: store.get });
   const document = `${JSON.stringify(openApiDocument())}\n`;
   const handlers: Handlers = {
-    ...replays({ client, authorizer, runs }),
+    ...replays({ client, authorizer, runs, store: store.get }),
     ...reads({ runs, store: store.get }),
     ...events({ client, clock: systemClock, runs, store: store.get }),
     openapi: ({ accepts }) => Promise.resolve({ status: 200, type: accepts, body: document }),

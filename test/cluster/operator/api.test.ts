@@ -229,6 +229,86 @@ describe("a trace", () => {
   });
 });
 
+describe("a replay", () => {
+  const post = (how: Ask, path = replayPath(), at = api) => ask(at, path, { ...alice, method: "POST", ...how });
+  const objectOf = (told: Told) => told.json() as KubeExecution;
+  const author = () => `system:serviceaccount:${field.namespace}:alice`;
+
+  test("is made for who asks, from a step on, by UID: of the spec alone, with their name on it, and it runs", async () => {
+    await field.patch("brief", { metadata: { labels: { team: "a" }, annotations: { note: "x" } } });
+    const told = await post({}, `/replay/${run.metadata.uid}?from_step=3`);
+    expect(told.status).toBe(201);
+    const made = objectOf(told);
+    expect(told.headers.location).toBe(`${executions()}/${made.metadata.name}`);
+    expect(made.metadata.name).toMatch(/^brief-replay-/);
+    expect(made.metadata.labels).toBeUndefined();
+    expect(made.metadata.finalizers).toBeUndefined();
+    expect(Object.keys(made.metadata.annotations ?? {}).sort()).toEqual([
+      "oao.dev/request-digest",
+      "oao.dev/requested-by",
+    ]);
+    expect(made.metadata.annotations?.["oao.dev/requested-by"]).toBe(author());
+    expect(made.spec).toEqual({ replay: { executionRef: { name: "brief", uid: run.metadata.uid }, fromStep: 3 } });
+    const ended = await field.until(made.metadata.name, ({ status }) => status?.completedAt !== undefined);
+    expect(ended.status).toMatchObject({ phase: "Succeeded", replay: { mode: "Fork", fromStep: 3, reusedSteps: 2 } });
+    const rows = (await trace(reader, made.metadata.name)).json() as { output: unknown; step_number: number }[];
+    const before = (await trace(reader)).json() as { output: unknown }[];
+    expect(rows.map(({ step_number }) => step_number)).toEqual(before.map((_, index) => index + 1));
+    expect(rows.slice(0, 2).map(({ output }) => output)).toEqual(before.slice(0, 2).map(({ output }) => output));
+  });
+
+  test("is strict without a step, and its trace hash is its parent's", async () => {
+    const made = objectOf(await post({ body: '{"name":"strictly"}' }));
+    const ended = await field.until("strictly", ({ status }) => status?.completedAt !== undefined);
+    expect(made.metadata.name).toBe("strictly");
+    expect(ended.status).toMatchObject({ phase: "Succeeded", replay: { mode: "Strict" } });
+    const hash = async (name: string) => (await ask(api, at(name, "hash"), reader)).json() as Record<string, string>;
+    const [child, parent] = [await hash("strictly"), await hash("brief")];
+    expect(parent["traceHash"]).toMatch(/^sha256:[0-9a-f]{64}$/);
+    expect(child["traceHash"]).toBe(parent["traceHash"]);
+    expect(child["executionHash"]).toBe(run.status?.executionHash);
+    expect(((await trace(reader, "strictly")).json() as object[]).length).toBe(run.status?.steps);
+  });
+
+  test("with an Idempotency-Key is made once, however often and at whichever replica; the key means nothing for others", async () => {
+    const headers = { "Idempotency-Key": "ticket 4711".replace(" ", "-") };
+    const told = await Promise.all(
+      Array.from({ length: 6 }, (_, index) => post({ headers }, `${replayPath()}?from_step=1`, apis[index % 2])),
+    );
+    expect(told.map(({ status }) => status)).toEqual(told.map(() => 201));
+    expect(new Set(told.map((each) => objectOf(each).metadata.uid)).size).toBe(1);
+    const other = await post({ headers }, `${replayPath()}?from_step=2`);
+    expect(other.status).toBe(409);
+    const admins = await post({ headers, ...admin, token: undefined } as Ask, `${replayPath()}?from_step=1`);
+    expect(objectOf(admins).metadata.uid).not.toBe(objectOf(told[0] as Told).metadata.uid);
+    expect((await post({ headers: { "Idempotency-Key": "a b" } })).status).toBe(422);
+  });
+
+  test("takes a patch of the spec, and says which field is wrong", async () => {
+    const patched = await post(
+      { body: JSON.stringify({ patch: { journalRetentionSeconds: 60 } }) },
+      `${replayPath()}?from_step=2`,
+    );
+    expect(patched.status).toBe(201);
+    expect(objectOf(patched).spec).toMatchObject({ journalRetentionSeconds: 60, replay: { fromStep: 2 } });
+    const wrong = async (body: object, query = "") => {
+      const told = await post({ body: JSON.stringify(body) }, `${replayPath()}${query}`);
+      return [told.status, problem(told).errors ?? problem(told).detail];
+    };
+    expect(await wrong({ patch: { nodez: [] } })).toMatchObject([422, [{ field: "spec" }]]);
+    expect(await wrong({ patch: { nodes: "x" } })).toMatchObject([422, [{ field: "spec.nodes" }]]);
+    expect(await wrong({ patch: { replay: {} } })).toMatchObject([422, [{ field: "body.patch.replay" }]]);
+    expect(await wrong({ mode: "Strict" }, "?from_step=2")).toMatchObject([422, [{ field: "spec.replay.fromStep" }]]);
+    expect(await wrong({ patch: { task: "other" } })).toEqual([422, expect.stringContaining("Strict replay proves")]);
+    expect(await wrong({ name: "brief" })).toEqual([409, expect.stringContaining("not this replay")]);
+    expect(await wrong({}, "?from_step=99")).toEqual([
+      422,
+      [{ field: "query.from_step", message: `the run has steps 1 to ${run.status?.steps}` }],
+    ]);
+    expect(await wrong({}, "?from_step=x")).toMatchObject([422, [{ field: "query.from_step" }]]);
+  });
+});
+
 interface Event {
   readonly event: string;
   readonly id: string | undefined;
