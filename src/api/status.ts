@@ -108,6 +108,8 @@ export interface UsageStatus {
 /** Of a run that replays another one. */
 export interface ReplayStatus {
   readonly parentUID: string;
+  /** Runs whose journals are read: the parent, its own parent, and so on. */
+  readonly lineage: readonly string[];
   readonly mode: "Strict" | "Fork";
   /** Step number from which calls were made again. */
   readonly fromStep?: number;

@@ -1,4 +1,5 @@
 /** The start of a run: resolve its policies, fix them with the spec as the snapshot (G2), open its journal. */
+import { executionDefaults } from "../api/defaults.ts";
 import type { GovernancePolicy, PolicySpec } from "../api/policy.ts";
 import type { Condition, ExecutionStatus } from "../api/status.ts";
 import { graphProblems } from "../core/dag/spec-graph.ts";
@@ -22,6 +23,7 @@ import type { ExecutionSpec } from "../api/types.ts";
 import { resolveReplay } from "./open-replay.ts";
 import type { StoredExecution, StoredPolicy } from "../ports/cluster.ts";
 import type { HostIo } from "./io.ts";
+import { keepLineage, runningSeconds } from "./keep-lineage.ts";
 import { lookAgainMs } from "./slots.ts";
 import { storeLife } from "./store-life.ts";
 
@@ -125,6 +127,9 @@ async function start(
   const run = await io.cluster.hold(found); // no worker may outlive its object unseen
   const { uid, key } = run;
   const base = { v: 1, uid, namespace: key.namespace, name: key.name, spec, policy, rules } as const;
+  // Before it is opened: what it reads must be there for as long as it is.
+  const kept = runningSeconds + (spec.journalRetentionSeconds ?? executionDefaults.journalRetentionSeconds);
+  if (replay !== undefined) await keepLineage(await io.journal(run), replay.lineage, kept);
   const fixed = await open(run, io, replay === undefined ? base : { ...base, replay });
   io.snapshots.set(fixed.digest, fixed.snapshot);
   const opened = { snapshot: fixed.digest, ...fixedBy(fixed.snapshot, rules) };

@@ -90,6 +90,7 @@ function renderReplay({ replay }: Seen, verdict: Verdict | undefined): Pick<Exec
   return {
     replay: {
       parentUID: parent.uid,
+      lineage: replay.lineage,
       mode,
       ...(cursor === undefined ? {} : { fromStep: cursor.step }),
       ...(verdict === undefined ? {} : { reusedSteps: verdict.steps, liveSteps: 0, patchedSteps: 0 }),

@@ -172,6 +172,8 @@ export type Decision =
       readonly keep: readonly string[];
       readonly items: readonly NodeKey[];
       readonly expireSeconds: number;
+      /** Runs whose journals this one reads: they are kept as long as it is. */
+      readonly lineage?: readonly string[];
     };
 
 /** One loss of a process, for whoever counts or tells them. */

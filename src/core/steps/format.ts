@@ -49,6 +49,8 @@ export interface RequestRef {
 export interface Reuse {
   readonly uid: string;
   readonly steps: number;
+  /** Of a patched replay: they are asked for otherwise than they were recorded, so their place decides which is which. */
+  readonly byPosition?: true;
 }
 
 interface EntryBase {
