@@ -3,7 +3,16 @@ import { Command, Option } from "commander";
 import type { CliExitCode } from "../api/exit-codes.ts";
 import { productVersion } from "../api/version.ts";
 import type { CommandShape } from "./commands/completion.ts";
-import { allowPlace, collect, examples, namespaceOption, outputOption, redisOption, wholeNumber } from "./options.ts";
+import {
+  allowApi,
+  allowPlace,
+  collect,
+  examples,
+  namespaceOption,
+  outputOption,
+  redisOption,
+  wholeNumber,
+} from "./options.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Commands whose first argument is the name of a run, for shell completion. */
@@ -186,8 +195,10 @@ function readCommands(program: Command, terminal: Terminal, exit: (code: CliExit
     .addOption(redisOption())
     .addHelpText("after", examples("oao tree brief"))
     .action(async (name: string, flags) => exit(await (await import("./commands/get.ts")).tree(name, flags, terminal)));
-  allowPlace(
-    sub(program, "trace <name>", "Show every recorded step: model and tool calls with input, output and tokens"),
+  allowApi(
+    allowPlace(
+      sub(program, "trace <name>", "Show every recorded step: model and tool calls with input, output and tokens"),
+    ),
   )
     .option("--canonical", "print the canonical trace (JSON lines without times and attempts) and its hash")
     .option("--all", "also calls that were repeated and steps of earlier tries")

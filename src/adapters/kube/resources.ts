@@ -12,6 +12,7 @@ export const resources = {
   executions: { group, version, plural: "executions" },
   policies: { group, version, plural: "governancepolicies" },
   pods: { group: "", version: "v1", plural: "pods" },
+  services: { group: "", version: "v1", plural: "services" },
   secrets: { group: "", version: "v1", plural: "secrets" },
   leases: { group: "coordination.k8s.io", version: "v1", plural: "leases" },
   accessReviews: { group: "authorization.k8s.io", version: "v1", plural: "selfsubjectaccessreviews" },

@@ -7,7 +7,10 @@ import { canonicalSteps, findingsOf, type ItemJournal, tracedCalls, verifyChain 
 import { bodiesOf, type TraceRow, traceRowsWithFindings } from "../../core/trace/rows.ts";
 import { CliError } from "../errors.ts";
 import { withRun } from "../cluster/locate.ts";
-import type { PlaceFlags } from "../cluster/place.ts";
+import type { ApiFlags } from "../cluster/api.ts";
+import type { ClusterConnection } from "../cluster/connect.ts";
+import { Sha256 } from "../../core/digest/digest.ts";
+import type { StoredExecution } from "../../ports/cluster.ts";
 import {
   isContentDropped,
   journalChanged,
@@ -24,25 +27,51 @@ import { elapsed } from "../render/time.ts";
 import { givenRedis, openRunStore } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
 
-export interface TraceFlags extends PlaceFlags {
+export interface TraceFlags extends ApiFlags {
   readonly redis?: string | undefined;
   readonly canonical?: boolean | undefined;
   readonly all?: boolean | undefined;
   readonly output?: string | undefined;
 }
 
+const notNumbered = "the run has not ended: steps have no numbers yet, only node and path\n";
+
 export async function trace(name: string, flags: TraceFlags, terminal: Terminal): Promise<CliExitCode> {
   const output = checkFormat(flags.output, ["table", "json", "jsonl"]) ?? "table";
   return withRun(name, flags, terminal, {
     local: (_index, run) => traceHere(run, output, flags, terminal),
-    cluster: async (cluster, run) => {
-      const args = cluster.args(run.key);
-      throw new CliError(
-        `the steps of ${run.key.namespace}/${run.key.name} are in the cluster's journal, which only the operator's HTTP API of a later version will read out`,
-        [`its nodes:         oao tree ${args}`, `what workers said: oao logs ${args}`],
-      );
-    },
+    cluster: (cluster, run) => traceThere(cluster, run, output, flags, terminal),
   });
+}
+
+/** Read out by the operator, which alone has the journal. */
+async function traceThere(
+  cluster: ClusterConnection,
+  run: StoredExecution,
+  output: "table" | "json" | "jsonl",
+  flags: TraceFlags,
+  terminal: Terminal,
+): Promise<CliExitCode> {
+  const { runApi } = await import("../cluster/api.ts");
+  const api = runApi(cluster, run.key, flags, terminal);
+  if (!hasEnded(run.status)) terminal.err(notNumbered);
+  if (flags.canonical === true) {
+    const hash = new Sha256();
+    for await (const line of api.lines("trace?canonical=true")) {
+      hash.add(`${line}\n`);
+      terminal.out(`${line}\n`);
+    }
+    terminal.err(`traceHash sha256:${hash.hex()}\n`);
+    return cliExitCodes.succeeded;
+  }
+  const rows: TraceRow[] = [];
+  for await (const line of api.lines(flags.all === true ? "trace?all=true" : "trace")) {
+    if (output === "jsonl") terminal.out(`${line}\n`);
+    else rows.push(JSON.parse(line) as TraceRow);
+  }
+  if (output === "json") terminal.out(`${JSON.stringify(rows, undefined, 2)}\n`);
+  else if (output === "table") terminal.out(rowTable(rows));
+  return cliExitCodes.succeeded;
 }
 
 async function traceHere(
@@ -78,7 +107,7 @@ function checkChains(run: RunRecord, journals: readonly ItemJournal[], terminal:
       throw journalChanged(journal, `entry ${broken.index}: ${broken.reason}`);
     }
   }
-  if (!hasEnded(run.status)) terminal.err("the run has not ended: steps have no numbers yet, only node and path\n");
+  if (!hasEnded(run.status)) terminal.err(notNumbered);
 }
 
 function printCanonical(run: RunRecord, journals: readonly ItemJournal[], terminal: Terminal): void {

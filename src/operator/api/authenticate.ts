@@ -8,6 +8,7 @@ import type { PeerCertificate, TLSSocket } from "node:tls";
 import type { KubeClient } from "../../adapters/kube/client.ts";
 import { resourcePath, resources } from "../../adapters/kube/resources.ts";
 import { Problem } from "./problems.ts";
+import { type Rate, RateLimit, slowDown } from "./rate-limit.ts";
 
 /** As the cluster knows somebody. */
 export interface Caller {
@@ -43,12 +44,17 @@ export interface AuthenticateOptions {
   readonly tokenTtlMs?: number;
 }
 
+/** Tokens of one address that turn out to be none: each costs the API server a review. Known ones and certificates cost nothing. */
+const failures: Rate = { perSecond: 10, burst: 50 };
+
 export class Authenticator {
   readonly #options: AuthenticateOptions;
+  readonly #failures: RateLimit;
   readonly #tokens: TokenCache;
 
   constructor(options: AuthenticateOptions) {
     this.#options = options;
+    this.#failures = new RateLimit(failures, options.nowMs);
     this.#tokens = new TokenCache(options.nowMs, options.tokenTtlMs ?? 10_000);
   }
 
@@ -60,7 +66,8 @@ export class Authenticator {
     const { authorization } = request.headers;
     if (authorization === undefined) return this.#byCertificate(request.socket as TLSSocket);
     const token = bearer.exec(authorization)?.[1];
-    return token === undefined ? undefined : this.#tokens.of(token, () => this.#review(token));
+    if (token === undefined) return undefined;
+    return this.#tokens.of(token, () => this.#review(token, request.socket.remoteAddress ?? ""));
   }
 
   #byCertificate(socket: TLSSocket): Caller | undefined {
@@ -69,7 +76,8 @@ export class Authenticator {
   }
 
   /** For the API server's own audience: a token that was made for somebody else is none. */
-  async #review(token: string): Promise<Caller | undefined> {
+  async #review(token: string, address: string): Promise<Caller | undefined> {
+    slowDown(this.#failures.look(address));
     const { status } = await this.#options.client.request<TokenReview>({
       method: "POST",
       path: resourcePath(resources.tokenReviews),
@@ -77,7 +85,10 @@ export class Authenticator {
       repeatable: true,
     });
     const { username = "", uid, groups = [], extra } = status.user ?? {};
-    if (status.authenticated !== true || username === "") return undefined;
+    if (status.authenticated !== true || username === "") {
+      this.#failures.take(address);
+      return undefined;
+    }
     return {
       username,
       groups,

@@ -1,5 +1,7 @@
 /** How often one caller may ask: a bucket of tokens each, refilled evenly. Bounded: the longest unused are forgotten, full. */
 
+import { Problem } from "./problems.ts";
+
 export interface Rate {
   readonly perSecond: number;
   /** At once, after a pause. */
@@ -12,6 +14,13 @@ interface Bucket {
 }
 
 const callersMax = 10_000;
+
+/** Throws Problem (too-many-requests) where there is something to wait for. */
+export function slowDown(waitMs: number | undefined): void {
+  if (waitMs === undefined) return;
+  const seconds = Math.ceil(waitMs / 1_000);
+  throw new Problem("too-many-requests", `again in ${seconds} s`, { headers: { "Retry-After": String(seconds) } });
+}
 
 export class RateLimit {
   readonly #rate: Rate;

@@ -3,7 +3,7 @@ import type { ObjectKey } from "../../ports/cluster.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import { Problem } from "./problems.ts";
 import { readRecord, type RunRecord } from "../../host/journals.ts";
-import { traceRowsOf, verified } from "./record.ts";
+import { canonicalTrace, traceRowsOf, verified } from "./record.ts";
 import type { Runs } from "./runs.ts";
 import type { Answer, Call, Handlers } from "./server.ts";
 import { Turns } from "./turns.ts";
@@ -26,7 +26,7 @@ export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "
 
   return {
     async trace(call) {
-      const { from_step: from = 1, limit = Infinity, all = false } = call.query as TraceQuery;
+      const { from_step: from = 1, limit = Infinity, all = false, canonical = false } = call.query as TraceQuery;
       const record = await recordOf(call);
       const release = await turns.take(call.caller.username, call.signal);
       let isStreaming = false;
@@ -34,8 +34,8 @@ export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "
         const steps = await verified(record);
         checkRecord(record, steps, from);
         isStreaming = true;
-        const rows = asJson(traceRowsOf(record, { from, limit, all }), call.accepts);
-        return streamed(rows, call, release);
+        if (canonical) return streamed(canonicalTrace(record), { ...call, accepts: "application/jsonl" }, release);
+        return streamed(asJson(traceRowsOf(record, { from, limit, all }), call.accepts), call, release);
       } finally {
         if (!isStreaming) release();
       }
@@ -69,6 +69,7 @@ interface TraceQuery {
   readonly from_step?: number;
   readonly limit?: number;
   readonly all?: boolean;
+  readonly canonical?: boolean;
 }
 
 function checkRecord({ status }: RunRecord, steps: number, from: number): void {

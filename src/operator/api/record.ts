@@ -1,4 +1,6 @@
 /** Reading a record out: one node item after the other, so that a long run never is in memory as a whole. */
+import { canonicalJson } from "../../core/digest/digest.ts";
+import { canonicalStep } from "../../core/trace/canonical.ts";
 import type { NodeKey, StoredEntry } from "../../core/protocol/types.ts";
 import {
   stepsOf,
@@ -28,6 +30,16 @@ export async function verified(record: RunRecord): Promise<number> {
   let steps = 0;
   for (const key of record.keys) steps += stepsOf(await itemJournal(record, key)).length;
   return steps;
+}
+
+/** Lines of the canonical trace, each with its line feed. */
+export async function* canonicalTrace(record: RunRecord): AsyncGenerator<string> {
+  let number = 0;
+  for (const key of record.keys)
+    for (const { entry } of stepsOf(await itemJournal(record, key))) {
+      number += 1;
+      yield `${canonicalJson({ n: number, ...canonicalStep(key, entry) })}\n`;
+    }
 }
 
 export interface RowsWanted {

@@ -79,6 +79,9 @@ export const replayHeaders = z.object({
 export const traceQuery = z.strictObject({
   from_step: whole(1, stepsMax).optional().describe("Number of the first step that is shown; 1 when absent."),
   limit: whole(1, stepsMax).optional().describe("Steps at most."),
+  canonical: flag
+    .optional()
+    .describe("The canonical trace instead: JSON lines without anything volatile. Its sha256 is the traceHash."),
   all: flag.optional().describe("Also calls that were made again or belong to an earlier try, and policy violations."),
 });
 export const journalQuery = z.strictObject({

@@ -19,7 +19,7 @@ import { RecordChanged } from "../../host/journals.ts";
 import type { Authenticator, Caller } from "./authenticate.ts";
 import { matchPath, parseTarget, type Target, targetLengthMax } from "./paths.ts";
 import { notFound, Problem, problemDetails, statusOf } from "./problems.ts";
-import { RateLimit, type Rate } from "./rate-limit.ts";
+import { RateLimit, type Rate, slowDown } from "./rate-limit.ts";
 import { type Input, readInput } from "./request.ts";
 import { type Operation, type OperationId, operations } from "./routes.ts";
 
@@ -76,8 +76,6 @@ const stallMs = 45_000;
 /** One that is read drop by drop ends here. */
 const answerMsMax = 330_000;
 const connectionsMax = 1_000;
-/** Wrong credentials of one address: each costs the API server a review. */
-const failures: Rate = { perSecond: 2, burst: 20 };
 /** Of what anybody may read. */
 const openReads: Rate = { perSecond: 20, burst: 40 };
 
@@ -85,7 +83,6 @@ export async function listen(options: ServerOptions, credentials: Credentials): 
   const nowMs = () => performance.now();
   const limits = {
     callers: new RateLimit(options.rate, nowMs),
-    failures: new RateLimit(failures, nowMs),
     open: new RateLimit(openReads, nowMs),
   };
   const server = createServer(
@@ -137,7 +134,6 @@ function closed(server: Server): Promise<void> {
 
 interface Limits {
   readonly callers: RateLimit;
-  readonly failures: RateLimit;
   readonly open: RateLimit;
 }
 
@@ -223,27 +219,17 @@ async function admit(
   { authenticator }: ServerOptions,
   limits: Limits,
 ): Promise<Caller | undefined> {
-  const address = request.socket.remoteAddress ?? "";
   if (!operation.authenticated) {
-    slowDown(limits.open.take(address));
+    slowDown(limits.open.take(request.socket.remoteAddress ?? ""));
     return undefined;
   }
-  slowDown(limits.failures.look(address));
   const caller = await authenticator.identify(request);
-  if (caller === undefined) {
-    limits.failures.take(address);
+  if (caller === undefined)
     throw new Problem("unauthenticated", "a token or a client certificate of this cluster is needed", {
       headers: { "WWW-Authenticate": 'Bearer realm="oao"' },
     });
-  }
   slowDown(limits.callers.take(caller.username));
   return caller;
-}
-
-function slowDown(waitMs: number | undefined): void {
-  if (waitMs === undefined) return;
-  const seconds = Math.ceil(waitMs / 1_000);
-  throw new Problem("too-many-requests", `again in ${seconds} s`, { headers: { "Retry-After": String(seconds) } });
 }
 
 /** The first of the operation's types that the caller takes. Throws Problem. */

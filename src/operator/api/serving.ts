@@ -19,9 +19,10 @@ export interface ServingOptions {
   readonly client: KubeClient;
   readonly nowMs: () => number;
   readonly namespace: string;
-  /** The Service, and the port it has. */
+  /** The Service, the port it has, and the one that it leads to. */
   readonly service: string;
   readonly port: number;
+  readonly targetPort: number;
   /** Further names and addresses under which clients reach it. */
   readonly names: readonly string[];
   /** Name of the Secret that is managed here, or the folder of one that is given. */
@@ -167,8 +168,14 @@ function certificatesIn(pem: string): string[] {
 /** Where the CLI looks for the API. */
 export const publishedName = "oao-api";
 
-async function publish({ client, namespace, service, port }: ServingOptions, ca: string | undefined): Promise<void> {
-  const data = { service, port: String(port), ...(ca === undefined ? {} : { "ca.crt": ca }) };
+async function publish(options: ServingOptions, ca: string | undefined): Promise<void> {
+  const { client, namespace, service, port, targetPort } = options;
+  const data = {
+    service,
+    port: String(port),
+    targetPort: String(targetPort),
+    ...(ca === undefined ? {} : { "ca.crt": ca }),
+  };
   const place = { namespace, name: publishedName };
   const path = resourcePath(resources.configMaps, place);
   const metadata = { name: publishedName, labels: { "app.kubernetes.io/part-of": "oao" } };

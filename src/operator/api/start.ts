@@ -85,10 +85,19 @@ export async function serveApi({ config, api, metrics, logger, say }: ApiOptions
 async function credentialsOf(
   client: KubeClient,
   { podNamespace: namespace }: OperatorConfig,
-  { service, servicePort: port, names, tls }: ApiConfig,
+  { service, servicePort: port, port: targetPort, names, tls }: ApiConfig,
   logger: Logger,
 ): Promise<Credentials> {
-  const serving = await servingCertificate({ client, nowMs: () => Date.now(), namespace, service, port, names, tls });
+  const serving = await servingCertificate({
+    client,
+    nowMs: () => Date.now(),
+    namespace,
+    service,
+    port,
+    targetPort,
+    names,
+    tls,
+  });
   const clientCa = await readClientCa(client).catch((error: unknown) => {
     if (!isKubeError(error, 403) && !isKubeError(error, 404)) throw error;
     logger.warn({ error: error.message }, "no client certificates: the cluster's authority cannot be read");
