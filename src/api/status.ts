@@ -123,6 +123,8 @@ export interface ExecutionStatus {
   readonly observedGeneration: number;
   readonly phase: Phase;
   readonly conditions: readonly Condition[];
+  /** `namespace/release` of the operator that holds the run: every other one leaves it alone. Absent on a laptop. */
+  readonly operator?: string;
   /** Digest of the snapshot body in the journal store. */
   readonly snapshot?: string;
   readonly policies?: readonly { readonly namespace: string; readonly name: string }[];

@@ -14,6 +14,7 @@ import type { EffectivePolicy } from "../core/policy/types.ts";
 import { executionLimits } from "../core/policy/limits.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import type { StoredExecution, StoredPolicy } from "../ports/cluster.ts";
+import { freshStatus, otherHolder } from "./holder.ts";
 import type { HostIo } from "./io.ts";
 import { lookAgainMs } from "./slots.ts";
 import { storeLife } from "./store-life.ts";
@@ -73,15 +74,6 @@ function specProblems({ object: { spec } }: StoredExecution): readonly string[] 
   }
 }
 
-/** Of a spec that cannot even be looked through, a status without rows. */
-function freshStatus({ object: { spec } }: StoredExecution, nowMs: number): ExecutionStatus {
-  try {
-    return initialStatus(spec, nowMs, {});
-  } catch {
-    return initialStatus({ task: "", nodes: [] }, nowMs, {});
-  }
-}
-
 async function start(
   found: StoredExecution,
   policy: EffectivePolicy,
@@ -97,7 +89,13 @@ async function start(
   // As whoever reads the body sees it.
   if (digest === body.digest) io.snapshots.set(digest, JSON.parse(bytes) as Snapshot);
   const policyHash = digestJson([...new Set(governing.map((each) => digestJson(each.policy.spec)))].sort());
-  const opened = { snapshot: digest, policies: policy.policies, policyHash };
+  const { operator } = found.status ?? {};
+  const opened = {
+    ...(operator === undefined ? {} : { operator }),
+    snapshot: digest,
+    policies: policy.policies,
+    policyHash,
+  };
   const status = { ...initialStatus(spec, io.clock.nowMs(), opened), observedGeneration: run.generation };
   return { run, status, wakeAfterMs: 0 };
 }
@@ -139,7 +137,9 @@ async function queued(run: StoredExecution, policy: EffectivePolicy, io: HostIo)
   // It asks for no turn, so it takes none.
   if (run.object.spec.desiredState === "Suspended")
     return { reason: "Suspended", message: "it is queued once it is resumed", lookAgainMs: undefined };
-  const found = io.slots.take(run, most.limit, await io.cluster.list(run.key.namespace));
+  const inNamespace = await io.cluster.list(run.key.namespace);
+  const own = inNamespace.filter((each) => otherHolder(each, io) === undefined);
+  const found = io.slots.take(run, most.limit, own);
   if (found === undefined) return undefined;
   const { place, waiting, running } = found;
   const message = `place ${place} of ${waiting}; ${running} of ${most.limit} are at work in namespace ${run.key.namespace} (policy ${most.policy}, limits.maxConcurrentExecutions)`;

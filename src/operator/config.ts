@@ -25,6 +25,8 @@ export interface OperatorConfig {
   readonly metricsPort: number;
   readonly leaderElection: boolean;
   readonly leaseName: string;
+  /** `namespace/lease`, as the status of its runs names it: replicas that share a lease are one operator, and so is a release that comes back. */
+  readonly operator: string;
   readonly leaseMs: number;
   readonly leaseTtlMs: number;
   readonly stopGraceMs: number;
@@ -69,6 +71,8 @@ export function readOperatorConfig(env: Environment): OperatorConfig {
   const storeUserKey = need("OAO_STORE_USER_KEY");
   if (storeUserKey !== "" && storeUserKey.length < keyLengthMin)
     problems.push(`OAO_STORE_USER_KEY must have ${keyLengthMin} characters or more: passwords are derived from it`);
+  const podNamespace = need("OAO_POD_NAMESPACE");
+  const leaseName = env["OAO_LEASE_NAME"] || "oao";
   const floor = file("OAO_FLOOR_POLICY");
   const config: OperatorConfig = {
     storeUrl,
@@ -76,13 +80,14 @@ export function readOperatorConfig(env: Environment): OperatorConfig {
     storeCa: file("OAO_STORE_CA"),
     storeUserKey,
     namespaces: (env["OAO_NAMESPACES"] ?? "").split(",").filter((name) => name !== ""),
-    podNamespace: need("OAO_POD_NAMESPACE"),
+    podNamespace,
     identity: need("OAO_IDENTITY"),
     workerImage: need("OAO_WORKER_IMAGE"),
     floorPolicies: floor === undefined ? [] : policiesOf(floor, problems),
     metricsPort: whole("OAO_METRICS_PORT", 8_080, 0),
     leaderElection: env["OAO_LEADER_ELECTION"] !== "false",
-    leaseName: env["OAO_LEASE_NAME"] || "oao",
+    leaseName,
+    operator: `${podNamespace}/${leaseName}`,
     leaseMs: whole("OAO_LEASE_MS", 15_000, 3_000),
     leaseTtlMs: whole("OAO_LEASE_TTL_MS", 10_000, 5_000),
     stopGraceMs: whole("OAO_STOP_GRACE_MS", 15_000, 1_000),

@@ -39,6 +39,8 @@ function violated({ conditions }: ExecutionStatus): string {
 
 export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): (event: HostEvent) => void {
   const runs = new Map<string, Told>();
+  /** Namespace and holder; as few as there are releases. */
+  const elsewhere = new Set<string>();
   const told = (uid: string): Told => {
     const found = runs.get(uid) ?? {
       stopSeenAtMs: undefined,
@@ -82,7 +84,8 @@ export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): 
     }
     timeStop(before, status, succeeded);
     // Also where another process has told it: a new leader goes on where that was.
-    if (previous?.phase === status.phase) return;
+    const hasStood = previous !== undefined && previous.conditions.length > 0; // else it was only taken
+    if (hasStood && previous.phase === status.phase) return;
     logger.info(
       { execution: `${key.namespace}/${key.name}`, uid, phase: status.phase, reason: succeeded?.reason },
       "phase",
@@ -145,6 +148,17 @@ export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): 
     events.record({ regarding: { key, uid }, type: "Warning", reason, action: "Wait", note });
   }
 
+  /** Once: where two releases are meant to share a namespace it is no trouble. */
+  function onElsewhere({ namespace, name }: ObjectKey, holder: string): void {
+    const place = `${namespace} ${holder}`;
+    if (elsewhere.has(place)) return;
+    elsewhere.add(place);
+    logger.warn(
+      { namespace, operator: holder, execution: `${namespace}/${name}` },
+      "another operator holds Executions of this namespace: they are left alone",
+    );
+  }
+
   return (event) => {
     switch (event.kind) {
       case "Status":
@@ -161,6 +175,8 @@ export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): 
       }
       case "LetGo":
         return undefined;
+      case "Elsewhere":
+        return onElsewhere(event.key, event.holder);
       case "Failed":
         return onFailure(event.key, event.error, event.retryAfterMs);
     }
