@@ -1,5 +1,6 @@
 /** The operator's configuration, parsed once from its environment; the chart sets every variable. */
 import { readFileSync } from "node:fs";
+import { amountOf, defaultResources, type PodResources } from "../adapters/kube/pod-resources.ts";
 import type { GovernancePolicy } from "../api/types.ts";
 import { lintManifest } from "../core/manifest/lint.ts";
 import { formatProblem } from "../core/manifest/problem.ts";
@@ -20,6 +21,8 @@ export interface OperatorConfig {
   /** Unique per process. */
   readonly identity: string;
   readonly workerImage: string;
+  /** Of worker pods whose node does not say. */
+  readonly workerResources: PodResources;
   readonly floorPolicies: readonly GovernancePolicy[];
   /** Of /healthz, /readyz and /metrics; 0 = any free one. */
   readonly metricsPort: number;
@@ -83,6 +86,7 @@ export function readOperatorConfig(env: Environment): OperatorConfig {
     podNamespace,
     identity: need("OAO_IDENTITY"),
     workerImage: need("OAO_WORKER_IMAGE"),
+    workerResources: resourcesFrom(env["OAO_WORKER_RESOURCES"], problems),
     floorPolicies: floor === undefined ? [] : policiesOf(floor, problems),
     metricsPort: whole("OAO_METRICS_PORT", 8_080, 0),
     leaderElection: env["OAO_LEADER_ELECTION"] !== "false",
@@ -108,6 +112,26 @@ function withoutCredentials(url: string, problems: string[]): string {
   parsed.username = "";
   parsed.password = "";
   return parsed.href;
+}
+
+/** As a container has them: `{ requests: { memory: … }, limits: { … } }`. */
+function resourcesFrom(text: string | undefined, problems: string[]): PodResources {
+  if (text === undefined || text === "") return defaultResources;
+  const quantities = (given: Readonly<Record<string, unknown>> = {}) =>
+    Object.fromEntries(
+      Object.entries(given).map(([name, value]) => {
+        if (Number.isNaN(amountOf(String(value))))
+          problems.push(`OAO_WORKER_RESOURCES: ${name} is ${JSON.stringify(value)}: write it as in 500m, 2 or 1Gi`);
+        return [name, String(value)];
+      }),
+    );
+  try {
+    const { requests, limits } = JSON.parse(text) as { requests?: object; limits?: object };
+    return { requests: quantities({ ...requests }), limits: quantities({ ...limits }) };
+  } catch (error) {
+    problems.push(`OAO_WORKER_RESOURCES is no JSON object: ${(error as Error).message}`);
+    return defaultResources;
+  }
 }
 
 /** A floor that cannot be read must not become no floor. */

@@ -55,6 +55,7 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
     leaseTtlMs: config.leaseTtlMs,
     stopGraceMs: config.stopGraceMs,
     denyCidrs,
+    resources: config.workerResources,
     credentials: { ensure: ({ uid }) => users.ensure(uid) },
     snapshot: async (run, digest) => snapshots.get(digest) ?? loadSnapshot(store, run.uid, digest),
     onWatchRestart: (resource, error) => logger.warn({ resource, error: error.message }, "watch begins again"),

@@ -61,6 +61,8 @@ const failures: Readonly<Record<WorkerFailure, true>> = {
   ImagePullFailed: true,
   Unschedulable: true,
   BadConfig: true,
+  PodRefused: true,
+  StartDelayed: true,
   DeadlineExceeded: true,
   NodeLost: true,
   Crashed: true,
