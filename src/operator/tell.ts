@@ -1,7 +1,7 @@
 /** What the loop did, told to people: Kubernetes Events, metrics, logs. Never throws and keeps nobody waiting. */
 import type { Logger } from "pino";
 import type { EventRecorder } from "../adapters/kube/events.ts";
-import type { Condition, ExecutionStatus } from "../api/status.ts";
+import type { ApprovalStatus, Condition, ExecutionStatus } from "../api/status.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import type { HostEvent } from "../host/io.ts";
 import type { ObjectKey } from "../ports/cluster.ts";
@@ -36,6 +36,8 @@ function violated({ conditions }: ExecutionStatus): string {
   const message = conditions.find(({ type }) => type === "Succeeded")?.message ?? "";
   return /^PolicyViolation: ([A-Za-z ]{1,60})/.exec(message)?.[1] ?? "other";
 }
+
+const requestOf = ({ request }: ApprovalStatus) => request;
 
 export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): (event: HostEvent) => void {
   const runs = new Map<string, Told>();
@@ -82,6 +84,7 @@ export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): 
         });
       before.nodes.set(name, now);
     }
+    tellUnproven(key, uid, status, previous);
     timeStop(before, status, succeeded);
     // Also where another process has told it: a new leader goes on where that was.
     const hasStood = previous !== undefined && previous.conditions.length > 0; // else it was only taken
@@ -98,6 +101,25 @@ export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): 
       note: succeeded?.message || `the run is ${status.phase}`,
     });
     if (status.completedAt !== undefined) onEnd(key, uid, status, succeeded?.reason ?? status.phase);
+  }
+
+  /** Whoever may change the run could have written it under any name. */
+  function tellUnproven(
+    key: ObjectKey,
+    uid: string,
+    { approvals = [] }: ExecutionStatus,
+    previous: ExecutionStatus | undefined,
+  ): void {
+    const open = new Set(previous?.approvals?.filter(({ decision }) => decision === undefined).map(requestOf));
+    for (const each of approvals)
+      if (each.proven === false && open.has(each.request))
+        events.record({
+          regarding: { key, uid },
+          type: "Warning",
+          reason: "ApprovalUnproven",
+          action: "Approve",
+          note: `${each.node} is ${each.decision ?? ""} by "${each.by ?? ""}", and nothing proves that it was them: the ValidatingAdmissionPolicy approvals.oao.dev is not in force`,
+        });
   }
 
   function timeStop(run: Told, status: ExecutionStatus, succeeded: Condition | undefined): void {

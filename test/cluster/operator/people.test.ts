@@ -115,6 +115,7 @@ describe("an approval node", () => {
       phase: "Succeeded",
       approvals: [{ decision: "Approved", by: "whoever", proven: false }],
     });
+    await vi.waitFor(() => expect(kubectl(["describe", "oaox", "unproven"]).stdout).toContain("ApprovalUnproven"));
   });
 
   test("takes an answer from whoever may give one, under their own name and no other; proven, with who and when", async () => {
