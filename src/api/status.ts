@@ -129,6 +129,8 @@ export interface ExecutionStatus {
   readonly snapshot?: string;
   readonly policies?: readonly { readonly namespace: string; readonly name: string }[];
   readonly policyHash?: string;
+  /** What Audit policies would have stopped in nodes that have ended: the first few messages, each once. */
+  readonly auditFindings?: readonly string[];
   readonly usage?: UsageStatus;
   readonly progress: string;
   readonly nodeCounts: Readonly<Partial<Record<NodeState, number>>>;
@@ -156,4 +158,10 @@ export interface ExecutionStatus {
   readonly sealed?: boolean;
 }
 
-export const statusLimits = { messageRows: 20, messageChars: 256, timedRows: 200, previewBytes: 4_096 } as const;
+export const statusLimits = {
+  messageRows: 20,
+  messageChars: 256,
+  auditFindings: 10,
+  timedRows: 200,
+  previewBytes: 4_096,
+} as const;

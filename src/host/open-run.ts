@@ -1,6 +1,6 @@
 /** The start of a run: resolve its policies, fix them with the spec as the snapshot (G2), open its journal. */
 import type { GovernancePolicy } from "../api/policy.ts";
-import type { Condition, ExecutionStatus } from "../api/status.ts";
+import { type Condition, type ExecutionStatus, statusLimits } from "../api/status.ts";
 import { graphProblems } from "../core/dag/spec-graph.ts";
 import { canonicalJson, digestJson, sha256Hex } from "../core/digest/digest.ts";
 import { OaoError } from "../core/errors/errors.ts";
@@ -10,7 +10,7 @@ import { initialStatus } from "../core/planner/render.ts";
 import { withTimes } from "../core/planner/conditions.ts";
 import { combinePolicies, type GoverningPolicy } from "../core/policy/combine.ts";
 import { checkImages } from "../core/policy/checks.ts";
-import type { EffectivePolicy } from "../core/policy/types.ts";
+import type { EffectivePolicy, Violation } from "../core/policy/types.ts";
 import { executionLimits } from "../core/policy/limits.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import type { StoredExecution, StoredPolicy } from "../ports/cluster.ts";
@@ -47,7 +47,8 @@ export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened>
   const governing = governingPolicies(run, io.floorPolicies, await io.cluster.policies(run.key.namespace));
   if ("reason" in governing) return waits(run, fresh, governing, nowMs);
   const policy = combinePolicies(governing, { requirePairing: io.requireSecretPairing });
-  const refused = checkImages(spec, policy).find(({ enforcement }) => enforcement === "Enforce");
+  const images = checkImages(spec, policy);
+  const refused = images.find(({ enforcement }) => enforcement === "Enforce");
   if (refused !== undefined) {
     return over(run, failedStatus(fresh, "PolicyViolation", refused.message, run.generation, nowMs));
   }
@@ -57,7 +58,7 @@ export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened>
   try {
     const unfit = await unfitStore(run, policy, io);
     if (unfit !== undefined) return waits(run, fresh, unfit, nowMs);
-    started = await start(run, policy, governing, io);
+    started = await start(run, policy, governing, images, io);
     return started;
   } finally {
     if (started === undefined) io.slots.give(run);
@@ -78,6 +79,7 @@ async function start(
   found: StoredExecution,
   policy: EffectivePolicy,
   governing: readonly GoverningPolicy[],
+  audited: readonly Violation[],
   io: HostIo,
 ): Promise<Opened> {
   const run = await io.cluster.hold(found); // no worker may outlive its object unseen
@@ -96,7 +98,12 @@ async function start(
     policies: policy.policies,
     policyHash,
   };
-  const status = { ...initialStatus(spec, io.clock.nowMs(), opened), observedGeneration: run.generation };
+  const auditFindings = [...new Set(audited.map(({ message }) => message.slice(0, statusLimits.messageChars)))];
+  const status = {
+    ...initialStatus(spec, io.clock.nowMs(), opened),
+    ...(audited.length === 0 ? {} : { auditFindings: auditFindings.slice(0, statusLimits.auditFindings) }),
+    observedGeneration: run.generation,
+  };
   return { run, status, wakeAfterMs: 0 };
 }
 

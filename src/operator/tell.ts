@@ -85,6 +85,9 @@ export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): 
       before.nodes.set(name, now);
     }
     tellUnproven(key, uid, status, previous);
+    for (const note of status.auditFindings ?? [])
+      if (previous?.auditFindings?.includes(note) !== true)
+        events.record({ regarding: { key, uid }, type: "Warning", reason: "AuditViolation", action: "Audit", note });
     timeStop(before, status, succeeded);
     // Also where another process has told it: a new leader goes on where that was.
     const hasStood = previous !== undefined && previous.conditions.length > 0; // else it was only taken

@@ -69,16 +69,14 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
   const own = nodeLimits(snapshot.policy, node);
   const redact = redactor(snapshot.policy.recording.redact, io.mask);
   const waiting: EntryDraft[] = [];
+  const audited = new Set<string>();
+  const audit = (message: string, path: string): void => {
+    waiting.push(auditDraft(order, io.clock, message, path));
+    audited.add(message);
+  };
   const auditPassed = (limit: string): void => {
     const name = snapshot.policy.limitNames[`Audit/${limit}`];
-    waiting.push(
-      auditDraft(
-        order,
-        io.clock,
-        `PolicyViolation: audit limit ${name === undefined ? limit : `${name} (${limit})`} passed`,
-        limit,
-      ),
-    );
+    audit(`PolicyViolation: audit limit ${name === undefined ? limit : `${name} (${limit})`} passed`, limit);
   };
   const lease = new Lease(io.leaseTtlMs, io.heartbeatIntervalMs, io.clock);
   const toolSpecs = toolsOf(snapshot, node);
@@ -106,6 +104,7 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
     return { exit: (JSON.parse(claimed.finished) as Finished).outcome === "Succeeded" ? "done" : "failed" };
   const { history, outputs } = await readHistory(order, io, session.length);
   session.resumeAt(history.stepCount);
+  for (const message of history.audited) audited.add(message);
   const live: { tool?: string; tokens?: number } = {};
   lifeline = new Lifeline({
     ...io,
@@ -161,6 +160,8 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
       Object.assign(live, shown);
     },
     waiting,
+    audit,
+    audited,
     auditPassed,
     values: new Map(),
     callCounts: new Map(),

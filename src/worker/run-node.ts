@@ -1,5 +1,6 @@
 /** One process, one node, one attempt: claim, run, finish. */
 import type { ModelSpec } from "../api/execution.ts";
+import { statusLimits } from "../api/status.ts";
 import { canonicalJson } from "../core/digest/digest.ts";
 import type { Json } from "../core/digest/json.ts";
 import { FencedError, OaoError, PolicyViolationError, StoppedError, WaitingError } from "../core/errors/errors.ts";
@@ -115,6 +116,7 @@ async function finish(context: NodeContext, result: Finished, output: Json, viol
   const finished: Finished = {
     ...result,
     output: packed?.digest ?? null,
+    ...(context.audited.size === 0 ? {} : { audited: auditedOf(context) }),
     ...(context.madeNonIdempotentCall() && context.policy.onInDoubt !== "Retry" ? { final: true } : {}),
   };
   await context.session.finish(
@@ -123,6 +125,11 @@ async function finish(context: NodeContext, result: Finished, output: Json, viol
     canonicalJson(finished),
     violation,
   );
+}
+
+function auditedOf({ audited }: NodeContext): readonly string[] {
+  const { auditFindings, messageChars } = statusLimits;
+  return [...audited].slice(0, auditFindings).map((message) => message.slice(0, messageChars).toWellFormed());
 }
 
 /** What ends the node for good; undefined = not the node's own end (stopped, fenced, infrastructure). */

@@ -55,6 +55,7 @@ export function renderStatus(draft: Draft, outcome: Outcome | undefined, wasMain
     nodeCounts: countStates(rows),
     nodes: renderRows(draft),
     ...renderApprovals(draft),
+    ...(draft.audited.size === 0 ? {} : { auditFindings: [...draft.audited] }),
     ...(steps === 0 ? {} : { steps }),
     ...journalLife(draft),
     ...(draft.cancelRequested ? { cancelRequested: true } : {}),

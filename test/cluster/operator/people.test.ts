@@ -157,6 +157,29 @@ describe("an approval node", () => {
   });
 });
 
+describe("an Audit policy", () => {
+  test("stops nothing, and each rule that a run breaks stands in its condition and in an Event", async () => {
+    const budgets = [{ name: "tiny", scope: "Call", unit: "InputTokens", limit: 1 }] as const;
+    await govern("audit", { enforcement: "Audit", maxTokens: 1, budgets: [...budgets], models: { deny: ["*"] } });
+    await create(runOf("audited", quick, { policyRef: { name: "audit" } }));
+    const run = await field.until("audited", ended);
+    expect(run.status?.phase).toBe("Succeeded");
+    const compliant = told(run, "PolicyCompliant");
+    expect(compliant).toMatchObject({ status: "False", reason: "AuditViolation" });
+    for (const rule of [
+      "TotalTokens",
+      "Model Denied: openai/gpt-5-mini (policy audit, spec.models.deny)",
+      "audit/tiny",
+    ])
+      expect(compliant?.message).toContain(rule);
+    await vi.waitFor(() =>
+      expect(kubectl(["describe", "oaox", "audited"]).stdout).toMatch(
+        /AuditViolation .*PolicyViolation: Model Denied: openai\/gpt-5-mini/,
+      ),
+    );
+  });
+});
+
 describe("suspend and resume", () => {
   test("stand still without a pod and go on in the next attempt; self-heal of a GitOps tool does not undo them", async () => {
     const manifest = runOf("paused", endless);
