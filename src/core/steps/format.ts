@@ -158,4 +158,6 @@ export interface Finished {
   readonly error: { readonly class: string; readonly message: string } | null;
   /** The node may not be tried again, whatever its retry list says: a NonIdempotent call was made in this try. */
   readonly final?: boolean;
+  /** What rules of Audit policies would have stopped, in all tries so far: each message once, the first few. */
+  readonly audited?: readonly string[];
 }
