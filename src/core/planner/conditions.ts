@@ -57,9 +57,11 @@ function verified(draft: Draft, outcome: Outcome | undefined): Readonly<Record<s
     return {
       ReplayVerified: { status: "Unknown", reason: outcome === undefined ? "Replaying" : "NotReplayed", message: "" },
     };
-  const { divergedAt, steps } = verdict;
+  const { divergedAt, steps, times, traceHash } = verdict;
   if (divergedAt !== undefined) return { ReplayVerified: no("Divergence", divergenceText(divergedAt)) };
-  return { ReplayVerified: yes("Verified", `${steps} steps went as in ${replay.parent.name}`) };
+  const often = times === 1 ? "" : `, ${times} times with the same trace`;
+  const message = `${steps} steps went as in ${replay.parent.name}${often} (${traceHash.slice(0, 19)})`;
+  return { ReplayVerified: yes("Verified", message) };
 }
 
 function kept({ seen }: Draft): Readonly<Record<string, Verdict>> {
