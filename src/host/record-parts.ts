@@ -1,0 +1,89 @@
+/** A run's record as a sequence of parts, read with bounded memory: what an export writes and a verification checks. */
+import { textsOf } from "../core/steps/bodies.ts";
+import { readEntry } from "../core/steps/chain.ts";
+import { bodiesOfEntry, bodiesOfStatus, type RecordedExecution, type RecordPart } from "../core/trace/record-part.ts";
+import type { RunRecord } from "./journals.ts";
+
+/** Bodies may have megabytes each. */
+const bodiesAtOnce = 16;
+
+/**
+ * Run, items in canonical order with their entries, bodies in the order in which they are first referred to, each followed by its
+ * long texts: the same record gives the same parts. Only digests are held, once each. What the store does not have is left out.
+ * `status` must be that of a run that has ended. Throws RecordChanged where a store cannot even read an entry.
+ */
+export async function* recordParts(record: RunRecord): AsyncGenerator<RecordPart, void> {
+  const execution = exportedExecution(record);
+  yield { kind: "run", execution, content: record.snapshot?.policy.recording.content ?? "Full" };
+  const roots = new Set(bodiesOfStatus(execution.status));
+  for (const key of record.keys) {
+    let isFirst = true;
+    for await (const page of record.entries(key)) {
+      if (isFirst) yield { kind: "item", key };
+      isFirst = false;
+      for (const { hash, bytes } of page) {
+        for (const digest of referredTo(bytes)) roots.add(digest);
+        yield { kind: "entry", hash, bytes };
+      }
+    }
+  }
+  yield* bodyParts(record, [...roots]);
+}
+
+async function* bodyParts(record: RunRecord, roots: readonly string[]): AsyncGenerator<RecordPart, void> {
+  const given = new Set<string>();
+  for (let from = 0; from < roots.length; from += bodiesAtOnce) {
+    const page = roots.slice(from, from + bodiesAtOnce);
+    const found = await record.bodies(page);
+    for (const root of page) {
+      const bytes = found.get(root);
+      if (bytes === undefined) continue;
+      if (!given.has(root)) yield { kind: "body", body: { digest: root, bytes } };
+      given.add(root);
+      const texts = [...new Set(readTexts(bytes))].filter((digest) => !given.has(digest));
+      for (const text of texts) {
+        const textBytes = (await record.bodies([text])).get(text);
+        if (textBytes === undefined) continue;
+        given.add(text);
+        yield { kind: "body", body: { digest: text, bytes: textBytes } };
+      }
+    }
+  }
+}
+
+/** Of an entry that was tampered with, nothing: whoever checks it tells. */
+function referredTo(bytes: string): readonly string[] {
+  try {
+    return bodiesOfEntry(readEntry({ index: 0, prevHash: "", hash: "", bytes }));
+  } catch {
+    return [];
+  }
+}
+
+function readTexts(bytes: string): readonly string[] {
+  try {
+    return textsOf(bytes);
+  } catch {
+    return [];
+  }
+}
+
+/** Of the metadata only what says which run it is: annotations are other programs'. */
+function exportedExecution({ uid, object, status }: RunRecord): RecordedExecution {
+  const { name = "", namespace = "default", labels, creationTimestamp, generation } = object.metadata;
+  if (status === undefined) throw new Error(`Execution ${namespace}/${name} has no status`);
+  return {
+    apiVersion: object.apiVersion,
+    kind: object.kind,
+    metadata: {
+      name,
+      namespace,
+      uid,
+      generation: typeof generation === "number" ? generation : 1,
+      creationTimestamp: typeof creationTimestamp === "string" ? creationTimestamp : (status.startedAt ?? ""),
+      ...(labels === undefined ? {} : { labels }),
+    },
+    spec: object.spec,
+    status,
+  };
+}
