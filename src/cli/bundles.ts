@@ -6,6 +6,8 @@ import { itemKey, itemName } from "../core/protocol/names.ts";
 import type { NodeKey, StoredBody, StoredEntry } from "../core/protocol/types.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { BundleError, BundleReader } from "../core/trace/bundle.ts";
+import { shownSpec } from "../core/replay/spec.ts";
+import { type ItemJournal, reuseOf } from "../core/trace/journal.ts";
 import { ChainCheck } from "../core/trace/chain-check.ts";
 import type { RecordPart } from "../core/trace/record-part.ts";
 import { RecordCheck, type RecordProblem, type RecordReport } from "../core/trace/verify.ts";
@@ -116,7 +118,7 @@ export interface OpenBundle {
 
 /** Checked as a whole first. Throws CliError: no file, or tampered with. */
 export async function openBundle(path: string): Promise<OpenBundle> {
-  const items = new Map<string, number>();
+  const items: Places = new Map();
   const keys: NodeKey[] = [];
   const bodies = new Map<string, { readonly offset: number; readonly length: number }>();
   let snapshot: Snapshot | undefined;
@@ -124,8 +126,8 @@ export async function openBundle(path: string): Promise<OpenBundle> {
   const { report, problems } = await checkBundle(path, ({ part, offset, length }) => {
     if (part.kind === "run") wanted = part.execution.status.snapshot;
     if (part.kind === "item") {
-      keys.push(part.key);
-      items.set(itemKey(part.key), offset);
+      if (part.run === undefined) keys.push(part.key);
+      items.set(placeName(part.run, part.key), offset);
     }
     if (part.kind !== "body") return;
     bodies.set(part.body.digest, { offset, length });
@@ -135,17 +137,35 @@ export async function openBundle(path: string): Promise<OpenBundle> {
   const { execution } = report;
   const file = await open(path);
   const { status, ...object } = execution;
+  const { uid } = object.metadata;
+  const linked = async (key: NodeKey, entries: readonly StoredEntry[], run = uid): Promise<ItemJournal> => {
+    const reuse = reuseOf(entries);
+    if (reuse === undefined) return { ...key, uid: run, entries };
+    const origin: StoredEntry[] = [];
+    for await (const page of entriesOf(path, reuse.uid, key, items.get(placeName(reuse.uid, key))))
+      origin.push(...page);
+    return { ...key, uid: run, entries, origin: await linked(key, origin, reuse.uid) };
+  };
   const record: RunRecord = {
-    uid: execution.metadata.uid,
+    uid,
     object,
     status,
-    spec: snapshot?.spec ?? execution.spec,
+    spec: snapshot?.spec ?? shownSpec(object, status),
     snapshot,
     keys,
-    entries: (key) => entriesOf(path, execution.metadata.uid, key, items.get(itemKey(key))),
+    recorder: uid,
+    linked,
+    entries: (key) => entriesOf(path, uid, key, items.get(placeName(undefined, key))),
     bodies: (digests) => readBodies(file, bodies, digests),
   };
   return { record, report, close: () => file.close() };
+}
+
+type Places = Map<string, number>;
+
+/** Where an item of this run, or of one that it reuses steps of, begins. */
+function placeName(run: string | undefined, key: NodeKey): string {
+  return `${run ?? ""}/${itemKey(key)}`;
 }
 
 /** One that cannot be read is told by the check. */

@@ -72,8 +72,10 @@ export async function withLocalRecord<T>(
 /** A trace of an edited journal is not passed off as one that was recorded. */
 export function checkChains(record: RunRecord, journals: readonly ItemJournal[]): void {
   for (const journal of journals) {
-    const broken = verifyChain(record.uid, journal);
-    if (broken !== undefined) throw journalChanged(journal, `entry ${broken.index}: ${broken.reason}`);
+    for (let held: ItemJournal | undefined = journal; held !== undefined; held = held.origin) {
+      const broken = verifyChain(held.uid ?? record.recorder, held);
+      if (broken !== undefined) throw journalChanged(held, `entry ${broken.index}: ${broken.reason}`);
+    }
   }
 }
 

@@ -16,9 +16,11 @@ import { textsOf } from "../core/steps/bodies.ts";
 import { readEntry } from "../core/steps/chain.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { TraceHasher } from "../core/trace/canonical.ts";
-import { inOrder, type ItemJournal } from "../core/trace/journal.ts";
+import { inOrder, type ItemJournal, reusedSteps } from "../core/trace/journal.ts";
+import { shownSpec } from "../core/replay/spec.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
+import { bodiesOfRuns, linked } from "./lineage.ts";
 
 const entriesPage = 512;
 const bodiesPage = 256;
@@ -34,8 +36,12 @@ export interface RunRecord {
   readonly snapshot: Snapshot | undefined;
   /** Every item that may have entries, in canonical order. */
   readonly keys: readonly NodeKey[];
+  /** Run whose journals `entries` gives: this one, but for a Strict replay, which has none of its own. */
+  readonly recorder: string;
   /** Of one item, in order, in pages. Throws RecordChanged. */
   entries(key: NodeKey): AsyncGenerator<readonly StoredEntry[]>;
+  /** The journal of `entries`, with those of other runs that it reuses steps of. */
+  linked(key: NodeKey, entries: readonly StoredEntry[]): Promise<ItemJournal>;
   /** What is not there is absent. */
   bodies(digests: readonly string[]): Promise<ReadonlyMap<string, string>>;
 }
@@ -46,7 +52,9 @@ type Run = Pick<StoredExecution, "uid" | "object" | "status">;
 export async function readRecord(store: JournalStore, run: Run, snapshot?: Snapshot): Promise<RunRecord> {
   const { uid, object, status } = run;
   const opened = snapshot ?? (await readSnapshot(store, run));
-  const spec = opened?.spec ?? object.spec;
+  const spec = opened?.spec ?? shownSpec(object, status);
+  const lineage = opened?.replay?.lineage ?? [];
+  const recorder = opened?.replay?.mode === "Strict" ? (lineage[0] ?? uid) : uid;
   return {
     uid,
     object,
@@ -54,8 +62,10 @@ export async function readRecord(store: JournalStore, run: Run, snapshot?: Snaps
     spec,
     snapshot: opened,
     keys: journalKeys(spec, status),
-    entries: (key) => entryPages(store, uid, key),
-    bodies: (digests) => store.bodies(uid, digests),
+    recorder,
+    entries: (key) => entryPages(store, recorder, key),
+    linked: (key, entries) => linked(store, recorder, key, entries),
+    bodies: (digests) => bodiesOfRuns(store, [uid, ...lineage], digests),
   };
 }
 
@@ -110,7 +120,7 @@ export async function* itemJournals(record: RunRecord): AsyncGenerator<ItemJourn
   for (const key of record.keys) {
     const entries: StoredEntry[] = [];
     for await (const page of record.entries(key)) entries.push(...page);
-    if (entries.length > 0) yield { ...key, entries };
+    if (entries.length > 0) yield await record.linked(key, entries);
   }
 }
 
@@ -120,14 +130,45 @@ export async function readJournals(record: RunRecord): Promise<ItemJournal[]> {
   return journals;
 }
 
+export interface RunEnd {
+  readonly traceHash: Digest;
+  /** Steps by where their answers come from: other runs' records, or this run itself. */
+  readonly reusedSteps: number;
+  readonly liveSteps: number;
+  /** Reused ones that were asked otherwise than they were recorded. */
+  readonly patchedSteps: number;
+}
+
 /** Holds no more of a journal than one page of it and what the trace says of one item. Throws where an entry is none. */
-export async function readTraceHash(record: RunRecord): Promise<Digest> {
+export async function readEnd(record: RunRecord): Promise<RunEnd> {
   const hasher = new TraceHasher();
+  let [reusedSteps, patchedSteps] = [0, 0];
   for (const key of record.keys) {
     hasher.item(key);
-    for await (const page of record.entries(key)) for (const stored of page) hasher.entry(readEntry(stored));
+    let [reused, answered] = [0, 0];
+    let lastTry = 0;
+    for await (const page of record.entries(key))
+      for (const stored of page) {
+        const entry = readEntry(stored);
+        if (entry.try > lastTry) {
+          lastTry = entry.try;
+          [reused, answered] = [await addReused(record, key, stored, hasher), 0];
+        }
+        hasher.entry(entry);
+        if (entry.type === "step" && entry.from !== undefined) answered += 1;
+        if (entry.type === "finish") patchedSteps += entry.patched ?? 0;
+      }
+    reusedSteps += reused + answered;
   }
-  return hasher.end().traceHash;
+  const { traceHash, steps } = hasher.end();
+  return { traceHash, reusedSteps, liveSteps: steps - reusedSteps, patchedSteps };
+}
+
+/** Each try begins with its start entry, which says what it reuses. */
+async function addReused(record: RunRecord, key: NodeKey, start: StoredEntry, hasher: TraceHasher): Promise<number> {
+  const steps = reusedSteps(await record.linked(key, [start]));
+  for (const { entry } of steps) hasher.entry(entry);
+  return steps.length;
 }
 
 /**

@@ -8,7 +8,7 @@ import type { Decision, Plan } from "../core/planner/types.ts";
 import type { NodeKey } from "../core/protocol/types.ts";
 import type { ObjectKey, StoredExecution } from "../ports/cluster.ts";
 import type { HostIo } from "./io.ts";
-import { readRecord, readTraceHash } from "./journals.ts";
+import { readEnd, readRecord } from "./journals.ts";
 import { observe } from "./observe.ts";
 import { openRun } from "./open-run.ts";
 import { perform } from "./perform.ts";
@@ -71,12 +71,15 @@ async function endHash(
   status: ExecutionStatus,
   snapshot: string,
   io: HostIo,
-): Promise<Pick<ExecutionStatus, "traceHash">> {
+): Promise<Pick<ExecutionStatus, "traceHash" | "replay">> {
   if (status.completedAt === undefined || run.status?.completedAt !== undefined) return {};
+  // A Strict replay has its own from its worker.
+  if (status.traceHash !== undefined) return {};
   const store = await io.journal(run);
   try {
     const record = await readRecord(store, { ...run, status }, io.snapshots.get(snapshot));
-    return { traceHash: await readTraceHash(record) };
+    const { traceHash, ...counts } = await readEnd(record);
+    return { traceHash, ...(status.replay === undefined ? {} : { replay: { ...status.replay, ...counts } }) };
   } catch (error) {
     if (error instanceof OaoError) throw error;
     // A worker can write into its journal what is no entry. That has no trace, and keeps nothing from ending (S1).

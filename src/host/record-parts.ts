@@ -1,6 +1,8 @@
 /** A run's record as a sequence of parts, read with bounded memory: what an export writes and a verification checks. */
+import type { NodeKey, StoredEntry } from "../core/protocol/types.ts";
 import { textsOf } from "../core/steps/bodies.ts";
 import { readEntry } from "../core/steps/chain.ts";
+import type { ItemJournal } from "../core/trace/journal.ts";
 import { bodiesOfEntry, bodiesOfStatus, type RecordedExecution, type RecordPart } from "../core/trace/record-part.ts";
 import type { RunRecord } from "./journals.ts";
 
@@ -17,17 +19,41 @@ export async function* recordParts(record: RunRecord): AsyncGenerator<RecordPart
   yield { kind: "run", execution, content: record.snapshot?.policy.recording.content ?? "Full" };
   const roots = new Set(bodiesOfStatus(execution.status));
   for (const key of record.keys) {
-    let isFirst = true;
-    for await (const page of record.entries(key)) {
-      if (isFirst) yield { kind: "item", key };
-      isFirst = false;
-      for (const { hash, bytes } of page) {
-        for (const digest of referredTo(bytes)) roots.add(digest);
-        yield { kind: "entry", hash, bytes };
-      }
+    for await (const part of itemParts(record, key)) {
+      if (part.kind === "entry") for (const digest of referredTo(part.bytes)) roots.add(digest);
+      yield part;
     }
   }
   yield* bodyParts(record, [...roots]);
+}
+
+async function* itemParts(record: RunRecord, key: NodeKey): AsyncGenerator<RecordPart, void> {
+  let isFirst = true;
+  for await (const page of record.entries(key)) {
+    if (isFirst) yield* originParts(await originOf(record, key, page));
+    if (isFirst) yield { kind: "item", key, run: undefined };
+    isFirst = false;
+    for (const { hash, bytes } of page) yield { kind: "entry", hash, bytes };
+  }
+}
+
+/** The start entry says what is reused. Of one that was tampered with, nothing: whoever checks it tells. */
+async function originOf(
+  record: RunRecord,
+  key: NodeKey,
+  [start]: readonly StoredEntry[],
+): Promise<ItemJournal | undefined> {
+  if (start === undefined || !isEntry(start.bytes)) return undefined;
+  return (await record.linked(key, [start])).origin;
+}
+
+/** The oldest run first. */
+function* originParts(journal: ItemJournal | undefined): Generator<RecordPart, void> {
+  if (journal === undefined) return;
+  yield* originParts(journal.origin);
+  const { node, item, uid, entries } = journal;
+  yield { kind: "item", key: item === undefined ? { node } : { node, item }, run: uid };
+  for (const { hash, bytes } of entries) yield { kind: "entry", hash, bytes };
 }
 
 async function* bodyParts(record: RunRecord, roots: readonly string[]): AsyncGenerator<RecordPart, void> {
@@ -51,12 +77,16 @@ async function* bodyParts(record: RunRecord, roots: readonly string[]): AsyncGen
   }
 }
 
-/** Of an entry that was tampered with, nothing: whoever checks it tells. */
 function referredTo(bytes: string): readonly string[] {
+  return isEntry(bytes) ? bodiesOfEntry(readEntry({ index: 0, prevHash: "", hash: "", bytes })) : [];
+}
+
+function isEntry(bytes: string): boolean {
   try {
-    return bodiesOfEntry(readEntry({ index: 0, prevHash: "", hash: "", bytes }));
+    bodiesOfEntry(readEntry({ index: 0, prevHash: "", hash: "", bytes }));
+    return true;
   } catch {
-    return [];
+    return false;
   }
 }
 

@@ -54,7 +54,7 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
     leaseTtlMs: config.leaseTtlMs,
     stopGraceMs: config.stopGraceMs,
     denyCidrs,
-    credentials: { ensure: ({ uid }) => users.ensure(uid) },
+    credentials: { ensure: ({ uid }, { replay }) => users.ensure(uid, replay?.lineage) },
     snapshot: async (run, digest) => snapshots.get(digest) ?? loadSnapshot(store, run.uid, digest),
     onWatchRestart: (resource, error) => logger.warn({ resource, error: error.message }, "watch begins again"),
   });
@@ -118,7 +118,7 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
     say(undefined);
     logger.info({ executions: [...cluster.executions()].length }, "leading");
     const keeping = users.keep(function* () {
-      for (const { uid } of open()) yield uid;
+      for (const { uid, status } of open()) yield { uid, reads: status?.replay?.lineage ?? [] };
     }, signal);
     const watching = watchFitness(store, config, say, signal);
     while (!signal.aborted) {

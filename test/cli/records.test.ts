@@ -96,6 +96,50 @@ describe("a run that moves to another folder", () => {
     expect(await other.oao(["resume", "two"])).toMatchObject({ stderr: expect.stringContaining("has ended") });
   });
 
+  it("takes along what it reuses of the run that it replays, and stands without that one", async () => {
+    await run("two");
+    const forked = await place.oao(["replay", "two", "--from-step", "6", "--name", "fork"]);
+    expect(forked.code, forked.stderr).toBe(0);
+    const again = await place.oao(["replay", "fork", "--from-step", "7", "--name", "again"]);
+    expect(again.code, again.stderr).toBe(0);
+    expect((await place.oao(["export", "again", "-O", "again.jsonl"])).code).toBe(0);
+    expect(await other.oao(["import", pathOf("again.jsonl")])).toMatchObject({ code: 0 });
+    for (const args of [
+      ["trace", "again", "-o", "json"],
+      ["trace", "again", "--canonical"],
+      ["export", "again"],
+      ["verify", "again"],
+    ]) {
+      const [there, here] = [await place.oao(args), await other.oao(args)];
+      expect({ ...here, args }).toEqual({ ...there, args });
+      expect(here.code).toBe(0);
+    }
+    expect((await place.oao(["diff", "again", "again.jsonl"])).code).toBe(0);
+    expect((await place.oao(["diff", "fork", "two"])).stdout).toMatch(/^=/m);
+    // What it reuses may be here already, as a run of its own or as what another one took along.
+    await place.oao(["export", "fork", "-O", "fork.jsonl"]);
+    await place.oao(["export", "two", "-O", "two.jsonl"]);
+    expect(await other.oao(["import", pathOf("fork.jsonl")])).toMatchObject({ code: 0 });
+    expect(await other.oao(["import", pathOf("two.jsonl")])).toMatchObject({ code: 0 });
+    for (const name of ["two", "fork", "again"]) expect(await other.oao(["verify", name])).toMatchObject({ code: 0 });
+    const text = readFileSync(pathOf("again.jsonl"), "utf8").replace(
+      '\\"outcome\\":\\"Ok\\"',
+      '\\"outcome\\":\\"Cut\\"',
+    );
+    writeFileSync(pathOf("changed.jsonl"), text);
+    expect(await place.oao(["verify", "changed.jsonl"])).toMatchObject({
+      code: 8,
+      stderr: expect.stringMatching(/entry \d+ of node first of run [0-9a-f-]{36}: its hash is not/),
+    });
+    const strict = await place.oao(["replay", "two", "--name", "strict"]);
+    expect(strict.code, strict.stderr).toBe(0);
+    expect((await place.oao(["diff", "two", "strict"])).code).toBe(0);
+    expect(await place.oao(["export", "strict"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("oao verify two"),
+    });
+  });
+
   it("is refused under a taken name, as a second copy, and when it is no bundle", async () => {
     await run("two");
     await place.oao(["export", "two", "-O", "two.jsonl"]);

@@ -7,7 +7,7 @@ import { CliError } from "../errors.ts";
 import { contentDropped } from "../outcome.ts";
 import { checkRecord, type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
 import type { Terminal } from "../terminal.ts";
-import { mustHaveEnded } from "./verify.ts";
+import { mustBeRecorded } from "./verify.ts";
 
 export interface ExportFlags extends RecordFlags {
   readonly outputFile?: string | undefined;
@@ -16,7 +16,7 @@ export interface ExportFlags extends RecordFlags {
 /** A record that does not hold is not exported: its bundle gets no last line, and a file is not left behind. */
 export async function exportRun(given: string, flags: ExportFlags, terminal: Terminal): Promise<CliExitCode> {
   return withRecord(given, flags, terminal, async (named) => {
-    mustHaveEnded(named);
+    mustBeRecorded(named);
     const { outputFile } = flags;
     if (outputFile === undefined) await writeBundle(named, terminal.write, terminal);
     else await writeFile(outputFile, (write) => writeBundle(named, write, terminal));

@@ -49,6 +49,7 @@ async function showOne(index: LocalIndex, run: LocalRun, terminal: Terminal): Pr
   const lines = [
     `task: ${oneLine(await taskOf(run))}`,
     ...(tokens === undefined ? [] : [tokenText(tokens)]),
+    ...(run.status?.executionHash === undefined ? [] : [`hash: ${run.status.executionHash}`]),
     ...(findings === undefined ? [`its journal cannot be read: oao trace ${nameArguments(run)} says why`] : []),
     ...(findings === undefined || findings.length === 0
       ? []

@@ -137,7 +137,7 @@ async function restoreParts(path: string, uid: string, store: JournalStore): Pro
   for await (const { part } of bundleParts(path)) {
     if (part.kind === "item") {
       await item?.flush();
-      item = new RestoringItem(uid, part.key, store);
+      item = new RestoringItem(part.run ?? uid, part.key, store);
     }
     if (part.kind === "entry") await item?.add(part.hash, part.bytes);
     if (part.kind !== "body") continue;
@@ -175,8 +175,16 @@ class RestoringItem {
   }
 
   async flush(): Promise<void> {
-    await this.#store.restoreEntries(this.#uid, this.#key, this.#waiting, this.#figures);
+    if (!(await this.#isHere())) await this.#store.restoreEntries(this.#uid, this.#key, this.#waiting, this.#figures);
     this.#waiting = [];
+  }
+
+  /** A run that this one reuses steps of may have been made here. */
+  async #isHere(): Promise<boolean> {
+    const [first] = this.#waiting;
+    if (first === undefined) return true;
+    const held = await this.#store.entries(this.#uid, this.#key, first.index, this.#waiting.length);
+    return held.length === this.#waiting.length && held.every(({ hash }, place) => hash === this.#waiting[place]?.hash);
   }
 }
 

@@ -15,7 +15,7 @@ export interface VerifyFlags extends RecordFlags {
 export async function verify(given: string, flags: VerifyFlags, terminal: Terminal): Promise<CliExitCode> {
   const output = checkFormat(flags.output, ["table", "json", "yaml"]) ?? "table";
   return withRecord(given, flags, terminal, async (named) => {
-    mustHaveEnded(named);
+    mustBeRecorded(named);
     const report = named.report ?? (await checkRecord(named));
     if (output === "table") terminal.out(reportText(named, report));
     else terminal.out(await structured(reportObject(report), output));
@@ -24,7 +24,14 @@ export async function verify(given: string, flags: VerifyFlags, terminal: Termin
   });
 }
 
-export function mustHaveEnded({ record, name }: NamedRecord): void {
+/** Throws CliError for what has no record of its own that could be checked or exported. */
+export function mustBeRecorded({ record, name }: NamedRecord): void {
+  if (record.recorder !== record.uid) {
+    const parent = record.snapshot?.replay?.parent.name ?? "the run that it replays";
+    throw new CliError(`${name} is a Strict replay: it made nothing, and all that it read is the record of ${parent}`, [
+      `check that one: oao verify ${parent}`,
+    ]);
+  }
   if (hasEnded(record.status)) return;
   throw new CliError(`${name} has not ended: what is recorded of it still grows`, [`watch it: oao tree ${name}`]);
 }

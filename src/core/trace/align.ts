@@ -114,7 +114,8 @@ function verdictOf({ a, b }: Match): StepPair["verdict"] {
 }
 
 interface Compared {
-  readonly indexB: number;
+  /** Place of the other run's step. */
+  readonly placeB: string;
   /** Position of the first message that differs, and the number of the step that brought it in; none = they are equal. */
   readonly first: { readonly position: number; readonly step: number } | undefined;
 }
@@ -124,15 +125,16 @@ interface Compared {
  * in its first message costs n comparisons, and says once what is different.
  */
 function compareRequests(matched: readonly Match[]): Map<Match, RequestDifference> {
-  const compared = new Map<number, Compared>();
+  const compared = new Map<string, Compared>();
   const differing = new Map<Match, RequestDifference>();
   const both = matched.filter((match): match is Match & { a: PlacedStep; b: PlacedStep } => !!match.a && !!match.b);
-  both.sort((x, y) => x.a.call.entry.index - y.a.call.entry.index);
+  // What is referred to comes first: in the journal of a run that is replayed, then by its index.
+  both.sort((x, y) => depthOf(x.a) - depthOf(y.a) || x.a.call.entry.index - y.a.call.entry.index);
   for (const match of both) {
     const [a, b] = [match.a.call, match.b.call];
     if (!isRequestRef(a.entry.input) || !isRequestRef(b.entry.input)) continue;
     const { difference, first } = compareRequest(match.a, a.entry.input, match.b, b.entry.input, compared);
-    compared.set(a.entry.index, { indexB: b.entry.index, first });
+    compared.set(placeOf(a), { placeB: placeOf(b), first });
     if (a.entry.requestDigest !== b.entry.requestDigest) differing.set(match, difference);
   }
   return differing;
@@ -143,10 +145,10 @@ function compareRequest(
   refA: RequestRef,
   b: PlacedStep,
   refB: RequestRef,
-  compared: ReadonlyMap<number, Compared>,
+  compared: ReadonlyMap<string, Compared>,
 ): { difference: RequestDifference; first: Compared["first"] } {
-  const base = refA.base === null ? undefined : compared.get(refA.base);
-  const isAlike = base !== undefined && base.indexB === refB.base && refA.keep === refB.keep;
+  const base = compared.get(baseOf(a, refA));
+  const isAlike = base !== undefined && base.placeB === baseOf(b, refB) && refA.keep === refB.keep;
   const kept = isAlike ? refA.keep : 0;
   const inherited = isAlike && base.first !== undefined && base.first.position < kept ? base.first : undefined;
   const [ownA, ownB] = isAlike ? [refA.append, refB.append] : [messagesOf(a, refA), messagesOf(b, refB)];
@@ -165,6 +167,22 @@ function compareRequest(
   };
 }
 
+/** Of an entry in the journals of one item: those of several runs, where one reuses steps of another. */
+function placeOf({ journal, entry }: PlacedStep["call"]): string {
+  return `${journal.uid ?? ""}/${entry.index}`;
+}
+
+function baseOf({ call }: PlacedStep, { base, from }: RequestRef): string {
+  return base === null ? "" : `${from ?? call.journal.uid ?? ""}/${base}`;
+}
+
+/** How many other runs' journals stand behind the step's own. */
+function depthOf({ call }: PlacedStep): number {
+  let depth = 0;
+  for (let held = call.journal.origin; held !== undefined; held = held.origin) depth += 1;
+  return depth;
+}
+
 function messagesOf({ call }: PlacedStep, ref: RequestRef): readonly string[] {
-  return ref.keep === 0 ? ref.append : rebuildRequest(ref, call.journal.entries).messages;
+  return ref.keep === 0 ? ref.append : rebuildRequest(ref, call.journal).messages;
 }

@@ -5,7 +5,6 @@
  * line holds a digest over all lines before it; entries and bodies have their own, so that a change is told by where it is.
  */
 import { isUid } from "../protocol/names.ts";
-import type { NodeKey } from "../protocol/types.ts";
 import { canonicalJson, Sha256, sha256Hex } from "../digest/digest.ts";
 import type { Json } from "../digest/json.ts";
 import type { RecordedExecution, RecordPart } from "./record-part.ts";
@@ -37,7 +36,7 @@ function contentOf(part: RecordPart): object {
     case "run":
       return { type: "run", bundle: bundleFormat, content: part.content, execution: part.execution };
     case "item":
-      return { type: "item", node: part.key.node, item: part.key.item ?? null };
+      return { type: "item", node: part.key.node, item: part.key.item ?? null, run: part.run ?? null };
     case "entry":
       return { type: "entry", hash: part.hash, bytes: part.bytes };
     case "body":
@@ -132,9 +131,9 @@ export class BundleReader {
       this.#stage = "items";
       return runOf(content, number);
     }
-    if (type === "item" && this.#stage === "items" && names === "item,node,type") {
+    if (type === "item" && this.#stage === "items" && names === "item,node,run,type") {
       this.#hasItem = true;
-      return { kind: "item", key: keyOf(content, number) };
+      return itemOf(content, number);
     }
     if (type === "entry" && this.#stage === "items" && this.#hasItem && names === "bytes,hash,type") {
       if (isHex(hash) && typeof bytes === "string") return { kind: "entry", hash, bytes };
@@ -197,11 +196,11 @@ function isExecution(value: Json | undefined): boolean {
   );
 }
 
-function keyOf({ node, item }: Readonly<Record<string, unknown>>, number: number): NodeKey {
-  if (typeof node === "string") {
-    if (item === null) return { node };
-    if (typeof item === "number" && Number.isSafeInteger(item) && item >= 0) return { node, item };
-  }
+function itemOf({ node, item, run }: Readonly<Record<string, unknown>>, number: number): RecordPart {
+  const isRun = run === null || (typeof run === "string" && isUid(run));
+  const isItem = item === null || (typeof item === "number" && Number.isSafeInteger(item) && item >= 0);
+  if (typeof node === "string" && isItem && isRun)
+    return { kind: "item", key: item === null ? { node } : { node, item }, run: run ?? undefined };
   throw new BundleError(number, "it names no node item");
 }
 

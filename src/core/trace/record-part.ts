@@ -23,8 +23,11 @@ export type RecordedContent = "Full" | "DigestOnly";
 
 export type RecordPart =
   | { readonly kind: "run"; readonly execution: RecordedExecution; readonly content: RecordedContent }
-  /** The entries that follow are those of this item. In canonical order. */
-  | { readonly kind: "item"; readonly key: NodeKey }
+  /**
+   * The entries that follow are those of this item. In canonical order; before an item that reuses steps of other runs comes the same
+   * item of each of those, the oldest first, with `run` their uid.
+   */
+  | { readonly kind: "item"; readonly key: NodeKey; readonly run: string | undefined }
   /** As it is stored; its index is its place in the item. */
   | { readonly kind: "entry"; readonly hash: string; readonly bytes: string }
   | { readonly kind: "body"; readonly body: StoredBody };

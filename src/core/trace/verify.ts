@@ -8,12 +8,13 @@
 import type { ExecutionStatus } from "../../api/status.ts";
 import { type Digest, sha256Hex } from "../digest/digest.ts";
 import { itemName } from "../protocol/names.ts";
-import type { NodeKey, StoredBody } from "../protocol/types.ts";
+import type { NodeKey, StoredBody, StoredEntry } from "../protocol/types.ts";
 import { textsOf } from "../steps/bodies.ts";
-import type { Snapshot } from "../steps/format.ts";
+import type { JournalEntry, Snapshot } from "../steps/format.ts";
 import { ChainCheck } from "./chain-check.ts";
 import { emptyTraceHash, TraceHasher } from "./canonical.ts";
 import { type ItemHead, journalHead } from "./head.ts";
+import { type ItemJournal, reusedSteps } from "./journal.ts";
 import {
   bodiesOfEntry,
   bodiesOfStatus,
@@ -46,17 +47,24 @@ const problemsMax = 20;
 
 interface OpenItem {
   readonly key: NodeKey;
+  /** Another run, of which steps are reused. */
+  readonly run: string | undefined;
+  readonly name: string;
   readonly chain: ChainCheck;
+  /** Of another run: kept until the item that reuses it has been read. */
+  readonly entries: StoredEntry[];
+  lastTry: number;
 }
 
 function brokenOf(item: OpenItem | undefined): RecordProblem[] {
   if (item?.chain.broken === undefined) return [];
   const { index, reason } = item.chain.broken;
-  return [{ where: `entry ${index} of node ${itemName(item.key)}`, why: reason }];
+  return [{ where: `entry ${index} of ${item.name}`, why: reason }];
 }
 
 export class RecordCheck {
   readonly #problems: RecordProblem[] = [];
+  #entries = 0;
   readonly #heads: ItemHead[] = [];
   readonly #names = new Set<string>();
   readonly #trace = new TraceHasher();
@@ -66,6 +74,8 @@ export class RecordCheck {
   readonly #bodies = new Set<string>();
   #run: Extract<RecordPart, { kind: "run" }> | undefined;
   #open: OpenItem | undefined;
+  /** The item before in other runs, as far as they reuse each other. */
+  #origin: ItemJournal | undefined;
 
   part(part: RecordPart): void {
     switch (part.kind) {
@@ -74,7 +84,7 @@ export class RecordCheck {
         for (const digest of bodiesOfStatus(part.execution.status)) this.#roots.set(digest, "the status");
         return;
       case "item":
-        return this.#item(part.key);
+        return this.#item(part);
       case "entry":
         return this.#entry(part);
       case "body":
@@ -103,19 +113,21 @@ export class RecordCheck {
       traceHash,
       journalHead: head,
       items: this.#heads.length,
-      entries: this.#heads.reduce((sum, { length }) => sum + length, 0),
+      entries: this.#entries,
       steps,
       bodies: this.#bodies.size,
     };
   }
 
-  #item(key: NodeKey): void {
+  #item({ key, run }: Extract<RecordPart, { kind: "item" }>): void {
     this.#close();
-    const name = itemName(key);
-    if (this.#names.has(name)) this.#tell(`node ${name}`, "it is there twice");
+    const name = `node ${itemName(key)}${run === undefined ? "" : ` of run ${run}`}`;
+    if (this.#names.has(name)) this.#tell(name, "it is there twice");
     this.#names.add(name);
-    this.#traced(() => this.#trace.item(key));
-    this.#open = { key, chain: new ChainCheck(this.#run?.execution.metadata.uid ?? "", key) };
+    if (run === undefined) this.#traced(() => this.#trace.item(key));
+    const chain = new ChainCheck(run ?? this.#run?.execution.metadata.uid ?? "", key);
+    this.#open = { key, run, name, chain, entries: [], lastTry: 0 };
+    if (this.#origin !== undefined && itemName(this.#origin) !== itemName(key)) this.#origin = undefined;
   }
 
   /** A trace is only made of what is inside one, and a chain that holds says nothing about that. */
@@ -130,25 +142,39 @@ export class RecordCheck {
 
   #close(): void {
     if (this.#open === undefined) return;
-    const { key, chain } = this.#open;
-    if (chain.length === 0) this.#tell(`node ${itemName(key)}`, "it has no entries");
+    const { key, run, name, chain, entries } = this.#open;
+    if (chain.length === 0) this.#tell(name, "it has no entries");
     for (const { where, why } of brokenOf(this.#open)) this.#tell(where, why);
-    this.#heads.push({ key, length: chain.length, head: chain.head });
+    this.#entries += chain.length;
+    if (run === undefined) this.#heads.push({ key, length: chain.length, head: chain.head });
+    this.#origin = run === undefined ? undefined : { ...key, uid: run, entries, origin: this.#origin };
     this.#open = undefined;
   }
 
   #entry({ hash, bytes }: Extract<RecordPart, { kind: "entry" }>): void {
     if (this.#open === undefined) return this.#tell("an entry", "it belongs to no node");
-    const { key, chain } = this.#open;
-    const where = `entry ${chain.length} of node ${itemName(key)}`;
-    const entry = chain.next({ index: chain.length, prevHash: chain.head, hash, bytes });
+    const { run, name, chain, entries } = this.#open;
+    const where = `entry ${chain.length} of ${name}`;
+    const stored = { index: chain.length, prevHash: chain.head, hash, bytes };
+    const entry = chain.next(stored);
     if (entry === undefined) return; // told when its item ends
     try {
       for (const digest of bodiesOfEntry(entry)) if (!this.#roots.has(digest)) this.#roots.set(digest, where);
-      this.#trace.entry(entry);
+      if (run === undefined) this.#addToTrace(this.#open, stored, entry);
+      else entries.push(stored);
     } catch {
       this.#tell(where, "it is not what a worker writes");
     }
+  }
+
+  /** Each try begins with its start entry, which says what it reuses. */
+  #addToTrace(open: OpenItem, stored: StoredEntry, entry: JournalEntry): void {
+    if (entry.try > open.lastTry) {
+      open.lastTry = entry.try;
+      const reused = reusedSteps({ ...open.key, entries: [stored], origin: this.#origin });
+      for (const { entry: step } of reused) this.#trace.entry(step);
+    }
+    this.#trace.entry(entry);
   }
 
   #body({ digest, bytes }: StoredBody): void {

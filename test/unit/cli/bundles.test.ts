@@ -52,7 +52,7 @@ describe("a bundle", () => {
     });
     const bundle = await openBundle(file);
     const { record } = bundle;
-    expect(await readJournals(record)).toEqual(run.journals);
+    expect(await readJournals(record)).toEqual(run.journals.map((journal) => ({ ...journal, uid: run.uid })));
     expect(await record.bodies([...run.bodies.keys(), "0".repeat(64)])).toEqual(run.bodies);
     expect(record.spec).toEqual(run.object.spec);
     await bundle.close();
@@ -63,9 +63,11 @@ describe("a bundle", () => {
     expect(lines[0]).toMatch(
       /^\{"bundle":1,"content":"Full","execution":\{"apiVersion":"oao\.dev\/v1alpha1",.*\},"type":"run"\}$/,
     );
-    expect(lines[1]).toBe('{"item":null,"node":"talk","type":"item"}');
+    expect(lines[1]).toBe('{"item":null,"node":"talk","run":null,"type":"item"}');
     expect(lines[2]).toMatch(/^\{"bytes":"\{\\"at\\":.*","hash":"[0-9a-f]{64}","type":"entry"\}$/);
-    expect(lines.filter((line) => line.includes('"type":"item"'))[1]).toBe('{"item":0,"node":"rate","type":"item"}');
+    expect(lines.filter((line) => line.includes('"type":"item"'))[1]).toBe(
+      '{"item":0,"node":"rate","run":null,"type":"item"}',
+    );
     expect(lines.at(-3)).toMatch(/^\{"bytes":".*","digest":"[0-9a-f]{64}","type":"body"\}$/);
     expect(lines.at(-2)).toMatch(
       /^\{"digest":"sha256:[0-9a-f]{64}","lines":\d+,"run":"sha256:[0-9a-f]{64}","type":"end"\}$/,
