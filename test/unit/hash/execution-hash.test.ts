@@ -214,6 +214,9 @@ describe("an expectation", () => {
   });
 });
 
+const page = readFileSync(new URL("../../../docs/execution-hash.md", import.meta.url), "utf8");
+const documented = JSON.parse(/```json\n(.*?)```/s.exec(page)?.[1] ?? "") as ExecutionSpec;
+
 const python = spawnSync("python3", ["--version"]).status === 0;
 
 /** What test/unit/hash/execution_hash.py makes of many at once. */
@@ -237,7 +240,7 @@ describe.skipIf(!python)("a second implementation, in Python, gives the same dig
       (file) =>
         (parseYaml(readFileSync(`${samples}${file}`, "utf8").split("\n---\n")[0]!) as { spec: ExecutionSpec }).spec,
     );
-    const given = [full, withNulls(full), ...specs].map((spec) => ({ spec, rules }));
+    const given = [full, withNulls(full), documented, ...specs].map((spec) => ({ spec, rules }));
     expect(byPython(given)).toEqual(given.map(({ spec }) => executionHash(spec, rules)));
   });
 
@@ -245,6 +248,15 @@ describe.skipIf(!python)("a second implementation, in Python, gives the same dig
     const given = fc.sample(fc.record({ spec: anySpec, rules: anyRules }), 500);
     expect(byPython(given)).toEqual(given.map(({ spec, rules: by }) => executionHash(spec, by)));
   });
+});
+
+test("docs/execution-hash.md shows what its example really gives", () => {
+  const spec = documented;
+  const content = hashedContent(spec, []);
+  const hash = executionHash(spec, []);
+  for (const part of hashParts)
+    expect(page).toContain(`\n${part} ${hash.hashParts[part]}\n${canonicalJson(content[part])}\n`);
+  expect(page).toContain(`\nhash ${hash.executionHash}\n${canonicalJson(hash.hashParts)}\n`);
 });
 
 test("the hash of the full example is what it was: hashes that people keep do not change", () => {
