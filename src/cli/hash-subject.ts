@@ -4,11 +4,12 @@ import { resolve } from "node:path";
 import type { LocalIndex, LocalRun } from "../adapters/local/local-index.ts";
 import { systemClock } from "../adapters/clock/system-clock.ts";
 import type { ExecutionStatus } from "../api/status.ts";
-import type { ExecutionSpec, GovernancePolicy, PolicySpec } from "../api/types.ts";
+import type { Execution, ExecutionSpec, GovernancePolicy, PolicySpec } from "../api/types.ts";
 import type { Json } from "../core/digest/json.ts";
 import { type HashedContent, hashedContent, type HashPart, hashParts } from "../core/hash/content.ts";
 import { hashOf } from "../core/hash/execution-hash.ts";
 import { lintManifest } from "../core/manifest/lint.ts";
+import { isWhole, shownSpec } from "../core/replay/spec.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { governingPolicies } from "../host/open-run.ts";
 import type { StoredExecution, StoredPolicy } from "../ports/cluster.ts";
@@ -69,7 +70,7 @@ async function ofFile(file: string, flags: SubjectFlags, terminal: Terminal): Pr
     if (flags.floor === undefined)
       return partly(
         file,
-        manifest.execution.spec,
+        specOf(manifest.execution),
         `the operator's floor policy is not known here: --floor FILE gives it, --floor ${noFloor} says that there is none`,
       );
     const stored = await cluster.executions.policies(namespace).catch((error: unknown) => {
@@ -77,13 +78,21 @@ async function ofFile(file: string, flags: SubjectFlags, terminal: Terminal): Pr
       throw error;
     });
     if (stored === undefined)
-      return partly(file, manifest.execution.spec, `you may not read the policies of namespace ${namespace}`);
+      return partly(file, specOf(manifest.execution), `you may not read the policies of namespace ${namespace}`);
     return ofManifest(file, { ...manifest, namespace }, floor, stored);
   });
 }
 
 function floorOf({ floor = [] }: SubjectFlags, terminal: Terminal): readonly GovernancePolicy[] {
   return floor.flatMap((path) => (path === noFloor ? [] : policiesOf(path, terminal)));
+}
+
+/** Throws CliError for a replay that leaves parts to its parent: those are known where its record is read. */
+function specOf({ spec }: Execution): ExecutionSpec {
+  if (isWhole(spec)) return spec;
+  throw new CliError("a replay that inherits its spec has no hash before it is started", [
+    "of the run, once it is: oao hash NAME",
+  ]);
 }
 
 function policiesOf(path: string, terminal: Terminal): readonly GovernancePolicy[] {
@@ -105,13 +114,13 @@ function ofManifest(
   floor: readonly GovernancePolicy[],
   inNamespace: readonly StoredPolicy[],
 ): HashSubject {
-  const governing = governingPolicies({ key: { namespace, name }, object: execution }, floor, inNamespace);
+  const governing = governingPolicies({ key: { namespace, name } }, execution.spec.policyRef?.name, floor, inNamespace);
   if ("reason" in governing)
     throw new CliError(`${governing.reason}: ${governing.message}`, [
       `give its file: oao hash ${file} --policy POLICY.yaml`,
     ]);
   const rules = governing.map(({ policy }) => policy.spec);
-  return whole(file, execution.spec, rules, [...new Set(governing.map(({ policy }) => policy.metadata.name ?? ""))]);
+  return whole(file, specOf(execution), rules, [...new Set(governing.map(({ policy }) => policy.metadata.name ?? ""))]);
 }
 
 function whole(
@@ -146,7 +155,8 @@ function rulesNow(
   floor: readonly GovernancePolicy[],
   inNamespace: readonly StoredPolicy[],
 ): Partial<Snapshot> {
-  const governing = governingPolicies(run, floor, inNamespace);
+  const wanted = shownSpec(run.object, run.status).policyRef?.name;
+  const governing = governingPolicies(run, wanted, floor, inNamespace);
   return "reason" in governing ? {} : { rules: governing.map(({ policy }) => policy.spec) };
 }
 
@@ -157,7 +167,7 @@ function ofRun(name: string, { object, status, key }: StoredExecution, fixed: Pa
       "of a manifest: oao hash FILE",
     ]);
   const { executionHash: hash, hashParts: parts } = status;
-  const made = hashedContent(fixed.spec ?? object.spec, fixed.rules ?? []);
+  const made = hashedContent(fixed.spec ?? shownSpec(object, status), fixed.rules ?? []);
   const now = hashOf(made).hashParts;
   const known = hashParts.filter((part) => now[part] === parts[part]);
   const content = Object.fromEntries(known.map((part): [string, Json] => [part, made[part]]));

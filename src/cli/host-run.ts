@@ -1,4 +1,5 @@
 /** Everything between "this run exists" and its exit code, shared by run, resume, cancel and suspend. */
+import { shownSpec } from "../core/replay/spec.ts";
 import { LocalCluster, RunHeld } from "../adapters/local/local-cluster.ts";
 import type { LocalIndex, LocalRun } from "../adapters/local/local-index.ts";
 import { maskSecrets } from "../adapters/tool/secrets.ts";
@@ -48,7 +49,7 @@ export async function hostToEnd(options: HostRunOptions): Promise<LocalRun> {
     index,
     env: terminal.env,
     maskOf: maskSecrets,
-    secretsOf: (held, order) => secretEnvironment(held.object.spec, order.node, terminal.env),
+    secretsOf: (held, order) => secretEnvironment(shownSpec(held.object, held.status), order.node, terminal.env),
     storeUrl: (held) => storeUrlOf(held, redis),
   });
   const store = await openRunStore(run, redis);
@@ -98,6 +99,9 @@ function summary(run: LocalRun, terminal: Terminal): string {
   const name = nameArguments(run);
   const phase = run.status?.phase ?? "Pending";
   const reason = reasonOf({ run });
+  const verified = run.status?.conditions.find(({ type, status }) => type === "ReplayVerified" && status === "True");
+  if (verified !== undefined)
+    return `${paint("green", "Verified")}: ${verified.message}, and it ended as that did (${phase}). No call was made.`;
   switch (phase) {
     case "Succeeded":
       return `${paint("green", "Succeeded")}. Every step: oao trace ${name}`;

@@ -20,7 +20,13 @@ export function stalledReason(status: ExecutionStatus | undefined): string | und
   return stalled && `${stalled.reason}: ${stalled.message}`;
 }
 
+/** A Strict replay that went as its parent, however that ended, did what it was for. */
+export function isVerified(status: ExecutionStatus | undefined): boolean {
+  return status?.conditions.some(({ type, status: is }) => type === "ReplayVerified" && is === "True") === true;
+}
+
 export function exitCodeOf(status: ExecutionStatus | undefined): CliExitCode {
+  if (isVerified(status)) return cliExitCodes.succeeded;
   switch (status?.phase) {
     case "Succeeded":
       return cliExitCodes.succeeded;

@@ -60,9 +60,7 @@ export async function readRunManifest(
   const others = (flags.policy ?? []).map((path) => ({ path, result: lintManifest(readText(path, terminal), path) }));
   const problems = main.problems.filter(({ code }) => anyHash !== true || code !== hashMismatch);
   report([...problems, ...others.flatMap(({ result }) => result.problems)], terminal);
-  for (const { path, result } of others) {
-    if (result.policies.length === 0) throw new CliError(`--policy ${path} holds no GovernancePolicy`);
-  }
+  checkHoldPolicies(others);
   const [found, ...more] = main.executions;
   if (found === undefined)
     throw new CliError(`${file} holds no Execution`, [
@@ -80,6 +78,27 @@ export async function readRunManifest(
     named(object),
   );
   return { execution, name, generated, namespace, policies, baseDir };
+}
+
+interface PolicyFile {
+  readonly path: string;
+  readonly result: LintResult;
+}
+
+/** Every policy of `--policy` files. Throws CliError (exit 2). */
+export function readPolicies(files: readonly string[] | undefined, terminal: Terminal): readonly NamedPolicy[] {
+  const read = (files ?? []).map((path) => ({ path, result: lintManifest(readText(path, terminal), path) }));
+  report(
+    read.flatMap(({ result }) => result.problems),
+    terminal,
+  );
+  checkHoldPolicies(read);
+  return read.flatMap(({ result }) => result.policies).map(({ object }) => named(object));
+}
+
+function checkHoldPolicies(files: readonly PolicyFile[]): void {
+  for (const { path, result } of files)
+    if (result.policies.length === 0) throw new CliError(`--policy ${path} holds no GovernancePolicy`);
 }
 
 /** lintManifest, and what the models, tools and agents of its Executions are like. */

@@ -15,6 +15,11 @@ import { checkImages } from "../core/policy/checks.ts";
 import type { EffectivePolicy } from "../core/policy/types.ts";
 import { executionLimits } from "../core/policy/limits.ts";
 import type { Snapshot } from "../core/steps/format.ts";
+import { plannedSpec } from "../core/replay/strict.ts";
+import { isWhole, shownSpec } from "../core/replay/spec.ts";
+import type { Replay } from "../core/replay/types.ts";
+import type { ExecutionSpec } from "../api/types.ts";
+import { resolveReplay } from "./open-replay.ts";
 import type { StoredExecution, StoredPolicy } from "../ports/cluster.ts";
 import type { HostIo } from "./io.ts";
 import { lookAgainMs } from "./slots.ts";
@@ -39,14 +44,22 @@ export interface Opened {
  * Repeat: the first snapshot that reached the journal stands. Throws StoreUnavailable, StoreFull.
  */
 export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened> {
-  const { spec } = run.object;
   const nowMs = io.clock.nowMs();
-  const problems = specProblems(run);
-  const fresh = run.status ?? freshStatus(run, nowMs);
+  const resolved = await resolve(run, io);
+  const spec = "refused" in resolved ? shownSpec(run.object, run.status) : resolved.spec;
+  const fresh = run.status ?? freshStatus(spec, nowMs);
+  if ("refused" in resolved)
+    return over(run, failedStatus(fresh, "ReplayRefused", resolved.refused, run.generation, nowMs));
+  const problems = specProblems(spec);
   if (problems.length > 0) {
     return over(run, failedStatus(fresh, "InvalidSpec", problems.slice(0, 10).join("; "), run.generation, nowMs));
   }
-  const governing = governingPolicies(run, io.floorPolicies, await io.cluster.policies(run.key.namespace));
+  const governing = governingPolicies(
+    run,
+    spec.policyRef?.name,
+    io.floorPolicies,
+    await io.cluster.policies(run.key.namespace),
+  );
   if ("reason" in governing) return waits(run, fresh, governing, nowMs);
   const policy = combinePolicies(governing, { requirePairing: io.requireSecretPairing });
   const refused = checkImages(spec, policy).find(({ enforcement }) => enforcement === "Enforce");
@@ -64,17 +77,27 @@ export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened>
   if (place !== undefined) return waits(run, fresh, place, nowMs);
   let started: Opened | undefined;
   try {
-    const unfit = await unfitStore(run, policy, io);
+    const unfit = await unfitStore(run, spec, policy, io);
     if (unfit !== undefined) return waits(run, fresh, unfit, nowMs);
-    started = await start(run, policy, rules, io);
+    started = await start(run, resolved, policy, rules, io);
     return started;
   } finally {
     if (started === undefined) io.slots.give(run);
   }
 }
 
+/** With all that a replay inherits. */
+async function resolve(
+  run: StoredExecution,
+  io: HostIo,
+): Promise<{ readonly spec: ExecutionSpec; readonly replay?: Replay } | { readonly refused: string }> {
+  const { spec } = run.object;
+  if (spec.replay !== undefined) return resolveReplay(run, spec.replay, io);
+  return isWhole(spec) ? { spec } : { refused: "it has no task or no nodes, and no replay to inherit them from" };
+}
+
 /** What the API server takes and nothing here could read, write or run. */
-function specProblems({ object: { spec } }: StoredExecution): readonly string[] {
+function specProblems(spec: ExecutionSpec): readonly string[] {
   try {
     canonicalJson(spec);
     return graphProblems(spec);
@@ -84,7 +107,7 @@ function specProblems({ object: { spec } }: StoredExecution): readonly string[] 
 }
 
 /** Of a spec that cannot even be looked through, a status without rows. */
-function freshStatus({ object: { spec } }: StoredExecution, nowMs: number): ExecutionStatus {
+function freshStatus(spec: ExecutionSpec, nowMs: number): ExecutionStatus {
   try {
     return initialStatus(spec, nowMs, {});
   } catch {
@@ -94,17 +117,21 @@ function freshStatus({ object: { spec } }: StoredExecution, nowMs: number): Exec
 
 async function start(
   found: StoredExecution,
+  { spec, replay }: { readonly spec: ExecutionSpec; readonly replay?: Replay },
   policy: EffectivePolicy,
   rules: readonly PolicySpec[],
   io: HostIo,
 ): Promise<Opened> {
   const run = await io.cluster.hold(found); // no worker may outlive its object unseen
-  const { spec } = run.object;
   const { uid, key } = run;
-  const fixed = await open(run, io, { v: 1, uid, namespace: key.namespace, name: key.name, spec, policy, rules });
+  const base = { v: 1, uid, namespace: key.namespace, name: key.name, spec, policy, rules } as const;
+  const fixed = await open(run, io, replay === undefined ? base : { ...base, replay });
   io.snapshots.set(fixed.digest, fixed.snapshot);
   const opened = { snapshot: fixed.digest, ...fixedBy(fixed.snapshot, rules) };
-  const status = { ...initialStatus(spec, io.clock.nowMs(), opened), observedGeneration: run.generation };
+  const status = {
+    ...initialStatus(plannedSpec(fixed.snapshot), io.clock.nowMs(), opened),
+    observedGeneration: run.generation,
+  };
   return { run, status, wakeAfterMs: 0 };
 }
 
@@ -131,10 +158,15 @@ function waits(run: StoredExecution, fresh: ExecutionStatus, told: Told, nowMs: 
   return { run, status, wakeAfterMs: "lookAgainMs" in told ? told.lookAgainMs : pollMs };
 }
 
-async function unfitStore(run: StoredExecution, policy: EffectivePolicy, io: HostIo): Promise<Waiting | undefined> {
+async function unfitStore(
+  run: StoredExecution,
+  spec: ExecutionSpec,
+  policy: EffectivePolicy,
+  io: HostIo,
+): Promise<Waiting | undefined> {
   const store = await io.journal(run);
   return admit({
-    spec: run.object.spec,
+    spec,
     policy,
     store: await storeLife(store, io.clock.monotonicMs()),
     fill: await store.fill(),
@@ -169,7 +201,8 @@ interface Ungoverned {
 
 /** Floor, the namespace's defaults, policyRef; or why there is no answer. An invalid default governs like a valid one. */
 export function governingPolicies(
-  run: Pick<StoredExecution, "key" | "object">,
+  run: Pick<StoredExecution, "key">,
+  wanted: string | undefined,
   floor: readonly GovernancePolicy[],
   inNamespace: readonly StoredPolicy[],
 ): readonly GoverningPolicy[] | Ungoverned {
@@ -177,7 +210,6 @@ export function governingPolicies(
   for (const policy of inNamespace) {
     if (policy.metadata.labels?.[defaultPolicyLabel] === "true") found.push({ policy, role: "Default" });
   }
-  const wanted = run.object.spec.policyRef?.name;
   if (wanted !== undefined) {
     const named = inNamespace.find((policy) => policy.metadata.name === wanted);
     if (named === undefined) {

@@ -6,11 +6,12 @@ import { budgetMessage, callBudgetMessage } from "../core/policy/messages.ts";
 import { executionLimits, nodeLimits } from "../core/policy/limits.ts";
 import type { EffectivePolicy } from "../core/policy/types.ts";
 import { redactor } from "../core/policy/redact.ts";
+import { plannedSpec } from "../core/replay/strict.ts";
 import { genesis, itemName } from "../core/protocol/names.ts";
 import type { StoredEntry } from "../core/protocol/types.ts";
 import { type EntryDraft, firstBroken, readEntry } from "../core/steps/chain.ts";
 import { shortDigest } from "../core/hash/execution-hash.ts";
-import type { Finished, Snapshot, StartEntry } from "../core/steps/format.ts";
+import type { Finished, Reuse, Snapshot, StartEntry } from "../core/steps/format.ts";
 import { foldHistory } from "../core/steps/history.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { WorkerExit, WorkerOrder } from "../ports/cluster.ts";
@@ -21,6 +22,7 @@ import { Lease } from "./lease.ts";
 import { Lifeline } from "./lifeline.ts";
 import type { NodeContext } from "./node-context.ts";
 import { iso } from "./recorder.ts";
+import { readReuse } from "./reuse.ts";
 import { Session } from "./session.ts";
 
 export interface AttemptIo {
@@ -64,9 +66,8 @@ const messageUnitsMax = 4_096;
 /** J2. Claim, read and check the journal, start the lease. `exit` = there is nothing left to do. */
 export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<Attempt | { exit: WorkerExit }> {
   const snapshot = await readSnapshot(order, io);
-  const node = [...snapshot.spec.nodes, ...(snapshot.spec.finally ?? [])].find(
-    (candidate) => candidate.name === order.node,
-  );
+  const { nodes, finally: last = [] } = plannedSpec(snapshot);
+  const node = [...nodes, ...last].find((candidate) => candidate.name === order.node);
   if (node === undefined) throw new OaoError("OAO_SNAPSHOT_MISMATCH", `the snapshot has no node ${order.node}`);
   const execution = executionLimits(snapshot.policy);
   const own = nodeLimits(snapshot.policy, node);
@@ -108,7 +109,10 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
   if ("finished" in claimed)
     return { exit: (JSON.parse(claimed.finished) as Finished).outcome === "Succeeded" ? "done" : "failed" };
   const { history, outputs } = await readHistory(order, io, session.length);
-  session.resumeAt(history.stepCount);
+  const uids = [order.uid, ...(snapshot.replay?.lineage ?? [])];
+  const bodies = (ahead: readonly string[]) => new BodyReader(io.store, uids, ahead);
+  const reused = await readReuse(snapshot, order, io.store, bodies);
+  session.resumeAt(history.stepCount + (reused?.reference?.steps ?? 0));
   const live: { tool?: string; tokens?: number } = {};
   lifeline = new Lifeline({
     ...io,
@@ -136,7 +140,8 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
     answers: order.answers ?? {},
     session,
     history,
-    bodies: new BodyReader(io.store, order.uid, outputs),
+    bodies: bodies([...(reused?.outputs ?? []), ...outputs]),
+    reused,
     policy: snapshot.policy,
     accountLimits: [execution.limits, own.limits],
     clock: io.clock,
@@ -182,7 +187,7 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
         tools = await io.createTools(toolSpecs, snapshot);
       } finally {
         loaded();
-        waiting.unshift(startDraft(order, io, tools));
+        waiting.unshift(startDraft(order, io, tools, reused?.reference));
       }
       checkSameProgram(history.firstStart, io);
       checkSameTools(history.firstStart?.tools, tools);
@@ -244,7 +249,12 @@ function toolsOf(snapshot: Snapshot, node: NodeSpec): ToolSpec[] {
   return (snapshot.spec.tools ?? []).filter((tool) => names.has(tool.name));
 }
 
-function startDraft(order: WorkerOrder, io: AttemptIo, tools: ReadonlyMap<string, Tool>): EntryDraft {
+function startDraft(
+  order: WorkerOrder,
+  io: AttemptIo,
+  tools: ReadonlyMap<string, Tool>,
+  reuse: Reuse | undefined,
+): EntryDraft {
   return {
     type: "start",
     attempt: order.attempt,
@@ -252,6 +262,7 @@ function startDraft(order: WorkerOrder, io: AttemptIo, tools: ReadonlyMap<string
     snapshot: order.snapshot,
     runtime: { format: 1, version: io.version, node: process.version, build: io.build },
     tools: Object.fromEntries([...tools].map(([name, tool]) => [name, tool.digest])),
+    ...(reuse === undefined ? {} : { reuse }),
     at: iso(io.clock.nowMs()),
   };
 }

@@ -1,4 +1,5 @@
 /** oao get, oao tree */
+import { shownSpec } from "../../core/replay/spec.ts";
 import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
 import { RunLock } from "../../adapters/local/run-lock.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
@@ -64,7 +65,7 @@ async function showOne(index: LocalIndex, run: LocalRun, terminal: Terminal): Pr
 /** Undefined = the journal cannot be read. */
 async function readFindings(store: JournalStore, run: LocalRun): Promise<Finding[] | undefined> {
   try {
-    return findingsOf(run.object.spec, await readJournals(store, run));
+    return findingsOf(shownSpec(run.object, run.status), await readJournals(store, run));
   } catch {
     return undefined;
   }

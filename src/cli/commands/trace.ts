@@ -1,4 +1,5 @@
 /** oao trace */
+import { shownSpec } from "../../core/replay/spec.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import type { LocalRun } from "../../adapters/local/local-index.ts";
 import type { Json } from "../../core/digest/json.ts";
@@ -83,7 +84,7 @@ function warnOfBrokenChains(run: LocalRun, journals: readonly ItemJournal[], ter
 }
 
 function printCanonical(run: LocalRun, journals: readonly ItemJournal[], terminal: Terminal): void {
-  const lines = canonicalLines(canonicalSteps(run.object.spec, journals));
+  const lines = canonicalLines(canonicalSteps(shownSpec(run.object, run.status), journals));
   terminal.out(lines.map((line) => `${line}\n`).join(""));
   terminal.err(`traceHash ${traceHash(lines)}\n`);
 }
@@ -96,15 +97,20 @@ async function printRows(
   all: boolean,
   terminal: Terminal,
 ): Promise<void> {
-  const calls = tracedCalls(run.object.spec, journals);
+  const calls = tracedCalls(shownSpec(run.object, run.status), journals);
   const wanted = all ? calls : calls.filter((call) => call.canonical);
   const bodies = await readBodies(store, run.uid, wanted.flatMap(bodiesOf));
-  const findings = findingsOf(run.object.spec, journals);
-  const rows = traceRowsWithFindings(inOrder(run.object.spec, journals), wanted, all ? findings : [], {
-    uid: run.uid,
-    body: (digest) => bodies.get(digest),
-    numbered: hasEnded(run.status),
-  });
+  const findings = findingsOf(shownSpec(run.object, run.status), journals);
+  const rows = traceRowsWithFindings(
+    inOrder(shownSpec(run.object, run.status), journals),
+    wanted,
+    all ? findings : [],
+    {
+      uid: run.uid,
+      body: (digest) => bodies.get(digest),
+      numbered: hasEnded(run.status),
+    },
+  );
   if (output === "json") terminal.out(`${JSON.stringify(rows, undefined, 2)}\n`);
   else if (output === "jsonl") terminal.out(rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
   else terminal.out(rowTable(rows));

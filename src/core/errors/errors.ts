@@ -32,6 +32,10 @@ export const catalogue = {
     disposition: "stop",
     about: "A model or tool call failed and its retries are used up; recorded, so a replay fails the same way.",
   },
+  OAO_DIVERGENCE: {
+    disposition: "stop",
+    about: "A replay asked for something else than what was recorded in its place.",
+  },
   OAO_SNAPSHOT_MISMATCH: {
     disposition: "stop",
     about:

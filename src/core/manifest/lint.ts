@@ -1,3 +1,4 @@
+import { isWhole } from "../replay/spec.ts";
 import { sizes } from "../../api/defaults.ts";
 import { apiVersion, group } from "../../api/common.ts";
 import { has, isFields } from "../../api/fields.ts";
@@ -53,7 +54,8 @@ export function lintManifest(text: string, file: string, edit?: (document: Manif
     if (sound && kind === "Execution") {
       const object = document.value as unknown as Execution;
       executions.push({ document, object });
-      problems.push(...hashProblems(object.spec).map((finding) => toProblem(document, finding)));
+      if (isWhole(object.spec))
+        problems.push(...hashProblems(object.spec).map((finding) => toProblem(document, finding)));
     }
     if (sound && kind === "GovernancePolicy") {
       policies.push({ document, object: document.value as unknown as GovernancePolicy });

@@ -497,7 +497,7 @@ describe("the start of a run", () => {
       policyNamed("other", {}),
       policyNamed("base", {}, { "oao.dev/default": "true" }),
     ];
-    const found = governingPolicies(world.runs.get("r")!, [policyNamed("floor", {})], inNamespace);
+    const found = governingPolicies(world.runs.get("r")!, "mine", [policyNamed("floor", {})], inNamespace);
     expect("reason" in found ? found : found.map(({ policy, role }) => `${role} ${policy.metadata.name}`)).toEqual([
       "Floor floor",
       "Default base",

@@ -137,7 +137,7 @@ describe("model requests stored as differences", () => {
     for (const index of [0, 1, 99, 100, 101, 12_345, 19_999]) {
       const entry = readEntry(entries[index]!);
       if (entry.type !== "step" || !isRequestRef(entry.input)) throw new Error("no model step");
-      expect(rebuildRequest(entry.input, entries)).toEqual({ header, messages: wanted[index] });
+      expect(rebuildRequest(entry.input, { node: "gather", entries })).toEqual({ header, messages: wanted[index] });
     }
   });
 
@@ -165,10 +165,10 @@ describe("model requests stored as differences", () => {
   it("refuse a reference to something that is no earlier model step", () => {
     const bodies = new Bodies();
     const { entries } = journal({ node: "gather" }, [step(bodies, [0, 1])]);
-    expect(() => rebuildRequest({ base: 0, keep: 1, append: [], header: "h" }, entries)).toThrow(
+    expect(() => rebuildRequest({ base: 0, keep: 1, append: [], header: "h" }, { node: "gather", entries })).toThrow(
       "entry 0 is no model step",
     );
-    expect(() => rebuildRequest({ base: 7, keep: 1, append: [], header: "h" }, entries)).toThrow(
+    expect(() => rebuildRequest({ base: 7, keep: 1, append: [], header: "h" }, { node: "gather", entries })).toThrow(
       "entry 7 is no model step",
     );
   });
