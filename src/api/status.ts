@@ -162,6 +162,9 @@ export interface ExecutionStatus {
   readonly approvals?: readonly ApprovalStatus[];
   readonly steps?: number;
   readonly replay?: ReplayStatus;
+  /** Of a run that has ended: sha256 of its canonical trace. Equal hashes = the same steps with the same answers. */
+  readonly traceHash?: string;
+  /** Of a run that has ended: sha256 over its journals' lengths and last hashes. Whatever is changed in them later shows. */
   readonly journalHead?: string;
   /** Of the journal store's life that was last seen: another one means that the store was restarted. */
   readonly journalRunId?: string;

@@ -8,8 +8,8 @@ import type { DesiredState } from "../api/execution.ts";
 import { openQuestions, questionLines } from "./approvals.ts";
 import { drive } from "./drive.ts";
 import { CliError } from "./errors.ts";
-import { contentDropped, isContentDropped } from "./journals.ts";
-import { exitCodeOf, hasEnded, stalledReason } from "./outcome.ts";
+import { isContentDropped, readRecord } from "../host/journals.ts";
+import { contentDropped, exitCodeOf, hasEnded, stalledReason } from "./outcome.ts";
 import { readResult } from "./result.ts";
 import { nameArguments, nodeTable, objectWithStatus } from "./render/run-tables.ts";
 import { structured } from "./render/output.ts";
@@ -82,7 +82,7 @@ interface PrintOptions {
 async function printOutcome(run: LocalRun, { terminal, output, redis }: PrintOptions): Promise<void> {
   terminal.err(`${summary(run, terminal)}\n`);
   const store = hasEnded(run.status) ? await openJournalToLook(run, redis) : undefined;
-  if (store !== undefined && (await isContentDropped(store, run))) terminal.err(`${contentDropped}\n`);
+  if (store !== undefined && isContentDropped(await readRecord(store, run))) terminal.err(`${contentDropped}\n`);
   await store?.close();
   if (output === "json" || output === "yaml") terminal.out(await structured(objectWithStatus(run), output));
   else if (output === "table") terminal.out(nodeTable(run));

@@ -13,6 +13,9 @@ export function hasEnded(status: ExecutionStatus | undefined): boolean {
   return status?.completedAt !== undefined;
 }
 
+export const contentDropped =
+  "content was not kept (recording.content: DigestOnly): only digests are left, and such a run cannot be replayed";
+
 /** Why a run that has not started waits for somebody to mend something; undefined = it does not. */
 export function stalledReason(status: ExecutionStatus | undefined): string | undefined {
   if (status === undefined || status.snapshot !== undefined || hasEnded(status)) return undefined;

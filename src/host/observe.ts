@@ -19,7 +19,7 @@ import { readAnswers } from "./answers.ts";
 import { plannedSpec } from "../core/replay/strict.ts";
 import type { HostIo } from "./io.ts";
 import { readOrigins } from "./origins.ts";
-import { bodiesOfRuns } from "./record.ts";
+import { bodiesOfRuns } from "./lineage.ts";
 import { storeLife } from "./store-life.ts";
 
 /**

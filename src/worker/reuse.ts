@@ -10,7 +10,7 @@ import type { Reuse, Snapshot, StepIdentity } from "../core/steps/format.ts";
 import { pathText } from "../core/steps/identity.ts";
 import { stepsOf } from "../core/trace/journal.ts";
 import { isRequestRef, rebuildRequest } from "../core/trace/request.ts";
-import { readItem } from "../host/record.ts";
+import { readItem } from "../host/lineage.ts";
 import type { WorkerOrder } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
 import type { BodyReader } from "./body-reader.ts";

@@ -184,6 +184,7 @@ class Race {
       entries: (run, key, from, limit) => store.entries(run, key, from, limit),
       bodies: (run, digests) => store.bodies(run, digests),
       putBodies: (run, bodies) => store.putBodies(run, bodies),
+      restoreEntries: (run, key, entries, figures) => store.restoreEntries(run, key, entries, figures),
       watch: (run, listener) => store.watch(run, listener),
       dropBodies: (run, keep) => store.dropBodies(run, keep),
       expire: (run, items, seconds) => store.expire(run, items, seconds),

@@ -1,12 +1,11 @@
 /** oao get, oao tree */
-import { shownSpec } from "../../core/replay/spec.ts";
 import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
 import { RunLock } from "../../adapters/local/run-lock.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { systemClock } from "../../adapters/clock/system-clock.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import { type Finding, findingsOf } from "../../core/trace/journal.ts";
-import { readJournals } from "../journals.ts";
+import { readJournals, readRecord } from "../../host/journals.ts";
 import { withRun } from "../cluster/locate.ts";
 import { askedPlace, hasKubeconfig, type PlaceFlags } from "../cluster/place.ts";
 import { defaultNamespace, openExistingIndex } from "../home.ts";
@@ -65,7 +64,8 @@ async function showOne(index: LocalIndex, run: LocalRun, terminal: Terminal): Pr
 /** Undefined = the journal cannot be read. */
 async function readFindings(store: JournalStore, run: LocalRun): Promise<Finding[] | undefined> {
   try {
-    return findingsOf(shownSpec(run.object, run.status), await readJournals(store, run));
+    const record = await readRecord(store, run);
+    return findingsOf(record.spec, await readJournals(record));
   } catch {
     return undefined;
   }

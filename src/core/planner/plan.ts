@@ -7,6 +7,7 @@ import { byCodeUnit } from "../dag/spec-graph.ts";
 import { itemName } from "../protocol/names.ts";
 import type { NodeKey } from "../protocol/types.ts";
 import { settleApproval } from "./approvals.ts";
+import { emptyTraceHash } from "../trace/canonical.ts";
 import { advance, cancelRow, notePosition } from "./advance.ts";
 import { withTimes } from "./conditions.ts";
 import { exceededDeadline } from "./deadline.ts";
@@ -225,6 +226,7 @@ export function failedStatus(
       nowMs,
     ),
     nodes: previous.nodes.map((row) => (isEnded(row.state) ? row : { ...row, state: "Cancelled", reason })),
+    ...(previous.snapshot === undefined ? { traceHash: emptyTraceHash } : {}),
     completedAt: isoTime(nowMs),
     sealed: true,
   };

@@ -60,6 +60,7 @@ export function renderStatus(draft: Draft, outcome: Outcome | undefined, wasMain
     nodeCounts: countStates(nodes),
     nodes,
     ...renderReplay(seen, verdict),
+    ...(verdict === undefined ? {} : { traceHash: verdict.traceHash }),
     ...renderApprovals(draft),
     ...(steps === 0 ? {} : { steps }),
     ...journalLife(draft),

@@ -51,7 +51,7 @@ export function tracedCalls(shape: RunShape, journals: readonly ItemJournal[]): 
 }
 
 /** In the order of the nodes, items by number. */
-export function inOrder(shape: RunShape, journals: readonly ItemJournal[]): ItemJournal[] {
+export function inOrder<K extends NodeKey>(shape: RunShape, journals: readonly K[]): K[] {
   const place = new Map(canonicalNodeOrder(shape.nodes, shape.finally).map((name, index) => [name, index]));
   const last = place.size;
   return [...journals].sort((a, b) => (place.get(a.node) ?? last) - (place.get(b.node) ?? last) || compareItems(a, b));
@@ -69,7 +69,7 @@ function callsOf(journal: ItemJournal): TracedCall[] {
     if (!isCall(entry)) return [];
     return [{ journal, entry, hash, canonical: entry.type === "step" && entry.try === lastTry }];
   });
-  return [...reusedCalls(journal), ...own].sort(
+  return [...reusedSteps(journal), ...own].sort(
     (a, b) => a.entry.try - b.entry.try || comparePaths(a.entry.path, b.entry.path) || a.entry.index - b.entry.index,
   );
 }
@@ -91,7 +91,8 @@ export function reuseOf(entries: readonly StoredEntry[]): Reuse | undefined {
   return found?.reuse;
 }
 
-function reusedCalls(journal: ItemJournal): TracedCall[] {
+/** The steps of another run's journal that are this one's too. */
+export function reusedSteps(journal: ItemJournal): TracedCall<StepEntry>[] {
   const reuse = reuseOf(journal.entries);
   return reuse === undefined || journal.origin === undefined ? [] : stepsOf(journal.origin).slice(0, reuse.steps);
 }

@@ -11,7 +11,7 @@ import { itemName } from "../../core/protocol/names.ts";
 import type { Snapshot } from "../../core/steps/format.ts";
 import { canonicalLines, traceHash } from "../../core/trace/canonical.ts";
 import { inOrder, type ItemJournal, stepsOf } from "../../core/trace/journal.ts";
-import { readItem } from "../../host/record.ts";
+import { readItem } from "../../host/lineage.ts";
 import { graphDivergence } from "./graph.ts";
 import { finishOf, type ReplayIo, replayItem } from "./replay-item.ts";
 

@@ -45,7 +45,7 @@ const partsChangedBy = (spec: ExecutionSpec, by: readonly PolicySpec[] = rules) 
 
 /** Beginnings of paths, with the part they change. The first that fits counts. */
 const partOf: readonly (readonly [RegExp, string])[] = [
-  [/^(policyRef|parallelism|activeDeadlineSeconds|desiredState|expectedHash|journalRetention|ttlSeconds)/, ""],
+  [/^(policyRef|parallelism|activeDeadlineSeconds|desiredState|expectedHash|replay|journalRetention|ttlSeconds)/, ""],
   [/^(nodes|finally)\.\*\.(retry|timeoutSeconds|budget|resources|nodeSelector|tolerations)\b/, ""],
   [/^nodes\.\*\.(forEach\.maxParallel|approval\.timeoutSeconds)$/, ""],
   [/^tools\.\*\.timeoutSeconds$/, ""],
@@ -176,7 +176,7 @@ describe("the hash of any spec", () => {
 
 test("whitespace, comments, quotes, anchors, names, labels and annotations of a manifest are not part of it", () => {
   const metadata = { name: "one", namespace: "team-a", labels: { a: "b" }, annotations: { c: "d" }, generation: 4 };
-  const { expectedHash: _, ...spec } = full;
+  const { expectedHash: _expected, replay: _replay, ...spec } = full;
   const head = { apiVersion: "oao.dev/v1alpha1", kind: "Execution" };
   const forms = [
     stringify({ ...head, metadata: { name: "two" }, spec }),

@@ -2,7 +2,10 @@ import { describe, expect, test } from "vitest";
 import type { GovernancePolicy, PolicySpec } from "../../../src/api/policy.ts";
 import type { ExecutionSpec } from "../../../src/api/types.ts";
 import { executionHash } from "../../../src/core/hash/execution-hash.ts";
+import { canonicalLines, emptyTraceHash, traceHash } from "../../../src/core/trace/canonical.ts";
+import { canonicalSteps } from "../../../src/core/trace/journal.ts";
 import { SnapshotCache } from "../../../src/host/io.ts";
+import { readJournals, readRecord } from "../../../src/host/journals.ts";
 import { governingPolicies } from "../../../src/host/open-run.ts";
 import { reconcile } from "../../../src/host/reconcile.ts";
 import type { ObjectKey } from "../../../src/ports/cluster.ts";
@@ -64,6 +67,39 @@ describe("a run", () => {
     const { writes } = world;
     expect(await reconcile(key, world.io)).toBeUndefined();
     expect(world.writes).toBe(writes);
+  });
+
+  test("tells the hash of its canonical trace with its end, in no write of its own", async () => {
+    const world = new World();
+    world.outputs = outputs;
+    const key = world.apply("r", diamond);
+    await settle(world, key);
+    const run = world.runs.get("r")!;
+    const record = await readRecord(world.store, run);
+    const lines = canonicalLines(canonicalSteps(record.spec, await readJournals(record)));
+    expect(run.status?.traceHash).toBe(traceHash(lines));
+    const told = world.events.flatMap((event) => (event.kind === "Status" ? [event.status] : []));
+    expect(told.filter((status) => status.completedAt !== undefined).map((status) => status.traceHash)).toEqual([
+      traceHash(lines),
+    ]);
+  });
+
+  test("that was never opened has the hash of no lines", async () => {
+    const world = new World();
+    const key = world.apply("r", { ...diamond, desiredState: "Cancelled", policyRef: { name: "missing" } });
+    await settle(world, key);
+    expect(world.status("r")).toMatchObject({ phase: "Cancelled", traceHash: emptyTraceHash });
+  });
+
+  test("ends without a hash when what a worker wrote is no journal", async () => {
+    const world = new World();
+    world.outputs = outputs;
+    world.garbled = true;
+    const key = world.apply("r", diamond);
+    await settle(world, key);
+    expect(world.status("r").phase).toBe("Succeeded");
+    expect(world.status("r")).not.toHaveProperty("traceHash");
+    expect(world.events.some((event) => event.kind === "Failed")).toBe(true);
   });
 
   test("survives the loss of its host before every single effect, and starts no attempt twice", async () => {
