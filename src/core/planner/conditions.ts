@@ -122,11 +122,14 @@ function judged(draft: Draft, outcome: Outcome): Verdict {
 function compliance(draft: Draft, outcome: Outcome | undefined): Verdict {
   const old = draft.seen.status.conditions.find((condition) => condition.type === "PolicyCompliant");
   if (outcome?.reason === "PolicyViolation") return no("PolicyViolation", outcome.message);
-  if (old?.status === "False") return old;
+  if (old?.status === "False" && old.reason !== "AuditViolation") return old;
   const crossed = draft.seen.execution === undefined ? undefined : crossedAudit(draft.seen.execution.account);
-  return crossed === undefined
-    ? yes("Compliant")
-    : no("AuditViolation", `an Audit policy's limit is crossed: ${crossed}`);
+  const found = [
+    ...(crossed === undefined ? [] : [`an Audit policy's limit is crossed: ${crossed}`]),
+    ...draft.audited,
+  ];
+  if (found.length > 0) return no("AuditViolation", found.join("; "));
+  return old?.status === "False" ? old : yes("Compliant");
 }
 
 function crossedAudit(account: Account): string | undefined {

@@ -49,6 +49,8 @@ export interface RequestRef {
 export interface Reuse {
   readonly uid: string;
   readonly steps: number;
+  /** Of a patched replay: they are asked for otherwise than they were recorded, so their place decides which is which. */
+  readonly byPosition?: true;
 }
 
 interface EntryBase {
@@ -156,4 +158,6 @@ export interface Finished {
   readonly error: { readonly class: string; readonly message: string } | null;
   /** The node may not be tried again, whatever its retry list says: a NonIdempotent call was made in this try. */
   readonly final?: boolean;
+  /** What rules of Audit policies would have stopped, in all tries so far: each message once, the first few. */
+  readonly audited?: readonly string[];
 }

@@ -26,6 +26,8 @@ export interface TracedCall<E extends StepEntry | RepeatEntry = StepEntry | Repe
   readonly hash: string;
   /** False = a repeat, or a step of an earlier try: charged and visible, never numbered. */
   readonly canonical: boolean;
+  /** It is reused by a patched replay, which asks for it otherwise than it was recorded. */
+  readonly byPosition?: true;
 }
 
 /** What a policy had to say, with the place it was found at: never a step, never canonical. */
@@ -94,7 +96,9 @@ export function reuseOf(entries: readonly StoredEntry[]): Reuse | undefined {
 /** The steps of another run's journal that are this one's too. */
 export function reusedSteps(journal: ItemJournal): TracedCall<StepEntry>[] {
   const reuse = reuseOf(journal.entries);
-  return reuse === undefined || journal.origin === undefined ? [] : stepsOf(journal.origin).slice(0, reuse.steps);
+  if (reuse === undefined || journal.origin === undefined) return [];
+  const steps = stepsOf(journal.origin).slice(0, reuse.steps);
+  return reuse.byPosition === true ? steps.map((call) => ({ ...call, byPosition: true })) : steps;
 }
 
 function isCall(entry: JournalEntry): entry is StepEntry | RepeatEntry {
