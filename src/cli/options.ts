@@ -12,9 +12,9 @@ export function allowPlace(command: Command): Command {
     .option("--kubeconfig <file>", "on the cluster of this kubeconfig; else KUBECONFIG, ~/.kube/config");
 }
 
-/** Of commands that read a cluster's journal: cluster/api.ts. */
-export function allowApi(command: Command): Command {
-  return command
+/** Of commands that read the record of a run, on a cluster through its operator: cluster/api.ts. */
+export function allowRecord(command: Command): Command {
+  return allowPlace(command)
     .option(
       "--server <url>",
       "the operator's HTTP API, https://…; else OAO_SERVER, else through the API server (needs pods/portforward)",
@@ -26,7 +26,7 @@ export function namespaceOption(): Option {
   return namespaced("namespace of the run; default when absent");
 }
 
-function namespaced(text: string): Option {
+export function namespaced(text: string): Option {
   return new Option("-n, --namespace <namespace>", text).argParser((value: string) => {
     if (/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(value)) return value;
     throw new InvalidArgumentError("It must be a DNS label: lower case letters, digits and '-'.");

@@ -1,5 +1,4 @@
 /** The operator's HTTP API for commands: what a run's record says, and every failure as words with the command that helps next. */
-import { createInterface } from "node:readline";
 import type { IncomingMessage } from "node:http";
 import { ApiUnreachable, type ApiCall, type OperatorApi } from "../../adapters/kube/operator-api.ts";
 import { cliExitCodes } from "../../api/exit-codes.ts";
@@ -19,8 +18,8 @@ export interface ApiFlags extends PlaceFlags {
 export interface RunApi {
   /** Lines of a read such as `trace?canonical=true`, as they come. Throws CliError. */
   lines(what: string): AsyncGenerator<string, void>;
-  /** Throws CliError. */
-  json<T>(what: string): Promise<T>;
+  /** Bytes of a read, as they come. Throws CliError. */
+  bytes(what: string): AsyncGenerator<Buffer, void>;
 }
 
 const operatorNamespace = "oao-system";
@@ -34,18 +33,31 @@ export function runApi(cluster: ClusterConnection, key: ObjectKey, flags: ApiFla
   const where: Where = { api: cluster.api({ namespace, server }), cluster, key, namespace, server };
   const path = (what: string) => `/executions/${key.namespace}/${key.name}/${what}`;
   return {
-    async *lines(what) {
-      const answer = await ask(where, { path: path(what), headers: { Accept: "application/jsonl" } });
-      for await (const line of createInterface({ input: answer, crlfDelay: Infinity })) yield line;
-      if (!answer.complete) throw cutOff(where);
-    },
-    async json<T>(what: string) {
-      const answer = await ask(where, { path: path(what), headers: { Accept: "application/json" } });
-      const text = await textOf(answer);
-      if (!answer.complete) throw cutOff(where);
-      return JSON.parse(text) as T;
-    },
+    lines: (what) => linesOf(bytesOf(where, path(what))),
+    bytes: (what) => bytesOf(where, path(what)),
   };
+}
+
+async function* bytesOf(where: Where, path: string): AsyncGenerator<Buffer, void> {
+  const answer = await ask(where, { path, headers: { Accept: "application/jsonl" } });
+  try {
+    yield* answer as AsyncIterable<Buffer>;
+  } catch {
+    // Said below.
+  }
+  if (!answer.complete) throw cutOff(where);
+}
+
+/** By line feeds alone: other ends of lines, which readline knows too, may stand inside of JSON. */
+async function* linesOf(bytes: AsyncIterable<Buffer>): AsyncGenerator<string, void> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const part of bytes) {
+    const lines = `${rest}${decoder.decode(part, { stream: true })}`.split("\n");
+    rest = lines.pop() ?? "";
+    yield* lines;
+  }
+  if (rest !== "") yield rest;
 }
 
 interface Where {

@@ -35,7 +35,7 @@ export function connect(flags: PlaceFlags, terminal: Terminal): ClusterConnectio
     context: access.context,
     server: access.server,
     asksProgram: access.asksProgram,
-    api: access.api,
+    api: (place) => access.api(place),
     executions: new KubeExecutions(access.client, systemClock),
     namespace,
     args: (key) => [...inNamespace(key.namespace), key.name, ...where].join(" "),

@@ -1,34 +1,23 @@
 /** oao trace */
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
-import type { LocalRun } from "../../adapters/local/local-index.ts";
+import { Sha256 } from "../../core/digest/digest.ts";
 import type { Json } from "../../core/digest/json.ts";
 import { canonicalLines, traceHash } from "../../core/trace/canonical.ts";
-import { canonicalSteps, findingsOf, type ItemJournal, tracedCalls, verifyChain } from "../../core/trace/journal.ts";
+import { canonicalSteps, findingsOf, type ItemJournal, tracedCalls } from "../../core/trace/journal.ts";
 import { bodiesOf, type TraceRow, traceRowsWithFindings } from "../../core/trace/rows.ts";
-import { CliError } from "../errors.ts";
-import { withRun } from "../cluster/locate.ts";
-import type { ApiFlags } from "../cluster/api.ts";
-import type { ClusterConnection } from "../cluster/connect.ts";
-import { Sha256 } from "../../core/digest/digest.ts";
-import type { StoredExecution } from "../../ports/cluster.ts";
-import {
-  isContentDropped,
-  journalChanged,
-  readBodies,
-  readJournals,
-  readRecord,
-  type RunRecord,
-} from "../../host/journals.ts";
+import { isContentDropped, readBodies, readJournals, type RunRecord } from "../../host/journals.ts";
 import { contentDropped, hasEnded } from "../outcome.ts";
+import type { StoredExecution } from "../../ports/cluster.ts";
+import { runApi } from "../cluster/api.ts";
+import type { ClusterConnection } from "../cluster/connect.ts";
+import { checkChains, type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
 import { checkFormat } from "../render/output.ts";
 import { fit, oneLine, saidOnce } from "../render/style.ts";
 import { table } from "../render/table.ts";
 import { elapsed } from "../render/time.ts";
-import { givenRedis, openRunStore } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
 
-export interface TraceFlags extends ApiFlags {
-  readonly redis?: string | undefined;
+export interface TraceFlags extends RecordFlags {
   readonly canonical?: boolean | undefined;
   readonly all?: boolean | undefined;
   readonly output?: string | undefined;
@@ -38,13 +27,20 @@ const notNumbered = "the run has not ended: steps have no numbers yet, only node
 
 export async function trace(name: string, flags: TraceFlags, terminal: Terminal): Promise<CliExitCode> {
   const output = checkFormat(flags.output, ["table", "json", "jsonl"]) ?? "table";
-  return withRun(name, flags, terminal, {
-    local: (_index, run) => traceHere(run, output, flags, terminal),
-    cluster: (cluster, run) => traceThere(cluster, run, output, flags, terminal),
-  });
+  const there = (cluster: ClusterConnection, run: StoredExecution) => traceThere(cluster, run, output, flags, terminal);
+  const here = async ({ record }: NamedRecord) => {
+    const journals = await readJournals(record);
+    checkChains(record, journals);
+    if (!hasEnded(record.status)) terminal.err(notNumbered);
+    if (flags.canonical === true) printCanonical(record, journals, terminal);
+    else await printRows(record, journals, output, flags.all === true, terminal);
+    if (isContentDropped(record)) terminal.err(`${contentDropped}\n`);
+    return cliExitCodes.succeeded;
+  };
+  return withRecord(name, flags, terminal, here, there);
 }
 
-/** Read out by the operator, which alone has the journal. */
+/** As the operator reads it out, also of a run that is at work. */
 async function traceThere(
   cluster: ClusterConnection,
   run: StoredExecution,
@@ -52,7 +48,6 @@ async function traceThere(
   flags: TraceFlags,
   terminal: Terminal,
 ): Promise<CliExitCode> {
-  const { runApi } = await import("../cluster/api.ts");
   const api = runApi(cluster, run.key, flags, terminal);
   if (!hasEnded(run.status)) terminal.err(notNumbered);
   if (flags.canonical === true) {
@@ -72,42 +67,6 @@ async function traceThere(
   if (output === "json") terminal.out(`${JSON.stringify(rows, undefined, 2)}\n`);
   else if (output === "table") terminal.out(rowTable(rows));
   return cliExitCodes.succeeded;
-}
-
-async function traceHere(
-  run: LocalRun,
-  output: "table" | "json" | "jsonl",
-  flags: TraceFlags,
-  terminal: Terminal,
-): Promise<CliExitCode> {
-  const store = await openRunStore(run, givenRedis(run, flags.redis, terminal.env));
-  try {
-    const record = await readRecord(store, run);
-    const journals = await readJournals(record);
-    if (journals.length === 0 && hasEnded(run.status) && (run.status?.steps ?? 0) > 0) {
-      throw new CliError(
-        `the journal of ${run.key.namespace}/${run.key.name} is gone: its retention (spec.journalRetentionSeconds) is over`,
-      );
-    }
-    checkChains(record, journals, terminal);
-    if (flags.canonical === true) printCanonical(record, journals, terminal);
-    else await printRows(record, journals, output, flags.all === true, terminal);
-    if (isContentDropped(record)) terminal.err(`${contentDropped}\n`);
-  } finally {
-    await store.close();
-  }
-  return cliExitCodes.succeeded;
-}
-
-/** A trace of an edited journal is not passed off as one that was recorded. */
-function checkChains(run: RunRecord, journals: readonly ItemJournal[], terminal: Terminal): void {
-  for (const journal of journals) {
-    const broken = verifyChain(run.recorder, journal);
-    if (broken !== undefined) {
-      throw journalChanged(journal, `entry ${broken.index}: ${broken.reason}`);
-    }
-  }
-  if (!hasEnded(run.status)) terminal.err(notNumbered);
 }
 
 function printCanonical(run: RunRecord, journals: readonly ItemJournal[], terminal: Terminal): void {

@@ -2,7 +2,10 @@
 import type { ObjectKey } from "../../ports/cluster.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import { Problem } from "./problems.ts";
-import { readRecord, type RunRecord } from "../../host/journals.ts";
+import { readRecord, RecordChanged, type RunRecord } from "../../host/journals.ts";
+import { recordParts } from "../../host/record-parts.ts";
+import { BundleWriter } from "../../core/trace/bundle.ts";
+import { RecordCheck } from "../../core/trace/verify.ts";
 import { canonicalTrace, traceRowsOf, verified } from "./record.ts";
 import type { Runs } from "./runs.ts";
 import type { Answer, Call, Handlers } from "./server.ts";
@@ -16,7 +19,7 @@ export interface ReadsOptions {
 /** Each holds one node's journal in memory. */
 const readers = { atOnce: 2, perCaller: 1, waiting: 50 };
 
-export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "journal" | "hash"> {
+export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "journal" | "hash" | "export"> {
   const turns = new Turns(readers);
 
   async function recordOf({ caller, params }: Call): Promise<RunRecord> {
@@ -39,6 +42,19 @@ export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "
       } finally {
         if (!isStreaming) release();
       }
+    },
+
+    async export(call) {
+      const record = await recordOf(call);
+      if (record.status?.completedAt === undefined)
+        throw new Problem("conflict", "it has not ended: what is recorded of it still grows");
+      if (record.recorder !== record.uid)
+        throw new Problem(
+          "conflict",
+          "it is a Strict replay: all that it read is the record of the run that it replays",
+        );
+      const release = await turns.take(call.caller.username, call.signal);
+      return streamed(bundleLines(record), call, release);
     },
 
     async hash(call) {
@@ -90,6 +106,19 @@ function streamed(parts: AsyncIterable<string>, { accepts, signal }: Call, over:
   signal.addEventListener("abort", over, { once: true });
   if (signal.aborted) over();
   return { status: 200, type: accepts, body: parts };
+}
+
+/** Its last line is only sent when everything before it holds. Throws RecordChanged. */
+async function* bundleLines(record: RunRecord): AsyncGenerator<string> {
+  const bundle = new BundleWriter();
+  const check = new RecordCheck();
+  for await (const part of recordParts(record)) {
+    check.part(part);
+    yield bundle.line(part);
+  }
+  const [problem] = check.end().problems;
+  if (problem !== undefined) throw new RecordChanged(problem.where, problem.why);
+  yield bundle.end();
 }
 
 async function* asJson(rows: AsyncIterable<object>, type: string): AsyncGenerator<string> {

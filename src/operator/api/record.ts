@@ -2,14 +2,8 @@
 import { canonicalJson } from "../../core/digest/digest.ts";
 import { canonicalStep } from "../../core/trace/canonical.ts";
 import type { NodeKey, StoredEntry } from "../../core/protocol/types.ts";
-import {
-  stepsOf,
-  findingsOf,
-  type ItemJournal,
-  type TracedCall,
-  tracedCalls,
-  verifyChain,
-} from "../../core/trace/journal.ts";
+import { verifyChain } from "../../core/trace/chain-check.ts";
+import { stepsOf, findingsOf, type ItemJournal, type TracedCall, tracedCalls } from "../../core/trace/journal.ts";
 import { bodiesOf, type TraceRow, traceRowsWithFindings } from "../../core/trace/rows.ts";
 import { journalChanged, readBodies, type RunRecord } from "../../host/journals.ts";
 
@@ -20,9 +14,12 @@ const rowsPage = 16;
 async function itemJournal(record: RunRecord, key: NodeKey): Promise<ItemJournal> {
   const entries: StoredEntry[] = [];
   for await (const page of record.entries(key)) entries.push(...page);
-  const broken = verifyChain(record.recorder, { ...key, entries });
-  if (broken !== undefined) throw journalChanged(key, `entry ${broken.index}: ${broken.reason}`);
-  return record.linked(key, entries);
+  const journal = await record.linked(key, entries);
+  for (let held: ItemJournal | undefined = journal; held !== undefined; held = held.origin) {
+    const broken = verifyChain(held.uid ?? record.recorder, held);
+    if (broken !== undefined) throw journalChanged(held, `entry ${broken.index}: ${broken.reason}`);
+  }
+  return journal;
 }
 
 /** Each item's journal was looked at and holds; how many numbered steps there are. Throws RecordChanged. */

@@ -97,6 +97,16 @@ export const operations = {
     success: { status: 200, description: "The entries.", content: { "application/jsonl": schemas.journalEntry } },
     problems: reads,
   },
+  export: {
+    ...read,
+    path: "/executions/{namespace}/{name}/export",
+    summary: "The whole record of a run that has ended, as one file",
+    description:
+      "The bundle that `oao export` writes and `oao verify` checks. Without its last line it is none: the record does not hold, or the connection broke.",
+    query: schemas.noQuery,
+    success: { status: 200, description: "The bundle.", content: { "application/jsonl": undefined } },
+    problems: [...reads, "conflict"],
+  },
   hash: {
     ...read,
     path: "/executions/{namespace}/{name}/hash",

@@ -528,6 +528,22 @@ describe("oao trace", () => {
     ).toEqual(rows);
   });
 
+  test("and what else is about a record works on a cluster's too: export, verify, diff", async () => {
+    const run2 = (command: string, ...args: string[]) =>
+      field.place.oao(
+        [command, ...args, "-n", field.namespace, "--on", "cluster", "--operator-namespace", field.home, ...server()],
+        { KUBECONFIG: join(field.folder, "alice.kubeconfig") },
+      );
+    const file = join(field.folder, "brief.jsonl");
+    expect(await run2("export", "brief", "-O", file)).toMatchObject({ code: 0 });
+    expect(readFileSync(file, "utf8")).toBe((await ask(api, at("brief", "export"), reader)).text);
+    expect((await field.place.oao(["verify", file])).stdout).toContain(run.status?.traceHash);
+    expect((await run2("verify", "brief")).stdout).toContain("is as it was recorded");
+    expect(await run2("diff", "brief", "brief")).toMatchObject({ code: 0 });
+    const running = await ask(api, at("strictly", "export"), reader);
+    expect([running.status, problem(running).detail]).toEqual([409, expect.stringContaining("is a Strict replay")]);
+  });
+
   test("says what is missing: the right, the API, the trust, the way there", async () => {
     const denied = await oao("editor", ...server());
     expect(denied).toMatchObject({ code: 2, stdout: "" });

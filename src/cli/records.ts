@@ -1,0 +1,139 @@
+/** The record of a run by its name, or out of a bundle. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { LocalRun } from "../adapters/local/local-index.ts";
+import { verifyChain } from "../core/trace/chain-check.ts";
+import type { ItemJournal } from "../core/trace/journal.ts";
+import type { RecordPart } from "../core/trace/record-part.ts";
+import { RecordCheck, type RecordReport } from "../core/trace/verify.ts";
+import { journalChanged, RecordChanged, readRecord, type RunRecord } from "../host/journals.ts";
+import { recordParts } from "../host/record-parts.ts";
+import type { StoredExecution } from "../ports/cluster.ts";
+import { isBundlePath, openBundle, tampered } from "./bundles.ts";
+import type { ClusterConnection } from "./cluster/connect.ts";
+import type { ApiFlags } from "./cluster/api.ts";
+import { withRun } from "./cluster/locate.ts";
+import { CliError } from "./errors.ts";
+import { givenRedis, openRunStore } from "./store.ts";
+import type { Terminal } from "./terminal.ts";
+
+export interface RecordFlags extends ApiFlags {
+  readonly redis?: string | undefined;
+}
+
+export interface NamedRecord {
+  readonly record: RunRecord;
+  /** As a person would name it. */
+  readonly name: string;
+  /** Of a bundle, which is only opened when it holds. */
+  readonly report?: RecordReport;
+}
+
+/**
+ * `given`: a run's name, or the path of a bundle (which is checked first). A run of a cluster comes as the bundle that its operator
+ * exports, unless `there` reads it otherwise. Throws CliError: none, gone, tampered with.
+ */
+export async function withRecord<T>(
+  given: string,
+  flags: RecordFlags,
+  terminal: Terminal,
+  work: (named: NamedRecord) => Promise<T>,
+  there = (cluster: ClusterConnection, run: StoredExecution): Promise<T> =>
+    withExported(cluster, run, flags, terminal, work),
+): Promise<T> {
+  if (isBundlePath(given)) {
+    const bundle = await openBundle(given);
+    try {
+      return await work({ record: bundle.record, name: given, report: bundle.report });
+    } finally {
+      await bundle.close();
+    }
+  }
+  return withRun(given, flags, terminal, {
+    local: (_index, run) => withLocalRecord(run, flags, terminal, work),
+    cluster: there,
+  });
+}
+
+export async function withLocalRecord<T>(
+  run: LocalRun,
+  flags: RecordFlags,
+  terminal: Terminal,
+  work: (named: NamedRecord) => Promise<T>,
+): Promise<T> {
+  const store = await openRunStore(run, givenRedis(run, flags.redis, terminal.env));
+  try {
+    const record = await readRecord(store, run);
+    if (await isGone(record)) {
+      throw new CliError(
+        `the journal of ${run.key.namespace}/${run.key.name} is gone: its retention (spec.journalRetentionSeconds) is over`,
+      );
+    }
+    return await work({ record, name: run.key.name });
+  } finally {
+    await store.close();
+  }
+}
+
+/** A trace of an edited journal is not passed off as one that was recorded. */
+export function checkChains(record: RunRecord, journals: readonly ItemJournal[]): void {
+  for (const journal of journals) {
+    for (let held: ItemJournal | undefined = journal; held !== undefined; held = held.origin) {
+      const broken = verifyChain(held.uid ?? record.recorder, held);
+      if (broken !== undefined) throw journalChanged(held, `entry ${broken.index}: ${broken.reason}`);
+    }
+  }
+}
+
+/** `look` sees each part. Throws CliError with exit code 8, naming what is not as it was recorded. */
+export async function checkRecord(
+  { record, name }: NamedRecord,
+  look: (part: RecordPart) => Promise<void> = async () => undefined,
+): Promise<RecordReport> {
+  const check = new RecordCheck();
+  try {
+    for await (const part of recordParts(record)) {
+      check.part(part);
+      await look(part);
+    }
+  } catch (error) {
+    if (!(error instanceof RecordChanged)) throw error;
+    throw tampered(name, [...check.soFar, { where: error.what, why: error.why }]);
+  }
+  const report = check.end();
+  if (report.problems.length > 0) throw tampered(name, report.problems);
+  return report;
+}
+
+/** Nothing at all is left of a run that has ended: what was tampered with leaves something. */
+async function isGone(record: RunRecord): Promise<boolean> {
+  const { status, snapshot, keys } = record;
+  if (status?.completedAt === undefined || status.snapshot === undefined || snapshot !== undefined) return false;
+  for (const key of keys) if (!(await record.entries(key).next()).done) return false;
+  return true;
+}
+
+/** Of a cluster's run: what its operator exports, checked as every bundle is. */
+async function withExported<T>(
+  cluster: ClusterConnection,
+  run: StoredExecution,
+  flags: ApiFlags,
+  terminal: Terminal,
+  work: (named: NamedRecord) => Promise<T>,
+): Promise<T> {
+  const { runApi } = await import("./cluster/api.ts");
+  const folder = await mkdtemp(join(tmpdir(), "oao-"));
+  try {
+    const path = join(folder, `${run.key.name}.oao.jsonl`);
+    await writeFile(path, runApi(cluster, run.key, flags, terminal).bytes("export"), { mode: 0o600 });
+    const bundle = await openBundle(path);
+    try {
+      return await work({ record: bundle.record, name: run.key.name, report: bundle.report });
+    } finally {
+      await bundle.close();
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
