@@ -57,12 +57,11 @@ export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened>
   if (problems.length > 0) {
     return over(run, failedStatus(fresh, "InvalidSpec", problems.slice(0, 10).join("; "), run.generation, nowMs));
   }
-  const governing = governingPolicies(
-    run,
-    spec.policyRef?.name,
-    io.floorPolicies,
-    await io.cluster.policies(run.key.namespace),
-  );
+  const inNamespace = await io.cluster.policies(run.key.namespace);
+  const wanted = spec.policyRef?.name;
+  // What makes no call can be replayed where its policy is not, as an imported run can.
+  const isNeeded = resolved.replay?.mode !== "Strict" || inNamespace.some(({ metadata }) => metadata.name === wanted);
+  const governing = governingPolicies(run, isNeeded ? wanted : undefined, io.floorPolicies, inNamespace);
   if ("reason" in governing) return waits(run, fresh, governing, nowMs);
   const policy = combinePolicies(governing, { requirePairing: io.requireSecretPairing });
   const images = checkImages(spec, policy);
