@@ -14,7 +14,7 @@ import type { EffectivePolicy, Violation } from "../core/policy/types.ts";
 import { executionLimits } from "../core/policy/limits.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import type { StoredExecution, StoredPolicy } from "../ports/cluster.ts";
-import { freshStatus, otherHolder } from "./holder.ts";
+import { freshStatus, held, otherHolder } from "./holder.ts";
 import type { HostIo } from "./io.ts";
 import { lookAgainMs } from "./slots.ts";
 import { storeLife } from "./store-life.ts";
@@ -40,7 +40,7 @@ export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened>
   const { spec } = run.object;
   const nowMs = io.clock.nowMs();
   const problems = specProblems(run);
-  const fresh = run.status ?? freshStatus(run, nowMs);
+  const fresh = held(run.status ?? freshStatus(run, nowMs), io);
   if (problems.length > 0) {
     return over(run, failedStatus(fresh, "InvalidSpec", problems.slice(0, 10).join("; "), run.generation, nowMs));
   }
@@ -82,7 +82,7 @@ async function start(
   audited: readonly Violation[],
   io: HostIo,
 ): Promise<Opened> {
-  const run = await io.cluster.hold(found); // no worker may outlive its object unseen
+  const run = await io.cluster.hold(found, io.operator); // no worker may outlive its object unseen
   const { spec } = run.object;
   const snapshot: Snapshot = { v: 1, uid: run.uid, namespace: run.key.namespace, name: run.key.name, spec, policy };
   const bytes = canonicalJson(snapshot);
@@ -91,16 +91,10 @@ async function start(
   // As whoever reads the body sees it.
   if (digest === body.digest) io.snapshots.set(digest, JSON.parse(bytes) as Snapshot);
   const policyHash = digestJson([...new Set(governing.map((each) => digestJson(each.policy.spec)))].sort());
-  const { operator } = found.status ?? {};
-  const opened = {
-    ...(operator === undefined ? {} : { operator }),
-    snapshot: digest,
-    policies: policy.policies,
-    policyHash,
-  };
+  const opened = { snapshot: digest, policies: policy.policies, policyHash };
   const auditFindings = [...new Set(audited.map(({ message }) => message.slice(0, statusLimits.messageChars)))];
   const status = {
-    ...initialStatus(spec, io.clock.nowMs(), opened),
+    ...held(initialStatus(spec, io.clock.nowMs(), opened), io),
     ...(audited.length === 0 ? {} : { auditFindings: auditFindings.slice(0, statusLimits.auditFindings) }),
     observedGeneration: run.generation,
   };

@@ -24,7 +24,7 @@ import { isoTime } from "./time.ts";
 export function initialStatus(
   spec: ExecutionSpec,
   nowMs: number,
-  opened: Pick<ExecutionStatus, "operator" | "snapshot" | "policies" | "policyHash">,
+  opened: Pick<ExecutionStatus, "snapshot" | "policies" | "policyHash">,
 ): ExecutionStatus {
   const nodes = specGraph(spec).nodes.map(({ name }): NodeStatus => ({ name, state: "Pending" }));
   return {
