@@ -5,6 +5,7 @@
  */
 import type { ExecutionStatus } from "../api/status.ts";
 import { initialStatus } from "../core/planner/render.ts";
+import { shownSpec } from "../core/replay/spec.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
 import type { HostIo } from "./io.ts";
 
@@ -23,9 +24,9 @@ export function held(status: ExecutionStatus, { operator }: Pick<HostIo, "operat
 }
 
 /** Of a run that has none; of a spec that cannot even be looked through, one without rows. */
-export function freshStatus({ object: { spec } }: StoredExecution, nowMs: number): ExecutionStatus {
+export function freshStatus({ object, status }: StoredExecution, nowMs: number): ExecutionStatus {
   try {
-    return initialStatus(spec, nowMs, {});
+    return initialStatus(shownSpec(object, status), nowMs, {});
   } catch {
     return initialStatus({ task: "", nodes: [] }, nowMs, {});
   }

@@ -56,7 +56,7 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
     stopGraceMs: config.stopGraceMs,
     denyCidrs,
     resources: config.workerResources,
-    credentials: { ensure: ({ uid }) => users.ensure(uid) },
+    credentials: { ensure: ({ uid }, { replay }) => users.ensure(uid, replay?.lineage) },
     snapshot: async (run, digest) => snapshots.get(digest) ?? loadSnapshot(store, run.uid, digest),
     onWatchRestart: (resource, error) => logger.warn({ resource, error: error.message }, "watch begins again"),
   });
@@ -122,7 +122,7 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
     say(undefined);
     logger.info({ executions: [...cluster.executions()].length }, "leading");
     const keeping = users.keep(function* () {
-      for (const { uid } of open()) yield uid;
+      for (const { uid, status } of open()) yield { uid, reads: status?.replay?.lineage ?? [] };
     }, signal);
     const watching = watchFitness(store, config, say, signal);
     while (!signal.aborted) {

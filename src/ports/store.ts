@@ -1,4 +1,5 @@
 /** The journal store. Three implementations (memory, file, redis) pass one conformance suite and agree with core/protocol command by command. */
+import type { RestoredFigures } from "../core/protocol/restore.ts";
 import type {
   Account,
   Command,
@@ -46,11 +47,24 @@ export interface JournalStore {
   bodies(uid: string, digests: readonly string[]): Promise<ReadonlyMap<string, string>>;
   /** Store bodies that no entry names yet (the snapshot). Repeat: no-op. */
   putBodies(uid: string, bodies: readonly StoredBody[]): Promise<void>;
+  /**
+   * Put entries of a run that has ended elsewhere into an item's journal as they are: same bytes, same hashes, in order, in parts.
+   * The run is not opened by this, so no command is admitted for it.
+   * Repeat: entries that are there are compared and skipped. Throws OAO_PROTOCOL, and changes nothing, for a run that was opened here, a
+   * gap, and an entry that differs from the one that is there.
+   * Source: core/protocol/restore.ts; adapters/store/redis/scripts/restore.lua.
+   */
+  restoreEntries(uid: string, key: NodeKey, entries: readonly StoredEntry[], figures: RestoredFigures): Promise<void>;
   /** Wake-ups, lossy by contract: `listener` may miss some and get some too many, also "control" after a reconnect. Returns an unsubscribe function. */
   watch(uid: string, listener: (wake: Wake) => void): Promise<() => Promise<void>>;
   /** DigestOnly: drop every body but `keep`. */
   dropBodies(uid: string, keep: readonly string[]): Promise<void>;
-  /** Let the whole journal of the named items vanish after `seconds` (0 = now). Repeat: sets the time anew. */
+  /**
+   * The journal is needed for `seconds` from now, for a run that replays it: it expires no sooner, whatever `expire` is asked before or
+   * after. Repeat: never shortens. No-op for a run that is not there. Source: adapters/store/redis/scripts/keep.lua.
+   */
+  keep(uid: string, items: readonly NodeKey[], seconds: number): Promise<void>;
+  /** Let the whole journal of the named items vanish after `seconds` (0 = now), but for `keep`. Repeat: sets the time anew. */
   expire(uid: string, items: readonly NodeKey[], seconds: number): Promise<void>;
   /** Identity of the store's current life: a changed value means a restart, so possibly lost writes. "" = it may not be asked for. */
   runId(): Promise<string>;

@@ -77,10 +77,6 @@ const cgroupPeak =
   cgroup === undefined ? Number.NaN : Number(readFileSync(join(cgroup, "memory.max_usage_in_bytes"), "utf8"));
 const cpuMs = (cpuMsOf(pid) - cpuBeforeMs) / runs;
 
-const tenth = (n: number) => {
-  const reached = samples.find(({ over }) => over >= (runs * n) / 10);
-  return reached?.seconds ?? seconds;
-};
 printTable(
   `s2. ${runs} executions over ${namespaceCount} namespaces, operator limited to ${limitMiB} MiB by ${cgroup === undefined ? "its heap alone (no memory cgroup here)" : "a memory cgroup"}; load ${loadBefore} before, ${load()} after`,
   ["figure", "measured", "aim"],
@@ -88,11 +84,6 @@ printTable(
     ["done", `${((100 * finish.count) / runs).toFixed(1)} %`, "100 %"],
     ["restarts", "0", "0"],
     ["executions/s", (runs / seconds).toFixed(1), "> 12"],
-    [
-      "executions/s, second and last tenth",
-      `${(runs / 10 / (tenth(2) - tenth(1))).toFixed(1)}, ${(runs / 10 / (seconds - tenth(9))).toFixed(1)}`,
-      "",
-    ],
     ["operator CPU, ms an execution", cpuMs.toFixed(1), ""],
     ["peak resident memory, MiB", (peak / mib).toFixed(0), `${limitMiB}`],
     ["peak charged to the cgroup, MiB", (cgroupPeak / mib).toFixed(0), `${limitMiB}`],

@@ -37,7 +37,9 @@ export interface KubeClusterOptions extends ObservedOptions {
   /** Between SIGTERM and SIGKILL of a pod, whoever ends it; 15,000 when absent. */
   readonly stopGraceMs?: number;
   /** The run's own user at the journal store, made if it is not there. */
-  readonly credentials: { ensure(run: StoredExecution): Promise<{ readonly user: string; readonly password: string }> };
+  readonly credentials: {
+    ensure(run: StoredExecution, snapshot: Snapshot): Promise<{ readonly user: string; readonly password: string }>;
+  };
   /** What the run was opened with: the object alone does not say what it inherits. Undefined = gone. */
   readonly snapshot: (run: StoredExecution, digest: string) => Promise<Snapshot | undefined>;
 }
@@ -147,7 +149,7 @@ export class KubeCluster implements Cluster {
     const { credentials, snapshot: snapshotOf } = this.#options;
     const snapshot = await snapshotOf(run, order.snapshot);
     if (snapshot === undefined) throw new Error(`the snapshot ${order.snapshot} of ${nameOf(run.key)} is gone`);
-    const { user, password } = await credentials.ensure(run);
+    const { user, password } = await credentials.ensure(run, snapshot);
     // Somebody may have deleted it, and nobody else can make it again.
     if (isKnown) this.#secretsMade.delete(run.uid);
     try {

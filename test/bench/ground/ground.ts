@@ -15,6 +15,7 @@ import { operatorAccess, operatorStoreUrl, operatorUser } from "../../support/op
 import { durable, RedisProcess } from "../../support/redis-process.ts";
 
 const customResources: Resource = { group: "apiextensions.k8s.io", version: "v1", plural: "customresourcedefinitions" };
+const serviceAccounts: Resource = { group: "", version: "v1", plural: "serviceaccounts" };
 const namespaces: Resource = { group: "", version: "v1", plural: "namespaces" };
 
 export interface Ground {
@@ -62,6 +63,8 @@ export async function openGround(name: string, withScheduler = false): Promise<G
     const labels = { "pod-security.kubernetes.io/enforce": "restricted" };
     const body = { metadata: { name: namespace, labels } };
     await admin.request({ method: "POST", path: resourcePath(namespaces), body });
+    // No pod is taken before its service account is there.
+    await answers(admin, resourcePath(serviceAccounts, { namespace, name: "default" }));
   };
   const home = "oao-system";
   await makeNamespace(home);
@@ -128,12 +131,17 @@ async function installKinds(admin: KubeClient): Promise<void> {
       readFileSync(join(root, "crds", `${resource.group}_${resource.plural}.yaml`), "utf8"),
     ) as KubeObject;
     await admin.request({ method: "POST", path: resourcePath(customResources), body });
-    for (let tries = 0; ; tries += 1) {
-      const answer = await admin.request({ path: resourcePath(resource) }).catch((error: unknown) => error);
-      if (!(answer instanceof Error)) break;
-      if (tries === 200) throw answer;
-      await systemClock.sleep(100);
-    }
+    await answers(admin, resourcePath(resource));
+  }
+}
+
+/** Resolves once a GET of it is answered. */
+async function answers(admin: KubeClient, path: string): Promise<void> {
+  for (let tries = 0; ; tries += 1) {
+    const answer = await admin.request({ path }).catch((error: unknown) => error);
+    if (!(answer instanceof Error)) return;
+    if (tries === 200) throw answer;
+    await systemClock.sleep(100);
   }
 }
 

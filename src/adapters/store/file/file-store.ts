@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { OaoError } from "../../../core/errors/errors.ts";
 import { isUid } from "../../../core/protocol/names.ts";
+import type { RestoredFigures } from "../../../core/protocol/restore.ts";
 import type {
   Account,
   Command,
@@ -88,6 +89,15 @@ export class FileStore implements JournalStore {
     });
   }
 
+  async restoreEntries(
+    uid: string,
+    key: NodeKey,
+    entries: readonly StoredEntry[],
+    figures: RestoredFigures,
+  ): Promise<void> {
+    this.#guard(() => this.#journal(uid).restore(uid, key, entries, figures));
+  }
+
   /**
    * Other processes' changes are seen by the file's own change notices: lossy, as the port allows. A notice says only
    * that something was written; the execution record tells what, so that heartbeats wake nobody but hosts.
@@ -127,9 +137,18 @@ export class FileStore implements JournalStore {
     });
   }
 
+  async keep(uid: string, _items: readonly NodeKey[], seconds: number): Promise<void> {
+    this.#guard(() => {
+      const journal = this.#journal(uid);
+      if (journal.execution() === undefined) return;
+      journal.transaction(() => journal.keepUntil(this.#clock.nowMs() + seconds * 1_000));
+    });
+  }
+
   /** A file has no timers: only 0 removes it; the host calls again when the retention has passed. */
   async expire(uid: string, _items: readonly NodeKey[], seconds: number): Promise<void> {
     if (seconds > 0) return;
+    if (this.#guard(() => this.#journal(uid).keptUntilMs) > this.#clock.nowMs()) return;
     this.#guard(() => this.#journal(uid).empty());
     this.#journals.get(uid)?.database.close();
     this.#journals.delete(uid);

@@ -2,6 +2,7 @@
 import { OaoError } from "../../../core/errors/errors.ts";
 import { decide } from "../../../core/protocol/decide.ts";
 import { isUid, itemKey } from "../../../core/protocol/names.ts";
+import { type RestoredFigures, restoreEntries } from "../../../core/protocol/restore.ts";
 import type {
   Account,
   Command,
@@ -26,6 +27,8 @@ export interface Run {
 
 export class MemoryStore implements JournalStore {
   readonly #clock: Pick<Clock, "nowMs">;
+  /** Milliseconds since the epoch before which a run does not expire. */
+  readonly #kept = new Map<string, number>();
   readonly #runs = new Map<string, Run>();
   readonly #listeners = new Map<string, Set<(wake: Wake) => void>>();
   readonly #rules: typeof decide;
@@ -97,6 +100,20 @@ export class MemoryStore implements JournalStore {
     for (const body of bodies) held.set(body.digest, body.bytes);
   }
 
+  async restoreEntries(
+    uid: string,
+    key: NodeKey,
+    entries: readonly StoredEntry[],
+    figures: RestoredFigures,
+  ): Promise<void> {
+    const run = this.#run(uid);
+    const held = run.entries.get(itemKey(key)) ?? [];
+    const records = { execution: run.execution, item: run.items.get(itemKey(key)) };
+    const restored = restoreEntries(uid, key, entries, figures, records, (index) => held[index]?.hash);
+    run.items.set(itemKey(key), restored.item);
+    run.entries.set(itemKey(key), [...held, ...restored.entries]);
+  }
+
   async watch(uid: string, listener: (wake: Wake) => void): Promise<() => Promise<void>> {
     const listeners = this.#listeners.get(uid) ?? new Set();
     listeners.add(listener);
@@ -113,8 +130,15 @@ export class MemoryStore implements JournalStore {
   }
 
   /** Memory has no timers: only 0 removes, anything else outlives the process anyway. */
+  async keep(uid: string, _items: readonly NodeKey[], seconds: number): Promise<void> {
+    const untilMs = this.#clock.nowMs() + seconds * 1_000;
+    if (this.#runs.has(uid)) this.#kept.set(uid, Math.max(untilMs, this.#kept.get(uid) ?? 0));
+  }
+
   async expire(uid: string, _items: readonly NodeKey[], seconds: number): Promise<void> {
-    if (seconds <= 0) this.#runs.delete(uid);
+    if (seconds > 0 || (this.#kept.get(uid) ?? 0) > this.#clock.nowMs()) return;
+    this.#runs.delete(uid);
+    this.#kept.delete(uid);
   }
 
   async runId(): Promise<string> {

@@ -4,6 +4,8 @@
  * A command is sent once. When its reply is lost the caller sends it again, and the script gives its first reply (J6).
  */
 import { Redis, type RedisOptions } from "ioredis";
+import { genesis } from "../../../core/protocol/names.ts";
+import { refusedRestore, type RestoredFigures } from "../../../core/protocol/restore.ts";
 import type { Account, Command, NodeKey, Reply, StoredBody, StoredEntry, Wake } from "../../../core/protocol/types.ts";
 import type { Durability, JournalStore, JournalView } from "../../../ports/store.ts";
 import { StoreUnavailable } from "../../../ports/store-errors.ts";
@@ -94,6 +96,22 @@ export class RedisStore implements JournalStore {
     await this.#ask(() => this.#redis.hset(key, ...bodies.flatMap((body) => [body.digest, body.bytes])));
   }
 
+  async restoreEntries(
+    uid: string,
+    key: NodeKey,
+    entries: readonly StoredEntry[],
+    { attempt, try: tryNumber, steps, finished }: RestoredFigures,
+  ): Promise<void> {
+    const keys = runKeys(uid);
+    const figures = [attempt, tryNumber, steps].map(String);
+    const args = [...figures, finished === undefined ? "" : `=${finished}`, genesis(uid, key)];
+    for (const entry of entries) args.push(String(entry.index), entry.prevHash, entry.hash, entry.bytes);
+    const reply = await this.#ask(() =>
+      this.#run("restore", [keys.execution, keys.item(key), keys.entries(key)], args),
+    );
+    if (reply !== "OK") throw refusedRestore(key, String(reply));
+  }
+
   async watch(uid: string, listener: (wake: Wake) => void): Promise<() => Promise<void>> {
     return this.#watcher.watch(runKeys(uid).channel, listener);
   }
@@ -103,17 +121,12 @@ export class RedisStore implements JournalStore {
     await this.#ask(() => this.#run("drop", [bodies], keep));
   }
 
-  /** The run's own records go with its items: a run is kept or forgotten as a whole. */
+  async keep(uid: string, items: readonly NodeKey[], seconds: number): Promise<void> {
+    await this.#ask(() => this.#run("keep", allKeys(uid, items), [String(Math.max(0, Math.ceil(seconds)))]));
+  }
+
   async expire(uid: string, items: readonly NodeKey[], seconds: number): Promise<void> {
-    const run = runKeys(uid);
-    const nodes = new Set(items.map((key) => key.node));
-    const keys = [
-      run.execution,
-      run.bodies,
-      ...[...nodes].map((node) => run.node(node)),
-      ...items.flatMap((key) => [run.item(key), run.entries(key)]),
-    ];
-    await this.#ask(() => this.#run("expire", keys, [String(Math.max(0, Math.ceil(seconds)))]));
+    await this.#ask(() => this.#run("expire", allKeys(uid, items), [String(Math.max(0, Math.ceil(seconds)))]));
   }
 
   /**
@@ -175,6 +188,18 @@ export class RedisStore implements JournalStore {
       throw translate(error);
     }
   }
+}
+
+/** The run's own records go with its items: a run is kept or forgotten as a whole. */
+function allKeys(uid: string, items: readonly NodeKey[]): string[] {
+  const run = runKeys(uid);
+  const nodes = new Set(items.map((key) => key.node));
+  return [
+    run.execution,
+    run.bodies,
+    ...[...nodes].map((node) => run.node(node)),
+    ...items.flatMap((key) => [run.item(key), run.entries(key)]),
+  ];
 }
 
 /** A connection that mends itself later, but must stand now. Throws StoreUnavailable. */
