@@ -130,8 +130,8 @@ test.each<[string, Fields, string[]]>([
   ],
   [
     "a field of a later version",
-    { expectedHash: { task: "sha256:0" } },
-    ["spec.expectedHash  expectedHash is not supported by this version  (remove it)"],
+    { tools: [{ name: "t", mcp: {} }] },
+    ["spec.tools[0].mcp  mcp is not supported by this version  (remove it)"],
   ],
   [
     "a node kind of a later version",
