@@ -136,7 +136,7 @@ async function start(
   return { run, status, wakeAfterMs: 0 };
 }
 
-/** What the status says of a snapshot. One of before 0.2 does not hold its rules: those of now are the best guess then. */
+/** What the status says of a snapshot. One of OAO 0.1 does not hold its rules: those of now are the best guess then. */
 function fixedBy(
   snapshot: Snapshot,
   rulesNow: readonly PolicySpec[],

@@ -42,7 +42,7 @@ describe("an applied Execution", () => {
     const run = await until("invoice", ended);
     expect(run.status?.result?.preview).toBe('"Invoice 4711 of Nord Ltd is ready for a second signature."');
     const columns = done(kubectl(["get", "oaox", "invoice", ...inTeam, "-o", "wide"]));
-    expect(columns).toMatch(/invoice +Succeeded +2\/2 +2 +[0-9]+ +\S+ +oao-system\/oao +Succeeded/);
+    expect(columns).toMatch(/invoice +Succeeded +2\/2 +2 +[0-9]+ +\S+ +sha256:\S+ +oao-system\/oao +Succeeded/);
     done(kubectl(["delete", "deployment/mock-model", ...inTeam]));
   });
 

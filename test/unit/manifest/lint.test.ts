@@ -129,9 +129,18 @@ test.each<[string, Fields, string[]]>([
     ],
   ],
   [
-    "a field of a later version",
-    { tools: [{ name: "t", mcp: {} }] },
-    ["spec.tools[0].mcp  mcp is not supported by this version  (remove it)"],
+    "a digest that is none",
+    { expectedHash: { task: "sha256:0" } },
+    [
+      'spec.expectedHash.task  the text "sha256:0" must be sha256: and 64 lower case hexadecimal digits, as oao hash prints it',
+    ],
+  ],
+  [
+    "an expectation of nothing",
+    { expectedHash: {} },
+    [
+      "spec.expectedHash  expectedHash is empty, so it expects nothing  (give it one of hash, task, policy, agents, tools, runtime, as oao hash FILE prints them)",
+    ],
   ],
   [
     "a node kind of a later version",
