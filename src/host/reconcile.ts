@@ -7,7 +7,7 @@ import { failedStatus, plan } from "../core/planner/plan.ts";
 import type { Decision, Plan } from "../core/planner/types.ts";
 import type { NodeKey } from "../core/protocol/types.ts";
 import type { ObjectKey, StoredExecution } from "../ports/cluster.ts";
-import { claim, otherHolder } from "./holder.ts";
+import { held, otherHolder } from "./holder.ts";
 import type { HostIo } from "./io.ts";
 import { readEnd, readRecord } from "./journals.ts";
 import { observe } from "./observe.ts";
@@ -32,17 +32,16 @@ export async function reconcile(key: ObjectKey, io: HostIo): Promise<number | un
   }
   if (found.deletedAtMs !== undefined) return letGo(found, io);
   if (isOver(found)) return settle(found, io);
-  const claimed = await claim(found, io);
-  const { status } = claimed;
+  const { status } = found;
   if (status?.snapshot === undefined) {
     if (status?.completedAt !== undefined)
-      return finish(claimed, { ...status, observedGeneration: claimed.generation }, io);
-    const { run, status: opened, wakeAfterMs } = await openRun(claimed, io);
+      return finish(found, { ...status, observedGeneration: found.generation }, io);
+    const { run, status: opened, wakeAfterMs } = await openRun(found, io);
     if (opened.snapshot !== undefined) return pass(run, opened, opened.snapshot, io);
     await write(run, opened, io);
     return wakeAfterMs;
   }
-  return pass(await io.cluster.hold(claimed), status, status.snapshot, io);
+  return pass(await io.cluster.hold(found, io.operator), held(status, io), status.snapshot, io);
 }
 
 /** `status` is what the run goes on from: the stored one, or that of a run that was just opened. */
