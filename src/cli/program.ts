@@ -107,6 +107,7 @@ function replayCommand(program: Command, terminal: Terminal, exit: (code: CliExi
       "--strict",
       "make no call at all, and prove that everything goes as it was recorded (without --from-step the default)",
     )
+    .option("--times <number>", "how often a strict replay is made, each time to the same trace", wholeNumber)
     .addOption(
       new Option("--tool-outputs <mode>", "from that step on: recorded answers of tools, or live calls").choices([
         "Recorded",
@@ -122,7 +123,13 @@ function replayCommand(program: Command, terminal: Terminal, exit: (code: CliExi
     .addOption(outputOption("table, json or yaml: print the finished Execution instead of its result"))
     .addHelpText(
       "after",
-      `${examples("oao replay brief", "oao replay brief --from-step 7", "oao replay brief --from-step 7 --set agents.writer.systemPrompt='Be brief.'", "oao replay brief --from write/1 --file fixed.yaml --tool-outputs Live")}
+      `${examples(
+        "oao replay brief",
+        "oao replay brief --times 100",
+        "oao replay brief --from-step 7",
+        "oao replay brief --from-step 7 --set agents.writer.systemPrompt='Be brief.'",
+        "oao replay brief --from write/1 --file fixed.yaml --tool-outputs Live",
+      )}
 A replay is an Execution of its own that names NAME as its parent. What is recorded is not paid for again.
 Exit codes: 0 as recorded (also when NAME had failed), 5 it went another way; with --from-step those of oao run.`,
     )

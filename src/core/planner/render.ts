@@ -27,7 +27,7 @@ import type { Seen } from "./types.ts";
 export function initialStatus(
   spec: ExecutionSpec,
   nowMs: number,
-  opened: Pick<ExecutionStatus, "snapshot" | "policies" | "policyHash" | "executionHash" | "hashParts">,
+  opened: Pick<ExecutionStatus, "operator" | "snapshot" | "policies" | "policyHash" | "executionHash" | "hashParts">,
 ): ExecutionStatus {
   const nodes = specGraph(spec).nodes.map(({ name }): NodeStatus => ({ name, state: "Pending" }));
   return {
@@ -62,6 +62,7 @@ export function renderStatus(draft: Draft, outcome: Outcome | undefined, wasMain
     ...renderReplay(seen, verdict),
     ...(verdict === undefined ? {} : { traceHash: verdict.traceHash }),
     ...renderApprovals(draft),
+    ...(draft.audited.size === 0 ? {} : { auditFindings: [...draft.audited] }),
     ...(steps === 0 ? {} : { steps }),
     ...journalLife(draft),
     ...(draft.cancelRequested ? { cancelRequested: true } : {}),
