@@ -5,6 +5,7 @@ import { CliError } from "../errors.ts";
 import { contentDropped, hasEnded } from "../outcome.ts";
 import { checkRecord, type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
 import { checkFormat, structured } from "../render/output.ts";
+import { oneLine } from "../render/style.ts";
 import type { Terminal } from "../terminal.ts";
 
 export interface VerifyFlags extends RecordFlags {
@@ -40,7 +41,9 @@ function reportText({ name }: NamedRecord, report: RecordReport): string {
   const { metadata, status } = report.execution;
   return [
     `${name} is as it was recorded`,
-    `  run          ${metadata.namespace}/${metadata.name}, uid ${metadata.uid}, ${status.phase} ${status.completedAt ?? ""}`,
+    oneLine(
+      `  run          ${metadata.namespace}/${metadata.name}, uid ${metadata.uid}, ${status.phase} ${status.completedAt ?? ""}`,
+    ),
     `  chained      ${report.entries} entries of ${report.items} nodes and items, ${report.steps} steps`,
     `  bodies       ${report.bodies}, each with its digest`,
     `  journalHead  ${report.journalHead}${status.journalHead === undefined ? " (not in its status)" : ""}`,
