@@ -5,6 +5,7 @@ import { contentDropped } from "../outcome.ts";
 import { checkRecord, mustBeRecorded, type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
 import { rerun, type Rerun } from "../rerun.ts";
 import { checkFormat, structured } from "../render/output.ts";
+import { oneLine } from "../render/style.ts";
 import type { Terminal } from "../terminal.ts";
 
 export interface VerifyFlags extends RecordFlags {
@@ -35,7 +36,9 @@ function reportText({ name }: NamedRecord, report: RecordReport): string {
   const { metadata, status } = report.execution;
   return [
     `${name} is as it was recorded`,
-    `  run          ${metadata.namespace}/${metadata.name}, uid ${metadata.uid}, ${status.phase} ${status.completedAt ?? ""}`,
+    oneLine(
+      `  run          ${metadata.namespace}/${metadata.name}, uid ${metadata.uid}, ${status.phase} ${status.completedAt ?? ""}`,
+    ),
     `  chained      ${report.entries} entries of ${report.items} nodes and items, ${report.steps} steps`,
     `  bodies       ${report.bodies}, each with its digest`,
     `  journalHead  ${report.journalHead}${status.journalHead === undefined ? " (not in its status)" : ""}`,
