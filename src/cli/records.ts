@@ -27,8 +27,8 @@ export interface NamedRecord {
   readonly record: RunRecord;
   /** As a person would name it. */
   readonly name: string;
-  /** Of a bundle, which is only opened when it holds. */
-  readonly report?: RecordReport;
+  /** Where the record is a file, which is only opened when it holds. */
+  readonly bundle?: { readonly path: string; readonly report: RecordReport };
 }
 
 /**
@@ -46,7 +46,7 @@ export async function withRecord<T>(
   if (isBundlePath(given)) {
     const bundle = await openBundle(given);
     try {
-      return await work({ record: bundle.record, name: given, report: bundle.report });
+      return await work({ record: bundle.record, name: given, bundle: { path: given, report: bundle.report } });
     } finally {
       await bundle.close();
     }
@@ -142,7 +142,7 @@ async function withExported<T>(
     await writeFile(path, runApi(cluster, run.key, flags, terminal).bytes("export"), { mode: 0o600 });
     const bundle = await openBundle(path);
     try {
-      return await work({ record: bundle.record, name: run.key.name, report: bundle.report });
+      return await work({ record: bundle.record, name: run.key.name, bundle: { path, report: bundle.report } });
     } finally {
       await bundle.close();
     }
