@@ -1,8 +1,6 @@
 /** The HTTP API of two replicas of the built operator: who gets in, what they get, and what they cannot do to it. */
-import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { connect } from "node:tls";
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from "vitest";
 import { parse } from "yaml";
 import { systemClock } from "../../../src/adapters/clock/system-clock.ts";
@@ -11,65 +9,52 @@ import { loadKubeConfig } from "../../../src/adapters/kube/connection.ts";
 import { resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
 import { traceRow } from "../../../src/operator/api/schemas.ts";
-import { root, sample, serveModel } from "../../cli/harness.ts";
-import { configMaps, type ConfigMap, makeNamespace, removeNamespace } from "../adapter/api-server.ts";
-import { type Api, ask, type Ask, open, type Told, type Who, whoIs } from "./api-client.ts";
-import { accessOf, type Field, openField, type Operator } from "./harness.ts";
+import { root, serveModel } from "../../cli/harness.ts";
+import {
+  type Api,
+  ask,
+  type Ask,
+  drip,
+  type Dripped,
+  type Event,
+  foreignCertificate,
+  listen,
+  open,
+  type Told,
+  type Who,
+  whoIs,
+} from "./api-client.ts";
+import { type ApiField, bodyOf, openApiField, threeSteps } from "./api-field.ts";
+import { accessOf } from "./harness.ts";
 
-let field: Field;
-let operators: Operator[];
-let apis: Api[];
+let field: ApiField;
 let api: Api;
+let other: Api;
 let run: KubeExecution;
-let elsewhere: string;
 /** Who may read journals and create runs here; journals alone; runs alone; the same in another namespace. */
 let alice: Who;
 let reader: Who;
 let editor: Who;
 let stranger: Who;
 let admin: Who;
+let dripped: Promise<Dripped>;
 
 beforeAll(async () => {
-  field = await openField({ api: true });
-  kubectl(["apply", "-f", "config/rbac/users.yaml", "-f", "config/admission"]);
-  operators = [
-    await field.startOperator("operator-0", { OAO_API_RATE: "5" }),
-    await field.startOperator("operator-1", { OAO_API_RATE: "200", OAO_API_BURST: "400" }),
-  ];
-  const path = resourcePath(configMaps, { namespace: field.home, name: "oao-api" });
-  const ca = (await field.admin.request<ConfigMap>({ path })).data?.["ca.crt"] ?? "";
-  apis = operators.map(({ apiPort }) => ({ port: apiPort, ca }));
-  api = apis[1] as Api;
-  const person = async (name: string, ...roles: string[]) =>
-    whoIs(await accessOf(field.admin, field.namespace, field.folder, name, roles));
-  alice = await person("alice", "oao-view", "oao-edit", "oao-journal-reader");
-  reader = await person("reader", "oao-journal-reader");
-  editor = await person("editor", "oao-view", "oao-edit");
-  elsewhere = await makeNamespace(field.admin);
-  stranger = whoIs(
-    await accessOf(field.admin, elsewhere, field.folder, "stranger", ["oao-edit", "oao-journal-reader"]),
-  );
+  field = await openApiField({ OAO_API_RATE: "200", OAO_API_BURST: "400" }, { OAO_API_RATE: "5" });
+  [api, other] = field.apis as [Api, Api];
+  run = field.run;
+  alice = await field.person("alice", ["oao-view", "oao-edit", "oao-journal-reader"]);
+  reader = await field.person("reader", ["oao-journal-reader"]);
+  editor = await field.person("editor", ["oao-view", "oao-edit"]);
+  stranger = await field.person("stranger", ["oao-edit", "oao-journal-reader"], field.elsewhere);
   admin = whoIs(inject("kubeconfig"));
-  const model = await serveModel(field.place, sample("market-brief.model.yaml"));
-  await field.apply("market-brief.yaml", "brief", model);
-  run = await field.until("brief", ({ status }) => status?.completedAt !== undefined && status.sealed === true);
+  dripped = drip(api, replayPath(), alice);
 });
-afterAll(async () => {
-  await removeNamespace(field.admin, elsewhere);
-  await field.end();
-});
-
-function kubectl(args: readonly string[]) {
-  return spawnSync(inject("kube"), ["kubectl", "--kubeconfig", inject("kubeconfig"), ...args], {
-    cwd: root,
-    encoding: "utf8",
-  });
-}
+afterAll(() => field.end());
 
 const at = (name: string, what: string) => `/executions/${field.namespace}/${name}/${what}`;
 const trace = (how: Ask, name = "brief") => ask(api, at(name, "trace"), how);
 const replayPath = (name = "brief") => `/replay/${field.namespace}/${name}`;
-const executions = () => resourcePath(resources.executions, { namespace: field.namespace });
 const problem = (told: Told) => told.json() as { type: string; status: number; detail?: string; errors?: object[] };
 
 describe("who gets in", () => {
@@ -101,7 +86,7 @@ describe("who gets in", () => {
   });
 
   test("no certificate of a foreign authority, whatever name is in it; nor beside a wrong token", async () => {
-    const forged = foreignCertificate("/O=system:masters/CN=kubernetes-admin");
+    const forged = foreignCertificate(field.folder, "/O=system:masters/CN=kubernetes-admin");
     expect((await trace(forged)).status).toBe(401);
     expect((await trace({ ...admin, token: "made.up.token" })).status).toBe(401);
     expect((await trace({ ...forged, ...alice })).status).toBe(200);
@@ -132,7 +117,7 @@ describe("what they may do", () => {
         expect(headers).toEqual(wanted);
       }
     }
-    const outside = await ask(api, `/executions/${elsewhere}/brief/trace`, alice);
+    const outside = await ask(api, `/executions/${field.elsewhere}/brief/trace`, alice);
     expect([outside.status, outside.text]).toEqual([404, unknown.text]);
   });
 
@@ -161,7 +146,7 @@ describe("what they may do", () => {
         expect(
           client.request({
             method: "POST",
-            path: executions(),
+            path: field.executions,
             query: { dryRun: "All" },
             body: bodyOf("forged", annotations),
           }),
@@ -239,7 +224,7 @@ describe("a replay", () => {
     const told = await post({}, `/replay/${run.metadata.uid}?from_step=3`);
     expect(told.status).toBe(201);
     const made = objectOf(told);
-    expect(told.headers.location).toBe(`${executions()}/${made.metadata.name}`);
+    expect(told.headers.location).toBe(`${field.executions}/${made.metadata.name}`);
     expect(made.metadata.name).toMatch(/^brief-replay-/);
     expect(made.metadata.labels).toBeUndefined();
     expect(made.metadata.finalizers).toBeUndefined();
@@ -273,7 +258,7 @@ describe("a replay", () => {
   test("with an Idempotency-Key is made once, however often and at whichever replica; the key means nothing for others", async () => {
     const headers = { "Idempotency-Key": "ticket 4711".replace(" ", "-") };
     const told = await Promise.all(
-      Array.from({ length: 6 }, (_, index) => post({ headers }, `${replayPath()}?from_step=1`, apis[index % 2])),
+      Array.from({ length: 6 }, (_, index) => post({ headers }, `${replayPath()}?from_step=1`, field.apis[index % 2])),
     );
     expect(told.map(({ status }) => status)).toEqual(told.map(() => 201));
     expect(new Set(told.map((each) => objectOf(each).metadata.uid)).size).toBe(1);
@@ -309,34 +294,6 @@ describe("a replay", () => {
   });
 });
 
-interface Event {
-  readonly event: string;
-  readonly id: string | undefined;
-  readonly data: { readonly hash?: string; readonly node?: string; readonly phase?: string };
-}
-
-/** Events until `until` says that it is enough, or the stream ends. */
-async function listen(path: string, how: Ask, until: (told: readonly Event[]) => boolean): Promise<Event[]> {
-  const answer = await open(api, path, how);
-  const told: Event[] = [];
-  let text = "";
-  for await (const part of answer.setEncoding("utf8")) {
-    text += part as string;
-    const blocks = text.split("\n\n");
-    text = blocks.pop() ?? "";
-    for (const block of blocks) {
-      const fields = new Map(
-        block.split("\n").map((line) => [line.split(": ")[0], line.slice(line.indexOf(": ") + 2)]),
-      );
-      const event = fields.get("event");
-      if (event !== undefined) told.push({ event, id: fields.get("id"), data: JSON.parse(fields.get("data") ?? "") });
-    }
-    if (until(told)) break;
-  }
-  answer.destroy();
-  return told;
-}
-
 describe("events", () => {
   const steps = (told: readonly Event[]) => told.filter(({ event }) => event === "step");
 
@@ -345,8 +302,8 @@ describe("events", () => {
     writeFileSync(script, "rules: [{ reply: { tokens: 20, tokensPerSecond: 20 } }]");
     const model = await serveModel(field.place, script);
     const body = threeSteps("told", model);
-    await field.admin.request({ method: "POST", path: executions(), body });
-    const told = await listen(at("told", "events"), reader, () => false);
+    await field.admin.request({ method: "POST", path: field.executions, body });
+    const told = await listen(api, at("told", "events"), reader);
     const ended = await field.until("told", ({ status }) => status?.completedAt !== undefined);
     expect(steps(told).map(({ data }) => data.node)).toEqual(["one", "two", "three"]);
     expect(told.at(-1)).toMatchObject({ event: "end" });
@@ -361,12 +318,10 @@ describe("events", () => {
   });
 
   test("go on after the last id, at the other replica too: each step once; and nothing is left after the end", async () => {
-    const all = await listen(at("brief", "events"), reader, () => false);
-    const first = await listen(at("brief", "events"), reader, (told) => steps(told).length > 0);
+    const all = await listen(api, at("brief", "events"), reader);
+    const first = await listen(api, at("brief", "events"), reader, (told) => steps(told).length > 0);
     const headers = { "Last-Event-ID": first.findLast(({ id }) => id !== undefined)?.id ?? "" };
-    api = apis[0] as Api;
-    const rest = await listen(at("brief", "events"), { ...reader, headers }, () => false);
-    api = apis[1] as Api;
+    const rest = await listen(other, at("brief", "events"), { ...reader, headers });
     const hashes = (told: readonly Event[]) => steps(told).map(({ data }) => data.hash);
     expect(hashes(first).length).toBeLessThan(hashes(all).length);
     expect(new Set([...hashes(first), ...hashes(rest)])).toEqual(new Set(hashes(all)));
@@ -384,7 +339,7 @@ describe("events", () => {
     writeFileSync(script, "rules: [{ reply: { tokens: 100000, tokensPerSecond: 20 } }]");
     await field.admin.request({
       method: "POST",
-      path: executions(),
+      path: field.executions,
       body: threeSteps("endless", await serveModel(field.place, script)),
     });
     const answers = await Promise.all(Array.from({ length: 11 }, () => open(api, at("endless", "events"), reader)));
@@ -440,25 +395,13 @@ describe("a caller who means no good, or is in a hurry", () => {
   });
 
   test("who sends a body drop by drop is cut off", async () => {
-    const socket = connect({ host: "127.0.0.1", servername: "localhost", port: api.port, ca: api.ca });
-    socket.write(
-      `POST ${replayPath()} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${alice.token}\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n`,
-    );
-    const drops = setInterval(() => socket.write(" "), 500);
-    let said = "";
-    const startedMs = performance.now();
-    await new Promise<void>((resolve) => {
-      socket.on("data", (data: Buffer) => (said += data.toString()));
-      socket.on("error", () => undefined);
-      socket.on("close", () => resolve());
-    });
-    clearInterval(drops);
-    expect(said).toMatch(/^(HTTP\/1\.1 408|$)/);
-    expect(performance.now() - startedMs).toBeLessThan(30_000);
+    const { said, tookMs } = await dripped;
+    expect(said).toMatch(/^HTTP\/1\.1 408 /);
+    expect(tookMs).toBeLessThan(30_000);
   });
 
   test("is slowed down, alone, and so is whoever guesses tokens", async () => {
-    const slow = apis[0] as Api;
+    const slow = other;
     const told = await Promise.all(Array.from({ length: 120 }, () => ask(slow, at("x", "trace"), reader)));
     const refused = told.filter(({ status }) => status === 429);
     expect(refused.length).toBeGreaterThan(5);
@@ -479,90 +422,11 @@ describe("a caller who means no good, or is in a hurry", () => {
     expect((await trace({ ...alice, headers: { "X-Request-Id": "a b\u00e9" } })).headers["x-request-id"]).toMatch(
       /^[0-9a-f-]{36}$/,
     );
-    await vi.waitFor(() => expect(operators[1]?.text()).toContain('"requestId":"my-id.1"'));
-    const log = operators.map((each) => each.text()).join("");
+    await vi.waitFor(() => expect(field.operators[0]?.text()).toContain('"requestId":"my-id.1"'));
+    const log = field.operators.map((each) => each.text()).join("");
     for (const secret of [alice.token, reader.token, "made.up.token", "guess3", "OAO_"])
       expect(log).not.toContain(secret);
     expect(log).not.toContain("BEGIN");
-  });
-});
-
-describe("oao trace", () => {
-  const oao = (who: string, ...args: string[]) =>
-    field.place.oao(
-      ["trace", "brief", "-n", field.namespace, "--on", "cluster", "--operator-namespace", field.home, ...args],
-      { KUBECONFIG: join(field.folder, `${who}.kubeconfig`) },
-    );
-  const server = () => ["--server", `https://localhost:${api.port}`];
-
-  test("reads a cluster's journal with whatever credentials the kubeconfig has", async () => {
-    const rows = (await trace(alice)).json();
-    const json = await oao("alice", ...server(), "-o", "json");
-    expect(json).toMatchObject({ code: 0, stderr: "" });
-    expect(JSON.parse(json.stdout)).toEqual(rows);
-    expect((await oao("alice", ...server())).stdout).toMatch(/^STEP +NODE +KIND/);
-    const canonical = await oao("alice", ...server(), "--canonical");
-    expect(canonical.stderr).toBe(`traceHash ${run.status?.traceHash}\n`);
-    expect(canonical.stdout.trimEnd().split("\n").length).toBe(run.status?.steps);
-    const certificate = await field.place.oao(
-      [
-        "trace",
-        "brief",
-        "-n",
-        field.namespace,
-        "--on",
-        "cluster",
-        "--operator-namespace",
-        field.home,
-        ...server(),
-        "-o",
-        "jsonl",
-      ],
-      { KUBECONFIG: inject("kubeconfig") },
-    );
-    expect(
-      certificate.stdout
-        .trimEnd()
-        .split("\n")
-        .map((line) => JSON.parse(line) as unknown),
-    ).toEqual(rows);
-  });
-
-  test("and what else is about a record works on a cluster's too: export, verify, diff", async () => {
-    const run2 = (command: string, ...args: string[]) =>
-      field.place.oao(
-        [command, ...args, "-n", field.namespace, "--on", "cluster", "--operator-namespace", field.home, ...server()],
-        { KUBECONFIG: join(field.folder, "alice.kubeconfig") },
-      );
-    const file = join(field.folder, "brief.jsonl");
-    expect(await run2("export", "brief", "-O", file)).toMatchObject({ code: 0 });
-    expect(readFileSync(file, "utf8")).toBe((await ask(api, at("brief", "export"), reader)).text);
-    expect((await field.place.oao(["verify", file])).stdout).toContain(run.status?.traceHash);
-    expect(await run2("verify", "brief")).toMatchObject({
-      code: 0,
-      stdout: expect.stringContaining("brief is as it was recorded"),
-    });
-    expect(await run2("diff", "brief", "brief")).toMatchObject({ code: 0 });
-    const running = await ask(api, at("strictly", "export"), reader);
-    expect([running.status, problem(running).detail]).toEqual([409, expect.stringContaining("is a Strict replay")]);
-  });
-
-  test("says what is missing: the right, the API, the trust, the way there", async () => {
-    const denied = await oao("editor", ...server());
-    expect(denied).toMatchObject({ code: 2, stdout: "" });
-    expect(denied.stderr).toContain("ClusterRole oao-journal-reader");
-    const absent = await oao("alice", "--operator-namespace", elsewhere);
-    expect(absent.code).toBe(7);
-    expect(absent.stderr).toContain("--set api.enabled=true");
-    const untrusted = await oao("alice", ...server(), "--operator-namespace", elsewhere);
-    expect(untrusted.code).toBe(7);
-    expect(untrusted.stderr).toContain("is not to be trusted");
-    const nowhere = await oao("alice", "--server", "https://127.0.0.1:1");
-    expect(nowhere.stderr).toContain("cannot be reached");
-    const forward = await oao("alice");
-    expect(forward.code).toBe(7);
-    expect(forward.stderr).toContain("kubectl auth can-i create pods --subresource=portforward");
-    expect((await oao("alice", "--server", "http://localhost")).stderr).toContain("is no https:// address");
   });
 });
 
@@ -573,58 +437,3 @@ describe("the document", () => {
     expect(told.json()).toEqual(parse(readFileSync(join(root, "docs/openapi.json"), "utf8")));
   });
 });
-
-/** Signed by an authority that the cluster has never heard of. */
-function foreignCertificate(subject: string): Who {
-  const openssl = (...args: string[]) => {
-    const { status, stderr } = spawnSync("openssl", args, { cwd: field.folder, encoding: "utf8" });
-    if (status !== 0) throw new Error(stderr);
-  };
-  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-  openssl("req", "-x509", ...key, "-keyout", "foreign-ca.key", "-out", "foreign-ca.crt", "-subj", "/CN=kubernetes");
-  openssl("req", ...key, "-keyout", "foreign.key", "-out", "foreign.csr", "-subj", subject);
-  writeFileSync(join(field.folder, "client.ext"), "extendedKeyUsage=clientAuth\n");
-  openssl(
-    "x509",
-    "-req",
-    "-in",
-    "foreign.csr",
-    "-CA",
-    "foreign-ca.crt",
-    "-CAkey",
-    "foreign-ca.key",
-    "-out",
-    "foreign.crt",
-    "-extfile",
-    "client.ext",
-  );
-  const read = (name: string) => readFileSync(join(field.folder, name), "utf8");
-  return { cert: read("foreign.crt"), key: read("foreign.key") };
-}
-
-/** Three agents, one after the other. */
-function threeSteps(name: string, model: string) {
-  const names = ["one", "two", "three"];
-  return {
-    ...bodyOf(name, {}),
-    spec: {
-      task: "t",
-      models: [{ name: "main", provider: "openai", model: "gpt-5-mini", baseURL: model }],
-      agents: [{ name: "a", model: "main" }],
-      nodes: names.map((each, place) => ({
-        name: each,
-        ...(place === 0 ? {} : { dependsOn: [names[place - 1]] }),
-        agent: { ref: "a", prompt: each },
-      })),
-    },
-  };
-}
-
-function bodyOf(name: string, annotations: Readonly<Record<string, string>>) {
-  return {
-    apiVersion: "oao.dev/v1alpha1",
-    kind: "Execution",
-    metadata: { name, annotations },
-    spec: { task: "t", nodes: [{ name: "a", approval: { message: "Really?" } }] },
-  };
-}
