@@ -180,6 +180,26 @@ describe("the HTTP API", () => {
   });
 });
 
+describe("an Ingress of the HTTP API", () => {
+  const values = ["api.enabled=true", "api.ingress.host=oao.example.test", "api.ingress.className=nginx"];
+
+  test("is there for a host alone, leads to the Service, and the host is a name of the certificate", () => {
+    const manifests = render([...values, "api.names={192.0.2.7,oao.example.test}"]);
+    const { spec } = find(manifests, "Ingress", "oao-api");
+    const backend = { service: { name: "oao-api", port: { name: "https" } } };
+    expect(spec).toEqual({
+      ingressClassName: "nginx",
+      rules: [{ host: "oao.example.test", http: { paths: [{ path: "/", pathType: "Prefix", backend }] } }],
+      tls: [{ hosts: ["oao.example.test"] }],
+    });
+    expect(find(manifests, "Service", "oao-api").spec.ports[0].name).toBe("https");
+    const { env } = find(manifests, "Deployment", "oao").spec.template.spec.containers[0];
+    expect(env).toContainEqual({ name: "OAO_API_NAMES", value: "192.0.2.7,oao.example.test" });
+    for (const without of [["api.enabled=true"], ["api.ingress.host=oao.example.test"]])
+      expect(find(render(without), "Ingress", "oao-api")).toBeUndefined();
+  });
+});
+
 describe("values", () => {
   test.each([
     ["an unknown value", ["replica=3"], "additional properties 'replica' not allowed"],
@@ -188,6 +208,7 @@ describe("values", () => {
     ["no Redis", ["redis.embedded.enabled=false"], "redis.external.secret.name: name the Secret that holds the URL"],
     ["two Redis", ["redis.external.secret.name=x"], "both an embedded and an external Redis are set"],
     ["two scopes", ["watch.allNamespaces=true", "watch.namespaces={a}"], "set either allNamespaces or namespaces"],
+    ["a host that cannot be", ["api.ingress.host=https://x"], "/api/ingress/host"],
     ["a namespace that cannot be", ["watch.namespaces={Team_A}"], "/watch/namespaces/0"],
   ])("with %s are refused with its name", (_, values, message) => {
     expect(() => renderText(values)).toThrow(message);

@@ -2,7 +2,7 @@
 import type { z } from "zod";
 import { createDocument, type ZodOpenApiOperationObject } from "zod-openapi";
 import { productVersion } from "../../api/version.ts";
-import { type ProblemKind, statusOf } from "./problems.ts";
+import { type ProblemKind, statusOf, titleOf } from "./problems.ts";
 import { type Operation, operations } from "./routes.ts";
 import { problem } from "./schemas.ts";
 
@@ -52,14 +52,22 @@ function operationObject(operationId: string, operation: Operation): ZodOpenApiO
     responses: {
       [success.status]: { description: success.description, content: Object.fromEntries(content) },
       ...(empty === undefined ? {} : { [empty.status]: { description: empty.description } }),
-      ...Object.fromEntries(problemsOf(operation).map((status) => [status, problemAnswer])),
+      ...problemAnswers(operation),
     },
   };
 }
 
-const problemAnswer = { description: "Why not.", content: { "application/problem+json": { schema: problem } } };
+/** By status, which several kinds may share. */
+function problemAnswers(operation: Operation): ZodOpenApiOperationObject["responses"] {
+  const titles = Map.groupBy(problemsOf(operation), statusOf);
+  const content = { "application/problem+json": { schema: problem } };
+  const statuses = [...titles].sort(([a], [b]) => a - b);
+  return Object.fromEntries(
+    statuses.map(([status, kinds]) => [status, { description: kinds.map(titleOf).join("; or: "), content }]),
+  );
+}
 
-function problemsOf({ problems, authenticated }: Operation): number[] {
-  const kinds = [...problems, ...always, ...(authenticated ? withCredentials : [])];
-  return [...new Set(kinds.map(statusOf))].sort((a, b) => a - b);
+/** Every kind that the operation may answer with, once. */
+export function problemsOf({ problems, authenticated }: Operation): ProblemKind[] {
+  return [...new Set([...problems, ...always, ...(authenticated ? withCredentials : [])])];
 }

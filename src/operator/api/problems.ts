@@ -20,8 +20,14 @@ const catalogue = {
 
 export type ProblemKind = keyof typeof catalogue;
 
+export const problemKinds = Object.keys(catalogue) as ProblemKind[];
+
 export function statusOf(kind: ProblemKind): number {
   return catalogue[kind].status;
+}
+
+export function titleOf(kind: ProblemKind): string {
+  return catalogue[kind].title;
 }
 
 /** One wrong place of a request. */

@@ -65,7 +65,7 @@ export const replayBody = z
       .describe("Fields of spec that differ from the parent's, as in a manifest. Absent ones are inherited."),
     name: dnsLabel.optional().describe("Name of the new Execution. Absent: one that is made of the parent's."),
   })
-  .describe("How to replay; may be left out.");
+  .meta({ id: "ReplayRequest", description: "How to replay; may be left out." });
 export const replayHeaders = z.object({
   "idempotency-key": z
     .string()
@@ -97,7 +97,7 @@ export const eventHeaders = z.object({
 });
 
 const tokens = z.int().min(0);
-const anyJson = z.json().describe("Any JSON.");
+const anyJson = z.unknown().describe("Any JSON.");
 
 export const traceRow = z
   .object({
@@ -136,7 +136,7 @@ export const traceRow = z
     name: z.string().describe("Model or tool name."),
     hash: z.string().describe("Of the stored journal entry, hex."),
   })
-  .describe("One step, as `oao trace -o json` prints it.");
+  .meta({ id: "TraceRow", description: "One step, as `oao trace -o json` prints it." });
 
 export const hashes = z
   .object({
@@ -153,7 +153,7 @@ export const hashes = z
       .optional()
       .describe("Of a run that has ended: sha256 over its journals' lengths and last hashes."),
   })
-  .describe("What a run was, and what it did, in digests. They are in the status too.");
+  .meta({ id: "Hashes", description: "What a run was, and what it did, in digests. They are in the status too." });
 
 export const journalEntry = z
   .object({
@@ -163,7 +163,7 @@ export const journalEntry = z
     hash: z.string().describe("sha256 of bytes, hex."),
     bytes: z.string().describe("The entry as it is stored, canonical JSON."),
   })
-  .describe("One stored entry of a node's journal.");
+  .meta({ id: "JournalEntry", description: "One stored entry of a node's journal." });
 
 export const executionObject = z
   .looseObject({
@@ -172,7 +172,7 @@ export const executionObject = z
     metadata: z.looseObject({ name: z.string(), namespace: z.string(), uid: z.string() }),
     spec: z.looseObject({}),
   })
-  .describe("The object as the API server has it; its fields are in docs/fields.md.");
+  .meta({ id: "Execution", description: "The object as the API server has it; its fields are in docs/fields.md." });
 
 export const problem = z
   .object({
@@ -182,4 +182,4 @@ export const problem = z
     detail: z.string().optional(),
     errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
   })
-  .describe("Problem details (RFC 9457).");
+  .meta({ id: "Problem", description: "Problem details (RFC 9457)." });

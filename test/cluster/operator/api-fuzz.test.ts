@@ -4,6 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { schemathesisProgram } from "../../../hack/schemathesis.ts";
+import { resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import { type Ended, watchChild } from "../../cli/harness.ts";
 import type { Api } from "./api-client.ts";
 import { type ApiField, openApiField } from "./api-field.ts";
@@ -11,6 +12,10 @@ import { type ApiField, openApiField } from "./api-field.ts";
 let field: ApiField;
 beforeAll(async () => {
   field = await openApiField({ OAO_API_RATE: "10000", OAO_API_BURST: "10000" });
+  // Of the many replays that are asked for one is at work, the others stand in the queue.
+  const path = resourcePath(resources.policies, { namespace: field.namespace, name: "market-brief" });
+  const body = { spec: { limits: { maxConcurrentExecutions: 1 } } };
+  await field.admin.request({ method: "PATCH", patch: "Merge", path, body });
 });
 afterAll(() => field.end());
 
