@@ -233,6 +233,10 @@ describe("a machine", () => {
     expect(model.calls.length).toBe(before);
     expect([asked(), tool.seen.length]).toEqual([{ first: 1, second: 2 }, 1]);
     expect(nodeOf(last)).toMatchObject({ attempt: 2, restarts: 1 });
+    // What its administrator does, too: no kubelet will ever say that this pod is gone, and its namespace could not be deleted.
+    const path = podsPath(podName(run.metadata.uid, { node: "ask" }, 1));
+    await field.admin.request({ method: "DELETE", path, body: { gracePeriodSeconds: 0 } });
+    await lost.stop();
   });
 });
 
