@@ -172,9 +172,11 @@ function exchange(
 ): Promise<IncomingMessage> {
   const length =
     body === undefined ? {} : { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(body) };
+  // With an agent, even a new one, a connection that is there already would not be used.
+  const agent = options.createConnection === undefined ? { agent: false } : {};
   return new Promise((resolve, reject) => {
     const request = httpsRequest(
-      { ...options, agent: false, method, path, signal, headers: { ...headers, ...length } } as RequestOptions,
+      { ...options, ...agent, method, path, signal, headers: { ...headers, ...length } } as RequestOptions,
       (answer) => {
         request.setTimeout(0);
         resolve(answer);

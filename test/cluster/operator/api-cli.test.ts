@@ -1,10 +1,12 @@
 /** What oao does with a run of a cluster through the operator's API, with nothing but the credentials of a kubeconfig. */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import type { Ended } from "../../cli/harness.ts";
+import { runKeys } from "../../../src/adapters/store/redis/keys.ts";
+import { type Ended, serveModel } from "../../cli/harness.ts";
 import { type Api, ask, type Who } from "./api-client.ts";
-import { type ApiField, openApiField } from "./api-field.ts";
+import { type ApiField, openApiField, threeSteps } from "./api-field.ts";
 
 let field: ApiField;
 let api: Api;
@@ -76,6 +78,32 @@ test("hash, replay and diff: a fork, a strict replay, and a replay of one that i
   ]);
   const nothing = await oao("alice", "export", "strictly", ...server());
   expect(nothing).toMatchObject({ code: 2, stderr: expect.stringContaining("is a Strict replay") });
+});
+
+test("names what was changed in a record, and hands out none of it as a trace or a bundle", async () => {
+  const script = join(field.folder, "short.yaml");
+  writeFileSync(script, "rules: [{ reply: { tokens: 5 } }]");
+  const body = threeSteps("edited", await serveModel(field.place, script));
+  await field.admin.request({ method: "POST", path: field.executions, body });
+  const { uid } = (await field.until("edited", ({ status }) => status?.sealed === true)).metadata;
+  const redis = new Redis(join(field.redis.directory, "redis.sock"));
+  const entries = runKeys(uid).entries({ node: "two" });
+  const before = await redis.lindex(entries, 1);
+  await redis.lset(entries, 1, (before ?? "").replace('"attempt":1', '"attempt":9'));
+  expect(await redis.lindex(entries, 1)).not.toBe(before);
+  redis.disconnect();
+  for (const what of ["trace", "export"]) {
+    const told = await ask(api, at("edited", what), alice);
+    expect(told).toMatchObject({ status: 500, headers: { "content-type": "application/problem+json" } });
+    expect(told.json()).toMatchObject({
+      type: "urn:oao:problem:tampered",
+      detail: expect.stringContaining("node two"),
+    });
+  }
+  for (const command of ["trace", "verify", "export"]) {
+    const said = await oao("alice", command, "edited", ...server());
+    expect(said).toMatchObject({ code: 8, stdout: "", stderr: expect.stringContaining("entry 1") });
+  }
 });
 
 test("says what is missing: the right, the API, the trust, the way there", async () => {
