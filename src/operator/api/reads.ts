@@ -63,7 +63,10 @@ export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "
           "conflict",
           "it is a Strict replay: all that it read is the record of the run that it replays",
         );
-      return checked(record, call, () => [bundleLines(record), call.accepts]);
+      return checked(record, call, (steps) => {
+        checkRecord(record, steps, 1);
+        return [bundleLines(record), call.accepts];
+      });
     },
 
     async hash(call) {

@@ -106,6 +106,20 @@ test("names what was changed in a record, and hands out none of it as a trace or
   }
 });
 
+test("tells a journal that is gone from one that was changed", async () => {
+  const redis = new Redis(join(field.redis.directory, "redis.sock"));
+  const { uid } = (await field.get("again")).metadata;
+  await redis.del(await redis.keys(runKeys(uid).pattern));
+  redis.disconnect();
+  for (const what of ["trace", "export"]) {
+    const told = await ask(api, at("again", what), alice);
+    expect(told.status).toBe(409);
+    expect(told.json()).toMatchObject({ detail: expect.stringContaining("its retention") });
+  }
+  const said = await oao("alice", "trace", "again", ...server());
+  expect(said).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining("its retention") });
+});
+
 test("says what is missing: the right, the API, the trust, the way there", async () => {
   const trace = (who: string, ...args: string[]) => oao(who, "trace", "brief", ...args);
   const denied = await trace("editor", ...server());
