@@ -1,6 +1,7 @@
 /** Checks before a call is made: allow lists, endpoints, loop detection. A refused call is a recorded step (outcome Refused). */
 import { PolicyViolationError } from "../core/errors/errors.ts";
 import { checkModel, checkTool } from "../core/policy/checks.ts";
+import { loopMessage } from "../core/policy/messages.ts";
 import type { ToolCheck, Violation } from "../core/policy/types.ts";
 import { zeroAmounts } from "../core/protocol/amounts.ts";
 import type { StoredBody } from "../core/protocol/types.ts";
@@ -48,7 +49,7 @@ export async function checkRepeatedCall(
   const rule = context.policy.sameCall;
   const made = context.callCounts.get(identity.requestDigest) ?? 0;
   if (rule === undefined || made <= rule.limit) return;
-  const message = `PolicyViolation: Loop Detected: node ${context.item} made the same ${identity.kind} call (${identity.name}) ${made} times, limit ${rule.limit}`;
+  const message = loopMessage(context.item, identity.kind, identity.name, made, rule.limit);
   await act(context, recorder, identity, input, bodies, [
     {
       policy: "",

@@ -28,6 +28,17 @@ export function callBudgetMessage(
   return `PolicyViolation: ${whatIsExceeded[unit]}: ${named(limitNames, "Call", unit)}, limit ${limit}, one call needs ${used}`;
 }
 
+/** limits.loopDetection.sameCall; `item` as in gather or rate[3]. */
+export function loopMessage(item: string, kind: string, name: string, made: number, limit: number): string {
+  return `PolicyViolation: Loop Detected: node ${item} made the same ${kind} call (${name}) ${made} times, limit ${limit}`;
+}
+
+/** A limit of an Audit policy, as in "Execution/ToolCalls". */
+export function auditLimitMessage(limit: string, limitNames: Readonly<Record<string, string>>): string {
+  const name = limitNames[`Audit/${limit}`];
+  return `PolicyViolation: audit limit ${name === undefined ? limit : `${name} (${limit})`} passed`;
+}
+
 function named(limitNames: Readonly<Record<string, string>>, scope: string, unit: Unit): string {
   const name = limitNames[`${scope}/${unit}`];
   return name === undefined ? `budget of scope ${scope}, unit ${unit}` : `budget ${name} (${scope} ${unit})`;
