@@ -2,7 +2,7 @@
 import type { FinallySpec, ModelSpec, NodeSpec, ToolSpec } from "../api/execution.ts";
 import { sha256Hex } from "../core/digest/digest.ts";
 import { OaoError, PolicyViolationError } from "../core/errors/errors.ts";
-import { auditLimitMessage, budgetMessage, callBudgetMessage } from "../core/policy/messages.ts";
+import { auditLimitMessage, stopText } from "../core/policy/messages.ts";
 import { executionLimits, nodeLimits } from "../core/policy/limits.ts";
 import type { EffectivePolicy } from "../core/policy/types.ts";
 import { redactor } from "../core/policy/redact.ts";
@@ -147,10 +147,10 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
     settled: () => line.settled(),
     redact,
     maskText: (text) => io.mask(text).slice(0, messageUnitsMax).toWellFormed(),
-    budgetViolation: (refusal) =>
-      new PolicyViolationError(budgetMessage(refusal, own.limitNames), `${refusal.scope}/${refusal.unit}`),
-    callBudgetViolation: (unit, limit, used) =>
-      new PolicyViolationError(callBudgetMessage(unit, limit, used, own.limitNames), `Call/${unit}`),
+    budgetViolation: (stop) => {
+      const { message, path } = stopText(stop, own.limitNames);
+      return new PolicyViolationError(message, path);
+    },
     tool: (name) => {
       const tool = tools.get(name);
       if (tool === undefined)

@@ -1,183 +1,152 @@
-/** What recorded calls use of budgets, and which limit that passes: admission told over from a record. */
-import { add, zeroAmounts } from "../protocol/amounts.ts";
-import {
-  type AccountScope,
-  type Amounts,
-  type Limits,
-  type Refusal,
-  tokenUnits,
-  type Unit,
-  units,
-} from "../protocol/types.ts";
+/** The accounts of a run, told over from its record: each call is put to the admission that governs live calls. */
+import { admit, crossedAudits, outputLeft } from "../protocol/accounts.ts";
+import { add, applyLedger, emptyAccount, emptyLedger, subtract, zeroAmounts } from "../protocol/amounts.ts";
+import type { Account, Amounts, Ledger } from "../protocol/types.ts";
 import type { TokenUsage } from "../steps/format.ts";
-import type { ScopedLimits } from "./types.ts";
+import { type Admission, admission, type Ask, type Asking, type Hold, Purchase, type Stop } from "../steps/purchase.ts";
+import { toolHold, valueHold } from "../steps/usage.ts";
+import { executionLimits, type OpenLimits } from "./limits.ts";
+import type { EffectivePolicy } from "./types.ts";
 
 /** What a model call used: all that later admissions count, whatever its own budget had left for it at the time. */
 export interface Used {
   /** What it reserved when it began. */
   readonly inputBound: number;
-  readonly input: number;
+  /** Of its answer, as it is estimated: what a live call buys. */
   readonly output: number;
-  readonly total: number;
+  /** As the provider counted it; undefined = it did not say. */
+  readonly reported: number | undefined;
+  readonly amounts: Amounts;
 }
 
-export const nothingUsed: Used = { inputBound: 0, input: 0, output: 0, total: 0 };
+export const nothingUsed: Used = { inputBound: 0, output: 0, reported: undefined, amounts: zeroAmounts };
 
 export function usedBy(usage: TokenUsage | null | undefined): Used {
   if (usage === null || usage === undefined) return nothingUsed;
-  const { estimated, reported } = usage;
-  return {
-    inputBound: estimated.input,
-    input: Math.max(estimated.input, reported?.input ?? 0),
-    output: Math.max(estimated.output, reported?.output ?? 0),
-    total: usage.counted.total + usage.overshoot,
+  const { estimated, reported, counted, overshoot } = usage;
+  const amounts = {
+    ...zeroAmounts,
+    InputTokens: Math.max(estimated.input, reported?.input ?? 0),
+    OutputTokens: Math.max(estimated.output, reported?.output ?? 0),
+    TotalTokens: counted.total + overshoot,
   };
+  return { inputBound: estimated.input, output: estimated.output, reported: reported?.output, amounts };
 }
 
-export interface Passed {
-  readonly scope: AccountScope;
-  readonly unit: Unit;
-  readonly refusal: Refusal;
-  /** Tokens that the call would still have used. */
-  readonly kept: number;
+/** What a call would have been stopped by, and the tokens that it would have used all the same. */
+export interface Cut {
+  readonly stop: Stop;
+  readonly tokens: number;
 }
 
-interface Spent {
-  amounts: Amounts;
-  /** Steps of calls at work. */
-  steps: number;
+interface Accounts {
+  readonly execution: Account;
+  readonly node: Account;
 }
 
-/** The accounts of a run and of its nodes. */
+const modelHold: Hold = { settled: { ...zeroAmounts, ModelCalls: 1 }, reserved: { ...zeroAmounts, Steps: 1 } };
+const holds = { model: modelHold, tool: toolHold, value: valueHold };
+export type SpendingKind = keyof typeof holds;
+
 export class Spending {
-  readonly #execution: Spent = { amounts: zeroAmounts, steps: 0 };
-  readonly #nodes = new Map<string, Spent>();
+  readonly #policy: EffectivePolicy;
+  readonly #limitsOf: (node: string) => OpenLimits;
+  readonly #nodes = new Map<string, Account>();
+  #execution: Account;
 
-  /** Limits that keep the call from beginning, wider scope first. `kind`: a value is made without a call. */
-  refused(limits: ScopedLimits, node: string, kind: "model" | "tool" | "value", used: Used): Passed[] {
-    const least = (unit: Unit): number => {
-      if (unit === "Steps") return 1;
-      if (unit === "ToolCalls") return kind === "tool" ? 1 : 0;
-      if (kind !== "model") return 0;
-      if (unit === "TotalTokens") return used.inputBound + 1;
-      return unit === "InputTokens" ? used.inputBound : 1;
-    };
-    const asked = (unit: Unit): number => {
-      if (unit === "TotalTokens") return used.total;
-      return unit === "OutputTokens" ? used.output : 0;
-    };
-    return this.#passed(
-      limits,
-      node,
-      units,
-      (unit) => ({ least: least(unit), need: asked(unit) }),
-      () => 0,
-    );
+  constructor(policy: EffectivePolicy, limitsOf: (node: string) => OpenLimits) {
+    this.#policy = policy;
+    this.#limitsOf = limitsOf;
+    const { limits, auditLimits } = executionLimits(policy);
+    this.#execution = emptyAccount(limits, auditLimits);
   }
 
-  /** Token limits that cut the call before its answer was whole. */
-  cut(limits: ScopedLimits, node: string, used: Used): Passed[] {
-    const { inputBound, output } = used;
-    const need = (unit: Unit) => (unit === "TotalTokens" ? inputBound + output : output);
-    return this.#passed(
-      limits,
-      node,
-      ["TotalTokens", "OutputTokens"],
-      (unit) => ({ least: need(unit), need: need(unit) }),
-      (unit, left) => Math.min(used.total, unit === "TotalTokens" ? Math.max(left, inputBound) : inputBound + left),
-    );
+  /** Why the call may not begin. Nothing is held. */
+  refusal(node: string, kind: SpendingKind, used: Used): Stop | undefined {
+    const asking = kind === "model" ? this.#purchase(node, used).begin() : askOnce(holds[kind]);
+    return drive(this.#accounts(node), asking);
   }
 
-  begin(node: string, kind: "model" | "tool"): void {
-    for (const spent of this.#both(node)) {
-      spent.steps += 1;
-      spent.amounts = add(spent.amounts, { ...zeroAmounts, [kind === "model" ? "ModelCalls" : "ToolCalls"]: 1 });
-    }
+  /** Why a model call's answer would have ended before it did. `wasCut`: it wanted more. Nothing is held. */
+  cut(node: string, used: Used, wasCut: boolean): Cut | undefined {
+    const purchase = this.#purchase(node, used);
+    // It has begun, and is bought here once more from its beginning.
+    const before = moved(this.#accounts(node), ledgerOf(emptyLedger, modelHold), emptyLedger);
+    const stop = drive(before, wholeCall(purchase, used, wasCut));
+    return stop && { stop, tokens: Math.min(purchase.reserved.TotalTokens, used.amounts.TotalTokens) };
+  }
+
+  /** Both return the limits of Audit policies that this has just passed, as "Scope/Unit". */
+  begin(node: string, kind: SpendingKind): string[] {
+    return this.#put(node, holds[kind]);
   }
 
   /** `isStep`: false = a call that was made again, or lost. */
-  end(node: string, used: Used, isStep: boolean): void {
-    for (const spent of this.#both(node)) spent.steps -= 1;
-    this.#add(node, used, isStep);
+  end(node: string, { amounts }: Pick<Used, "amounts">, isStep: boolean): string[] {
+    const step: Amounts = { ...zeroAmounts, Steps: 1 };
+    const settled = isStep ? add(amounts, step) : amounts;
+    return this.#put(node, { settled, reserved: subtract(zeroAmounts, step) });
   }
 
-  value(node: string): void {
-    this.#add(node, nothingUsed, true);
+  #put(node: string, hold: Hold): string[] {
+    const before = this.#accounts(node);
+    const after = moved(before, emptyLedger, ledgerOf(emptyLedger, hold));
+    this.#execution = after.execution;
+    this.#nodes.set(node, after.node);
+    return crossedAudits(before, after);
   }
 
-  /** Every limit that is passed by now. */
-  over(limits: ScopedLimits, node: string): { readonly scope: AccountScope; readonly unit: Unit }[] {
-    return this.#scopes(limits, node).flatMap(({ scope, limits: own, spent }) =>
-      units.flatMap((unit) => (spent.amounts[unit] > (own[unit] ?? Number.POSITIVE_INFINITY) ? [{ scope, unit }] : [])),
-    );
+  #purchase(node: string, { inputBound }: Used): Purchase {
+    const { execution, node: own } = this.#accounts(node);
+    const accountLimits = [execution.limits, own.limits];
+    return new Purchase({ inputBound, accountLimits, callLimits: this.#policy.limits.call });
   }
 
-  #add(node: string, { input, output, total }: Used, isStep: boolean): void {
-    const more = {
-      ...zeroAmounts,
-      InputTokens: input,
-      OutputTokens: output,
-      TotalTokens: total,
-      Steps: isStep ? 1 : 0,
-    };
-    for (const spent of this.#both(node)) spent.amounts = add(spent.amounts, more);
-  }
-
-  #passed(
-    limits: ScopedLimits,
-    node: string,
-    of: readonly Unit[],
-    asks: (unit: Unit) => { readonly least: number; readonly need: number },
-    keeps: (unit: Unit, left: number) => number,
-  ): Passed[] {
-    return this.#scopes(limits, node).flatMap(({ scope, limits: own, spent }) =>
-      of.flatMap((unit): Passed[] => {
-        const limit = own[unit];
-        const { least, need } = asks(unit);
-        if (limit === undefined || least === 0) return [];
-        const reserved = unit === "Steps" ? spent.steps : 0;
-        const left = limit - spent.amounts[unit] - reserved;
-        if (least <= left) return [];
-        const refusal = { scope, unit, limit, spent: spent.amounts[unit], reserved, need: Math.max(least, need) };
-        return [{ scope, unit, refusal, kept: keeps(unit, Math.max(0, left)) }];
-      }),
-    );
-  }
-
-  #scopes({ execution, node: each }: ScopedLimits, node: string) {
-    const [whole, own] = this.#both(node);
-    const scopes: { readonly scope: AccountScope; readonly limits: Limits; readonly spent: Spent }[] = [
-      { scope: "Execution", limits: execution, spent: whole },
-      { scope: "Node", limits: each, spent: own },
-    ];
-    return scopes;
-  }
-
-  #both(node: string): [Spent, Spent] {
-    const known = this.#nodes.get(node) ?? { amounts: zeroAmounts, steps: 0 };
-    this.#nodes.set(node, known);
-    return [this.#execution, known];
+  #accounts(node: string): Accounts {
+    const { limits, auditLimits } = this.#limitsOf(node);
+    return { execution: this.#execution, node: this.#nodes.get(node) ?? emptyAccount(limits, auditLimits) };
   }
 }
 
-export interface CallPassed {
-  readonly unit: Unit;
-  readonly limit: number;
-  readonly used: number;
-  /** The input alone is too much, which is known before the call. */
-  readonly isRefused: boolean;
-  readonly kept: number;
+/** On these accounts alone, so that what is asked for is not held. No sibling holds tokens of them, so nothing waits. */
+function drive(before: Accounts, asking: Asking): Stop | undefined {
+  let [accounts, ledger] = [before, emptyLedger];
+  const answer = (ask: Ask): Admission => {
+    const after = ledgerOf(ledger, ask);
+    const { execution, node } = accounts;
+    const refused = admit({ execution: { account: execution }, node, item: { ledger } }, after, ask.op);
+    if (refused !== undefined) return admission(refused);
+    [accounts, ledger] = [moved(accounts, ledger, after), after];
+    return { code: "OK", left: outputLeft(accounts) };
+  };
+  for (let step = asking.next(); ; step = asking.next(answer(step.value))) if (step.done === true) return step.value;
 }
 
-/** Limits of scope Call that a model call passed. */
-export function passedByCall(limits: Limits, { inputBound, output, total }: Used): CallPassed[] {
-  return tokenUnits.flatMap((unit): CallPassed[] => {
-    const limit = limits[unit];
-    if (limit === undefined) return [];
-    if (unit !== "OutputTokens" && inputBound > limit)
-      return [{ unit, limit, used: inputBound, isRefused: true, kept: 0 }];
-    const used = unit === "TotalTokens" ? inputBound + output : unit === "OutputTokens" ? output : 0;
-    const kept = unit === "TotalTokens" ? limit : inputBound + limit;
-    return used > limit ? [{ unit, limit, used, isRefused: false, kept: Math.min(total, kept) }] : [];
-  });
+function* askOnce(hold: Hold): Asking {
+  const reply = yield { ...hold, op: "begin", isLater: false };
+  return reply.code === "OK" ? undefined : { by: "Account", refusal: reply.refusal };
+}
+
+/** As it went when it was recorded, its answer token by token. A provider ends at the cap that it is given. */
+function* wholeCall(purchase: Purchase, { output, reported }: Used, wasCut: boolean): Asking {
+  const refused = yield* purchase.begin();
+  if (refused !== undefined) return refused;
+  const { cap = Number.POSITIVE_INFINITY } = purchase;
+  const isCapped = reported !== undefined && (reported > cap || (wasCut && reported === cap));
+  const wanted = isCapped ? Math.floor((output * cap) / reported) : output + (wasCut ? 1 : 0);
+  for (let text = 0; text < wanted; ) {
+    // Nothing happens before what is bought is used up.
+    text = Math.min(wanted, Math.max(text, purchase.reserved.OutputTokens) + 1);
+    const stop = yield* purchase.output(text);
+    if (stop !== undefined) return stop;
+  }
+  return isCapped ? yield* purchase.capped(cap) : undefined;
+}
+
+function ledgerOf(before: Ledger, { settled, reserved }: Hold): Ledger {
+  return { ...before, settled: add(before.settled, settled), reserved: add(before.reserved, reserved) };
+}
+
+function moved({ execution, node }: Accounts, before: Ledger, after: Ledger): Accounts {
+  return { execution: applyLedger(execution, before, after), node: applyLedger(node, before, after) };
 }

@@ -1,20 +1,32 @@
 /**
  * What other policies would have stopped of a run that is recorded. Pure: no run, no call.
  *
- * The record is read in the order in which it happened, and each call is asked what the gate and the budgets would have asked it. The
- * first call that an Enforce policy stops ends the run, so calls that began after it would not have been made. What is told of those
- * is what else the policies find in the record as it is. Tokens count as saved only where that is certain; `unknown` says what is not.
+ * The record is read in the order in which it happened, and each call is put to the checks and the admission that govern live calls,
+ * in the order of the worker: loop, lists, budgets. The first call that an Enforce policy stops ends the run, so calls that began after
+ * it would not have been made; of those only what lists say is told. Tokens count as saved only where that is certain; `unknown`
+ * says what is not.
  */
 import type { ExecutionSpec } from "../../api/types.ts";
+import { zeroAmounts } from "../protocol/amounts.ts";
 import type { IntentEntry, RepeatEntry, StepEntry, StepIdentity } from "../steps/format.ts";
-import { readEntry } from "../steps/chain.ts";
-import { stepKey } from "../steps/identity.ts";
+import { type Stop, unitsOver } from "../steps/purchase.ts";
 import { canonicalSteps, type ItemJournal, reusedSteps } from "../trace/journal.ts";
 import { checkImages } from "./checks.ts";
-import { inRecordedOrder, type RecordedEvent } from "./recorded-order.ts";
-import { type Broken, type CallPlace, RecordedRules } from "./recorded-rules.ts";
-import { nothingUsed, Spending, type Used, usedBy } from "./spending.ts";
+import { nodeLimits, type OpenLimits } from "./limits.ts";
+import { auditLimitMessage, stopText } from "./messages.ts";
+import {
+  type Called,
+  callKey,
+  endsOf,
+  inRecordedOrder,
+  itemPrefix,
+  placeKey,
+  type RecordedEvent,
+} from "./recorded-calls.ts";
+import { type Finding, RecordedChecks } from "./recorded-checks.ts";
+import { nothingUsed, Spending, type SpendingKind, type Used, usedBy } from "./spending.ts";
 import type { EffectivePolicy } from "./types.ts";
+import { type Unknowns, unknownTexts } from "./what-if-unknown.ts";
 
 export interface FoundCall {
   /** Null = no numbered step: a call that was made again, one of an earlier try, or an image, which is refused before the run starts. */
@@ -25,7 +37,7 @@ export interface FoundCall {
   readonly name: string;
   /** Stops = the run (or the finally node) ends here. After = the run would have ended before. Audit = it is recorded, nothing is stopped. */
   readonly effect: "Stops" | "After" | "Audit";
-  /** In the words of a violation. */
+  /** As the run would have said it. */
   readonly message: string;
   /** Field of the policy, or the limit as in "Execution/TotalTokens". */
   readonly path: string;
@@ -35,7 +47,7 @@ export interface FoundCall {
 
 export interface WhatIf {
   readonly isStopped: boolean;
-  /** Every broken rule of every call in the order in which it happened; of a budget the call that passes it. */
+  /** In the order in which it happened. */
   readonly calls: readonly FoundCall[];
   /** By all calls of the record that the run made itself. */
   readonly tokensUsed: number;
@@ -45,15 +57,6 @@ export interface WhatIf {
   readonly callsSaved: number;
   /** What the record cannot tell, for people. */
   readonly unknown: readonly string[];
-}
-
-type Call = IntentEntry | StepEntry | RepeatEntry;
-
-/** A call with its place. */
-interface Called {
-  readonly journal: ItemJournal;
-  readonly item: string;
-  readonly entry: Call;
 }
 
 interface OpenCall {
@@ -70,33 +73,35 @@ export function whatIf(spec: ExecutionSpec, journals: readonly ItemJournal[], po
 
 class Trial {
   readonly #spec: ExecutionSpec;
-  readonly #rules: RecordedRules;
+  readonly #policy: EffectivePolicy;
+  readonly #spending: Spending;
   readonly #numbers: ReadonlyMap<string, number>;
   readonly #ends: ReadonlyMap<string, StepEntry | RepeatEntry>;
   readonly #finally: ReadonlySet<string>;
-  /** As it was recorded, and as it would have been: they part where the run is stopped, and only finally nodes go on from there. */
-  readonly #recorded = new Spending();
-  readonly #made = new Spending();
   readonly #open = new Map<string, OpenCall>();
-  readonly #seen = new Set<string>();
-  readonly #sameCalls = new Map<string, number>();
+  readonly #checks: RecordedChecks;
   readonly #found: FoundCall[] = [];
   readonly #endedFinally = new Set<string>();
-  readonly #counts = { used: 0, saved: 0, calls: 0, inFlight: 0, inFlightTokens: 0, lost: 0, reused: 0, finally: 0 };
-  #ownEnd: string | undefined;
+  readonly #unknown: Unknowns = { ownEnd: undefined, inFlight: 0, inFlightTokens: 0, finally: 0, lost: 0, reused: 0 };
+  #used = 0;
+  #saved = 0;
+  #callsSaved = 0;
+  /** Before it started. */
   #isRefused = false;
   #isStopped = false;
 
   constructor(spec: ExecutionSpec, journals: readonly ItemJournal[], policy: EffectivePolicy) {
     this.#spec = spec;
-    this.#rules = new RecordedRules(spec, policy);
+    this.#policy = policy;
+    this.#checks = new RecordedChecks(spec, policy);
+    this.#spending = new Spending(policy, (node) => this.#limitsOf(node));
     this.#finally = new Set((spec.finally ?? []).map(({ name }) => name));
     this.#numbers = new Map(
       canonicalSteps(spec, journals).map(({ journal, entry }, index) => [callKey(journal, entry), index + 1]),
     );
     this.#ends = endsOf(journals);
     for (const journal of journals) for (const { entry } of reusedSteps(journal)) this.#reuse(journal, entry);
-    this.#checkImages(policy);
+    this.#checkImages();
   }
 
   event({ journal, item, entry }: RecordedEvent): void {
@@ -112,50 +117,50 @@ class Trial {
   }
 
   result(): WhatIf {
-    const { used, saved, calls } = this.#counts;
-    const isStopped = this.#found.some(({ effect }) => effect === "Stops");
     return {
-      isStopped,
+      isStopped: this.#found.some(({ effect }) => effect === "Stops"),
       calls: this.#found,
-      tokensUsed: used,
-      tokensSaved: saved,
-      callsSaved: calls,
-      unknown: this.#unknown(),
+      tokensUsed: this.#used,
+      tokensSaved: this.#saved,
+      callsSaved: this.#callsSaved,
+      unknown: unknownTexts(this.#unknown),
     };
   }
 
-  /** Checked before anything is started. */
-  #checkImages(policy: EffectivePolicy): void {
-    for (const { at, enforcement, message, path } of checkImages(this.#spec, policy)) {
+  #checkImages(): void {
+    for (const { at, ...finding } of checkImages(this.#spec, this.#policy)) {
       const [, list, index] = at;
-      const node = this.#spec[list === "finally" ? "finally" : "nodes"]?.[Number(index)];
-      const effect = enforcement === "Audit" ? "Audit" : "Stops";
-      if (effect === "Stops") this.#isRefused = true;
-      const { name = "", image = "" } = node ?? {};
-      this.#found.push({ step: null, node: name, kind: "image", name: image, effect, message, path, tokens: 0 });
+      const { name = "", image = "" } = this.#spec[list === "finally" ? "finally" : "nodes"]?.[Number(index)] ?? {};
+      if (finding.enforcement === "Enforce") this.#isRefused = true;
+      this.#add({ step: null, node: name, kind: "image", name: image, tokens: 0 }, finding, true);
     }
   }
 
   #begin(call: Called, { kind, index }: IntentEntry): void {
     if (kind !== "model" && kind !== "tool") return;
     const { journal } = call;
-    const { node } = journal;
     const used = usedBy(this.#ends.get(placeKey(journal, index))?.usage);
-    const isAsked = this.#goesOn(call);
-    const broken = [...this.#lists(call), ...this.#rules.refusals(this.#place(call), this.#accounts(node), kind, used)];
-    const isMade = !this.#tell(call, used, broken) && isAsked;
-    this.#counts.used += used.total;
-    if (!isMade) this.#save(used.total, 1);
-    else if (this.#isStopped) this.#counts.finally += 1;
+    const isMade = this.#mayBegin(call, kind, used);
+    const tokens = used.amounts.TotalTokens;
+    this.#used += tokens;
+    if (isMade) this.#audit(call, used, this.#spending.begin(journal.node, kind));
+    else {
+      this.#saved += tokens;
+      this.#callsSaved += 1;
+    }
+    if (isMade && this.#isStopped) this.#unknown.finally += 1;
     this.#open.set(callKey(journal, call.entry), { isMade, used });
-    this.#recorded.begin(node, kind);
-    if (isMade) this.#made.begin(node, kind);
-    this.#tell(call, used, this.#rules.audits(this.#place(call), this.#recorded));
+  }
+
+  /** Lists first, as they refuse a call before a budget is asked. */
+  #mayBegin(call: Called, kind: SpendingKind, used: Used): boolean {
+    const goesOn = this.#goesOn(call);
+    if (this.#tell(call, used, this.#checks.of(call)) || !goesOn) return false;
+    return !this.#stopBy(call, used, this.#spending.refusal(call.journal.node, kind, used));
   }
 
   #end(call: Called, entry: StepEntry | RepeatEntry): void {
     const { journal } = call;
-    const { node } = journal;
     const key = callKey(journal, entry);
     const open = this.#open.get(key);
     if (open === undefined) return this.#endUnbegun(call, entry);
@@ -163,35 +168,35 @@ class Trial {
     const { isMade, used } = open;
     const isStep = entry.type === "step";
     const wasCut = isStep && entry.outcome === "Cut" && entry.error?.class === "PolicyViolation";
-    if (wasCut) this.#ownEnd ??= this.#placeText(call);
-    // What was cut wanted more.
-    const asked = wasCut ? { ...used, output: used.output + 1 } : used;
-    const broken = entry.kind === "model" ? this.#rules.cuts(this.#place(call), this.#accounts(node), asked) : [];
-    const kept = this.#tell(call, used, broken) ? Math.min(used.total, ...broken.map((each) => each.kept)) : used.total;
-    if (isMade) this.#save(used.total - kept, 0);
-    if (isMade) this.#made.end(node, { ...used, total: kept }, isStep);
-    this.#recorded.end(node, used, isStep);
-    const audits = this.#rules.audits(this.#place(call), this.#recorded);
-    this.#tell(call, used, entry.kind === "model" ? [...audits, ...this.#rules.callAudits(used)] : audits);
+    if (wasCut) this.#unknown.ownEnd ??= this.#placeText(call);
+    if (!isMade) return;
+    const kept = entry.kind === "model" && this.#goesOn(call) ? this.#keptOf(call, used, wasCut) : used.amounts;
+    this.#saved += used.amounts.TotalTokens - kept.TotalTokens;
+    const crossed = this.#spending.end(journal.node, { amounts: kept }, isStep);
+    const ofCall = entry.kind === "model" ? unitsOver(this.#policy.auditLimits.call, kept) : [];
+    this.#audit(call, used, [...ofCall.map((unit) => `Call/${unit}`), ...crossed]);
+  }
+
+  /** What a model call would have used: all that it did, but for one that a budget would have cut. */
+  #keptOf(call: Called, used: Used, wasCut: boolean): Used["amounts"] {
+    const cut = this.#spending.cut(call.journal.node, used, wasCut);
+    if (cut === undefined) return used.amounts;
+    this.#stopBy(call, used, cut.stop);
+    const { InputTokens } = used.amounts;
+    const output = Math.max(0, cut.tokens - InputTokens);
+    return { ...zeroAmounts, TotalTokens: cut.tokens, InputTokens, OutputTokens: output };
   }
 
   /** What never began: a value, an answer from another run's record, a call that was refused. */
   #endUnbegun(call: Called, entry: StepEntry | RepeatEntry): void {
     const { journal } = call;
-    const accounts = this.#accounts(journal.node);
-    if (entry.kind === "value") {
-      const isAsked = this.#goesOn(call);
-      const broken = this.#rules.refusals(this.#place(call), accounts, "value", nothingUsed);
-      const isMade = !this.#tell(call, nothingUsed, broken) && isAsked;
-      this.#recorded.value(journal.node);
-      if (isMade) this.#made.value(journal.node);
-    }
+    if (entry.kind === "value" && this.#mayBegin(call, "value", nothingUsed))
+      this.#audit(call, nothingUsed, this.#spending.begin(journal.node, "value"));
     if (entry.type !== "step" || (entry.kind !== "model" && entry.kind !== "tool")) return;
     if (entry.from !== undefined) return this.#reuse(journal, entry);
     if (entry.outcome !== "Refused") return;
-    this.#ownEnd ??= this.#placeText(call);
-    const budgets = this.#rules.refusals(this.#place(call), accounts, entry.kind, nothingUsed);
-    this.#tell(call, nothingUsed, [...this.#lists(call), ...budgets]);
+    this.#unknown.ownEnd ??= this.#placeText(call);
+    this.#mayBegin(call, entry.kind, nothingUsed);
   }
 
   /** An attempt died: the calls it had at work have no result. */
@@ -200,53 +205,48 @@ class Trial {
     for (const [key, { isMade }] of this.#open) {
       if (!key.startsWith(prefix)) continue;
       this.#open.delete(key);
-      this.#counts.lost += 1;
-      this.#recorded.end(journal.node, nothingUsed, false);
-      if (isMade) this.#made.end(journal.node, nothingUsed, false);
+      this.#unknown.lost += 1;
+      if (isMade) this.#spending.end(journal.node, nothingUsed, false);
     }
   }
 
   #reuse(journal: ItemJournal, entry: StepEntry): void {
-    this.#counts.reused += 1;
-    if (entry.kind === "model" || entry.kind === "tool") this.#countSame(journal, entry);
+    this.#unknown.reused += 1;
+    this.#checks.count(journal, entry);
   }
 
-  #lists(call: Called): Broken[] {
-    const key = callKey(call.journal, call.entry);
-    if (this.#seen.has(key)) return [];
-    this.#seen.add(key);
-    return this.#rules.lists(call.item, call.entry, this.#countSame(call.journal, call.entry));
+  #stopBy(call: Called, used: Used, stop: Stop | undefined): boolean {
+    if (stop === undefined) return false;
+    const { message, path = "" } = stopText(stop, this.#limitsOf(call.journal.node).limitNames);
+    return this.#tell(call, used, [{ enforcement: "Enforce", message, path }]);
   }
 
-  #countSame(journal: ItemJournal, { requestDigest, try: tryNumber }: Call): number {
-    const key = `${itemPrefix(journal)}${tryNumber}/${requestDigest}`;
-    const made = (this.#sameCalls.get(key) ?? 0) + 1;
-    this.#sameCalls.set(key, made);
-    return made;
+  #audit(call: Called, used: Used, limits: readonly string[]): void {
+    const message = (limit: string) => auditLimitMessage(limit, this.#policy.limitNames);
+    this.#tell(
+      call,
+      used,
+      limits.map((path) => ({ enforcement: "Audit", message: message(path), path })),
+    );
   }
 
   /** Returns whether the call is stopped, and with it what follows. */
-  #tell(call: Called, used: Used, broken: readonly Broken[]): boolean {
+  #tell(call: Called, used: Used, findings: readonly Finding[]): boolean {
     const { item, journal, entry } = call;
     const goesOn = this.#goesOn(call);
     const step = this.#numbers.get(callKey(journal, entry)) ?? null;
-    for (const { rule } of broken) {
-      const effect = rule.enforcement === "Audit" ? "Audit" : goesOn ? "Stops" : "After";
-      const { message, path } = rule;
-      this.#found.push({
-        step,
-        node: item,
-        kind: entry.kind,
-        name: entry.name,
-        effect,
-        message,
-        path,
-        tokens: used.total,
-      });
-    }
-    const isStopped = goesOn && broken.some(({ rule }) => rule.enforcement === "Enforce");
+    const place = { step, node: item, kind: entry.kind, name: entry.name, tokens: used.amounts.TotalTokens };
+    for (const finding of findings) this.#add(place, finding, goesOn);
+    const isStopped = goesOn && findings.some(({ enforcement }) => enforcement === "Enforce");
     if (isStopped) this.#stop(call);
     return isStopped;
+  }
+
+  #add(place: Omit<FoundCall, "effect" | "message" | "path">, finding: Finding, goesOn: boolean): void {
+    const { tokens, ...rest } = place;
+    const { enforcement, message, path } = finding;
+    const effect = !goesOn ? "After" : enforcement === "Audit" ? "Audit" : "Stops";
+    this.#found.push({ ...rest, effect, message, path, tokens });
   }
 
   #stop(call: Called): void {
@@ -256,11 +256,11 @@ class Trial {
       return;
     }
     this.#isStopped = true;
-    for (const { used } of this.#open.values())
-      if (used.total > 0) {
-        this.#counts.inFlight += 1;
-        this.#counts.inFlightTokens += used.total;
-      }
+    for (const { isMade, used } of this.#open.values()) {
+      if (!isMade || used.amounts.TotalTokens === 0) continue;
+      this.#unknown.inFlight += 1;
+      this.#unknown.inFlightTokens += used.amounts.TotalTokens;
+    }
   }
 
   /** Whether what is asked for now is asked for at all. */
@@ -273,78 +273,13 @@ class Trial {
     return this.#finally.has(journal.node);
   }
 
-  /** A finally node pays from what would have been left, all others from what was. */
-  #accounts(node: string): Spending {
-    return this.#finally.has(node) ? this.#made : this.#recorded;
-  }
-
-  #place(call: Called): CallPlace {
-    return { node: call.journal.node, teller: this.#isFinally(call) ? call.item : "" };
+  #limitsOf(name: string): OpenLimits {
+    const node = [...this.#spec.nodes, ...(this.#spec.finally ?? [])].find((each) => each.name === name);
+    return nodeLimits(this.#policy, node ?? { name });
   }
 
   #placeText({ journal, item, entry }: Called): string {
     const number = this.#numbers.get(callKey(journal, entry));
     return number === undefined ? `in node ${item}` : `at step ${number} (node ${item})`;
   }
-
-  #save(tokens: number, calls: number): void {
-    this.#counts.saved += tokens;
-    this.#counts.calls += calls;
-  }
-
-  #unknown(): string[] {
-    const { inFlight, inFlightTokens, lost, reused, finally: last } = this.#counts;
-    const told = (count: number, one: string, many: string, rest: string) =>
-      count === 0 ? [] : [`${count === 1 ? `1 ${one}` : `${count} ${many}`} ${rest}`];
-    return [
-      ...(this.#ownEnd === undefined
-        ? []
-        : [`the run's own policies stopped it ${this.#ownEnd}: what would have come after is not recorded`]),
-      ...told(
-        inFlight,
-        "model call was",
-        "model calls were",
-        `at work when the run would have ended: a part of ${inFlightTokens} tokens might not have been used, and counts as used`,
-      ),
-      ...told(last, "call", "calls", "of finally nodes would have been made all the same, if with other inputs"),
-      ...told(
-        lost,
-        "call was",
-        "calls were",
-        "lost with a worker: the tokens are recorded of the run, not of the call, and do not count",
-      ),
-      ...told(reused, "step was", "steps were", "answered from another run's record: not called, so not judged"),
-    ];
-  }
-}
-
-/** What each call ended with, by the place of its intent. */
-function endsOf(journals: readonly ItemJournal[]): Map<string, StepEntry | RepeatEntry> {
-  const ends = new Map<string, StepEntry | RepeatEntry>();
-  for (const journal of journals) {
-    const open = new Map<string, string>();
-    for (const stored of journal.entries) {
-      const entry = readEntry(stored);
-      if (entry.type === "intent") open.set(callKey(journal, entry), placeKey(journal, entry.index));
-      if (entry.type !== "step" && entry.type !== "repeat") continue;
-      const key = callKey(journal, entry);
-      const place = open.get(key);
-      if (place !== undefined) ends.set(place, entry);
-      open.delete(key);
-    }
-  }
-  return ends;
-}
-
-/** No node's name has a slash. */
-function itemPrefix({ node, item }: ItemJournal): string {
-  return `${item ?? ""}/${node}/`;
-}
-
-function placeKey(journal: ItemJournal, index: number): string {
-  return `${itemPrefix(journal)}${index}`;
-}
-
-function callKey(journal: ItemJournal, { path, kind, requestDigest, occurrence, try: tryNumber }: Call): string {
-  return `${itemPrefix(journal)}${tryNumber}/${stepKey(path, kind, requestDigest, occurrence)}`;
 }
