@@ -127,13 +127,17 @@ function* askOnce(hold: Hold): Asking {
   return reply.code === "OK" ? undefined : { by: "Account", refusal: reply.refusal };
 }
 
-/** As it went when it was recorded, its answer token by token. A provider ends at the cap that it is given. */
+/**
+ * As it went when it was recorded, its answer token by token. A provider ends at the cap that it is given, by its own count, which
+ * is the estimate where it reports none; one whose answer had to be cut has not.
+ */
 function* wholeCall(purchase: Purchase, { output, reported }: Used, wasCut: boolean): Asking {
   const refused = yield* purchase.begin();
   if (refused !== undefined) return refused;
   const { cap = Number.POSITIVE_INFINITY } = purchase;
-  const isCapped = reported !== undefined && (reported > cap || (wasCut && reported === cap));
-  const wanted = isCapped ? Math.floor((output * cap) / reported) : output + (wasCut ? 1 : 0);
+  const count = reported ?? (wasCut ? 0 : output);
+  const isCapped = count > cap || (wasCut && count === cap);
+  const wanted = isCapped ? Math.floor((output * cap) / count) : output + (wasCut ? 1 : 0);
   for (let text = 0; text < wanted; ) {
     // Nothing happens before what is bought is used up.
     text = Math.min(wanted, Math.max(text, purchase.reserved.OutputTokens) + 1);
