@@ -48,8 +48,14 @@ beforeAll(async () => {
     "watch.yaml": policy("watch", "{ enforcement: Audit, maxTokens: 300 }"),
   };
   for (const [name, text] of Object.entries(files)) writeFileSync(join(place.folder, name), text);
-  for (const name of ["talk", "roll"]) expect(await place.oao(["run", `${name}.yaml`])).toMatchObject({ code: 0 });
-  expect(await place.oao(["export", "roll", "-O", "roll.jsonl"])).toMatchObject({ code: 0 });
+  for (const args of [
+    ["run", "talk.yaml"],
+    ["run", "roll.yaml"],
+    ["export", "roll", "-O", "roll.jsonl"],
+  ]) {
+    const { code, stderr } = await place.oao(args);
+    if (code !== 0) throw new Error(stderr);
+  }
 });
 afterAll(async () => {
   await place.end();
