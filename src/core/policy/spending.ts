@@ -102,9 +102,13 @@ export class Spending {
     return new Purchase({ inputBound, accountLimits, callLimits: this.#policy.limits.call });
   }
 
-  #accounts(node: string): Accounts {
+  #newAccount(node: string): Account {
     const { limits, auditLimits } = this.#limitsOf(node);
-    return { execution: this.#execution, node: this.#nodes.get(node) ?? emptyAccount(limits, auditLimits) };
+    return emptyAccount(limits, auditLimits);
+  }
+
+  #accounts(node: string): Accounts {
+    return { execution: this.#execution, node: this.#nodes.get(node) ?? this.#newAccount(node) };
   }
 }
 
