@@ -1,9 +1,10 @@
 /** The calls that a run recorded, over all its nodes, in the order in which they happened. */
+import type { ExecutionSpec } from "../../api/types.ts";
 import { itemName } from "../protocol/names.ts";
 import { readEntry } from "../steps/chain.ts";
 import { stepKey } from "../steps/identity.ts";
 import type { IntentEntry, RepeatEntry, StartEntry, StepEntry } from "../steps/format.ts";
-import { inOrder, type ItemJournal, type RunShape } from "../trace/journal.ts";
+import { inOrder, type ItemJournal } from "../trace/journal.ts";
 
 export interface RecordedEvent {
   readonly journal: ItemJournal;
@@ -25,8 +26,8 @@ export interface Called {
  * Within a node item the index decides (J1). Across items there is only the time that each worker wrote down: a clock that was set
  * back does not count, and where two times are equal the node that comes first in canonical order does, as others may depend on it.
  */
-export function inRecordedOrder(shape: RunShape, journals: readonly ItemJournal[]): RecordedEvent[] {
-  const timed = inOrder(shape, journals).flatMap((journal, rank) => {
+export function inRecordedOrder(spec: ExecutionSpec, journals: readonly ItemJournal[]): RecordedEvent[] {
+  const timed = inOrder(spec, journals).flatMap((journal, rank) => {
     const item = itemName(journal);
     let latest = "";
     return journal.entries.flatMap((stored) => {
