@@ -327,7 +327,7 @@ describe("events", () => {
 
   test("tell a run from its first to its last step as it happens, and end with it", async () => {
     const script = join(field.folder, "slow.yaml");
-    writeFileSync(script, "rules: [{ reply: { tokens: 20, tokensPerSecond: 20 } }]");
+    writeFileSync(script, "rules: [{ reply: { tokens: 10, tokensPerSecond: 20 } }]");
     const model = await serveModel(field.place, script);
     const body = threeSteps("told", model);
     await field.admin.request({ method: "POST", path: field.executions, body });
