@@ -5,7 +5,7 @@ import { checkRules } from "../api/rules.ts";
 import { pathText } from "../core/manifest/problem.ts";
 import { keysOfRows } from "../core/planner/needs.ts";
 import type { ExecutionSpec } from "../api/types.ts";
-import { canonicalNodeOrder, compareItems } from "../core/trace/order.ts";
+import { inOrder } from "../core/trace/journal.ts";
 import { changedParts, inherit } from "../core/replay/spec.ts";
 import type { Cursor, ParentEnd, Replay } from "../core/replay/types.ts";
 import { itemName } from "../core/protocol/names.ts";
@@ -15,6 +15,7 @@ import type { StoredExecution } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
 import type { HostIo } from "./io.ts";
 import { loadSnapshot } from "./observe.ts";
+import { lastTry } from "./origins.ts";
 
 export interface ResolvedReplay {
   readonly spec: ExecutionSpec;
@@ -104,15 +105,13 @@ async function findCursor(
   uid: string,
   store: JournalStore,
 ): Promise<Cursor | { readonly refused: string }> {
-  const places = new Map(canonicalNodeOrder(spec.nodes, spec.finally).map((node, place) => [node, place]));
-  const keys = [...keysOfRows(status.nodes)].sort(
-    (a, b) => (places.get(a.node) ?? 0) - (places.get(b.node) ?? 0) || compareItems(a, b),
-  );
+  const keys = inOrder(spec, keysOfRows(status.nodes));
   const { items } = await store.view(uid, keys);
   let first = 1;
   const range: string[] = [];
   for (const [place, key] of keys.entries()) {
-    const steps = items[place]?.steps ?? 0;
+    const record = items[place];
+    const { steps } = record === undefined ? { steps: 0 } : await lastTry(store, uid, key, record);
     const found = from === undefined ? (fromStep ?? 0) - first : isAsked(from, key) ? from.step - 1 : -1;
     if (found >= 0 && found < steps) return cursorAt(key, first + found, found);
     if (from !== undefined && from.node === key.node) range.push(`${itemName(key)} has ${steps}`);

@@ -1,9 +1,10 @@
 /** From stored journals to the steps that count: the last try's, in canonical order. */
+import { canonicalNodeOrder, type GraphShape } from "../dag/spec-graph.ts";
 import { genesis } from "../protocol/names.ts";
 import type { NodeKey, StoredEntry } from "../protocol/types.ts";
 import { firstBroken, readEntry } from "../steps/chain.ts";
 import type { JournalEntry, RepeatEntry, Reuse, StepEntry, ViolationEntry } from "../steps/format.ts";
-import { canonicalNodeOrder, compareItems, comparePaths, type OrderedNode } from "./order.ts";
+import { compareItems, comparePaths } from "./order.ts";
 
 /** One node item's journal, whole and in order. */
 export interface ItemJournal extends NodeKey {
@@ -12,11 +13,6 @@ export interface ItemJournal extends NodeKey {
   readonly uid?: string | undefined;
   /** The same node item's journal of the run that this one replays, where it reuses steps of it. */
   readonly origin?: ItemJournal | undefined;
-}
-
-export interface RunShape {
-  readonly nodes: readonly OrderedNode[];
-  readonly finally?: readonly OrderedNode[] | undefined;
 }
 
 /** A step or a repeat with the place it was found at. */
@@ -38,7 +34,7 @@ export interface Finding {
 }
 
 /** Every violation that was recorded, Audit findings too: in the order of the nodes, per item as they were recorded. */
-export function findingsOf(shape: RunShape, journals: readonly ItemJournal[]): Finding[] {
+export function findingsOf(shape: GraphShape, journals: readonly ItemJournal[]): Finding[] {
   return inOrder(shape, journals).flatMap((journal) =>
     journal.entries.flatMap((stored) => {
       const entry = readEntry(stored);
@@ -48,19 +44,19 @@ export function findingsOf(shape: RunShape, journals: readonly ItemJournal[]): F
 }
 
 /** Every step and repeat of every try, canonical order; calls at the same path in the order they were recorded. */
-export function tracedCalls(shape: RunShape, journals: readonly ItemJournal[]): TracedCall[] {
+export function tracedCalls(shape: GraphShape, journals: readonly ItemJournal[]): TracedCall[] {
   return inOrder(shape, journals).flatMap(callsOf);
 }
 
 /** In the order of the nodes, items by number. */
-export function inOrder<K extends NodeKey>(shape: RunShape, journals: readonly K[]): K[] {
-  const place = new Map(canonicalNodeOrder(shape.nodes, shape.finally).map((name, index) => [name, index]));
+export function inOrder<K extends NodeKey>(shape: GraphShape, journals: readonly K[]): K[] {
+  const place = new Map(canonicalNodeOrder(shape).map((name, index) => [name, index]));
   const last = place.size;
   return [...journals].sort((a, b) => (place.get(a.node) ?? last) - (place.get(b.node) ?? last) || compareItems(a, b));
 }
 
 /** The numbered steps: step number n is at index n - 1. */
-export function canonicalSteps(shape: RunShape, journals: readonly ItemJournal[]): TracedCall<StepEntry>[] {
+export function canonicalSteps(shape: GraphShape, journals: readonly ItemJournal[]): TracedCall<StepEntry>[] {
   return tracedCalls(shape, journals).filter((call): call is TracedCall<StepEntry> => call.canonical);
 }
 

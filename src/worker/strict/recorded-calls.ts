@@ -10,7 +10,7 @@ import type { BodyReader } from "../body-reader.ts";
 import { requestJson } from "../model-step.ts";
 import { type CallIdentity, keyOf, recordedError } from "../recorder.ts";
 import { inputOf } from "../reuse.ts";
-import { counted, type StepCalls } from "../scope.ts";
+import type { StepCalls } from "../scope.ts";
 
 /** The record ends here, and so did the node: its run was stopped, or its surroundings failed. */
 export class EndOfRecord extends Error {
@@ -40,7 +40,8 @@ export class RecordedCalls implements StepCalls {
   readonly #byKey: ReadonlyMap<string, RecordedCall>;
   readonly #byPath: ReadonlyMap<string, RecordedCall>;
   readonly #asked = new Map<RecordedCall, CallIdentity>();
-  readonly #counts = new Map<string, number>();
+  /** Calls that were begun and have no step: their run ended first. */
+  readonly #begun: (readonly number[])[] = [];
   #divergence: Divergence | undefined;
 
   constructor(options: RecordedCallsOptions) {
@@ -68,9 +69,7 @@ export class RecordedCalls implements StepCalls {
     return this.#answer(identity, () => ({ value: identity.name }));
   }
 
-  count(requestDigest: string): number {
-    return counted(this.#counts, requestDigest);
-  }
+  count(): void {}
 
   /** A recorded step that nothing asked for. What was called inside of a tool is not called again, and goes with it. */
   unasked(): Divergence | undefined {
@@ -107,7 +106,10 @@ export class RecordedCalls implements StepCalls {
 
   async #miss(identity: CallIdentity, asked: () => Json): Promise<Error> {
     const there = this.#byPath.get(pathText(identity.path));
-    if (there === undefined && !this.#options.isComplete) return new EndOfRecord();
+    if (there === undefined && !this.#options.isComplete) {
+      this.#begun.push(identity.path);
+      return new EndOfRecord();
+    }
     const call = `${identity.kind} ${identity.name}`;
     let found: Divergence;
     if (there === undefined) found = divergenceAt({ node: this.#options.name }, "call", undefined, call);
@@ -121,7 +123,7 @@ export class RecordedCalls implements StepCalls {
 
   #isInner({ entry }: RecordedCall): boolean {
     for (const outer of this.#asked.keys()) if (isInside(entry.path, outer.entry.path)) return true;
-    return false;
+    return this.#begun.some((path) => isInside(entry.path, path));
   }
 
   #place(call: RecordedCall) {
