@@ -22,6 +22,8 @@ export interface DriveOptions {
   readonly cluster: LocalCluster;
   readonly store: JournalStore;
   readonly run: LocalRun;
+  /** See HostIo. */
+  readonly replaysAsWritten?: boolean | undefined;
 }
 
 const viewIntervalMs = 200;
@@ -59,6 +61,7 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
       floorPolicies: [],
       requireSecretPairing: false,
       requireFitStore: false,
+      replaysAsWritten: options.replaysAsWritten === true,
       stopGraceMs,
       slots: new Slots(),
       snapshots: new SnapshotCache(),
@@ -74,7 +77,7 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
         } else if (event.kind === "Passed") {
           hasLooked = true;
           if (isOver()) over.resolve();
-        } else if (event.kind === "Lost" || event.kind === "LetGo") return;
+        } else if (event.kind !== "Failed") return;
         else if (!isPassing(event.error)) over.reject(event.error);
         else if (++failures === failuresShown)
           note(`waiting: ${event.error instanceof Error ? event.error.message : String(event.error)}`);

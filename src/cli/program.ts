@@ -3,11 +3,34 @@ import { Command, Option } from "commander";
 import type { CliExitCode } from "../api/exit-codes.ts";
 import { productVersion } from "../api/version.ts";
 import type { CommandShape } from "./commands/completion.ts";
-import { allowPlace, collect, examples, namespaceOption, outputOption, redisOption, wholeNumber } from "./options.ts";
+import {
+  allowPlace,
+  collect,
+  examples,
+  namespaced,
+  namespaceOption,
+  outputOption,
+  redisOption,
+  wholeNumber,
+} from "./options.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Commands whose first argument is the name of a run, for shell completion. */
-const takesRun = new Set(["resume", "get", "tree", "trace", "logs", "cancel", "suspend", "approve", "replay", "hash"]);
+const takesRun = new Set([
+  "resume",
+  "get",
+  "tree",
+  "trace",
+  "diff",
+  "export",
+  "verify",
+  "logs",
+  "cancel",
+  "suspend",
+  "approve",
+  "replay",
+  "hash",
+]);
 
 export function buildProgram(terminal: Terminal, exit: (code: CliExitCode) => void): Command {
   const program = new Command("oao")
@@ -25,6 +48,7 @@ export function buildProgram(terminal: Terminal, exit: (code: CliExitCode) => vo
   replayCommand(program, terminal, exit);
   steerCommands(program, terminal, exit);
   readCommands(program, terminal, exit);
+  recordCommands(program, terminal, exit);
   manifestCommands(program, terminal, exit);
   otherCommands(program, terminal, exit);
   return program;
@@ -83,6 +107,7 @@ function replayCommand(program: Command, terminal: Terminal, exit: (code: CliExi
       "--strict",
       "make no call at all, and prove that everything goes as it was recorded (without --from-step the default)",
     )
+    .option("--times <number>", "how often a strict replay is made, each time to the same trace", wholeNumber)
     .addOption(
       new Option("--tool-outputs <mode>", "from that step on: recorded answers of tools, or live calls").choices([
         "Recorded",
@@ -98,7 +123,13 @@ function replayCommand(program: Command, terminal: Terminal, exit: (code: CliExi
     .addOption(outputOption("table, json or yaml: print the finished Execution instead of its result"))
     .addHelpText(
       "after",
-      `${examples("oao replay brief", "oao replay brief --from-step 7", "oao replay brief --from-step 7 --set agents.writer.systemPrompt='Be brief.'", "oao replay brief --from write/1 --file fixed.yaml --tool-outputs Live")}
+      `${examples(
+        "oao replay brief",
+        "oao replay brief --times 100",
+        "oao replay brief --from-step 7",
+        "oao replay brief --from-step 7 --set agents.writer.systemPrompt='Be brief.'",
+        "oao replay brief --from write/1 --file fixed.yaml --tool-outputs Live",
+      )}
 A replay is an Execution of its own that names NAME as its parent. What is recorded is not paid for again.
 Exit codes: 0 as recorded (also when NAME had failed), 5 it went another way; with --from-step those of oao run.`,
     )
@@ -211,6 +242,71 @@ function readCommands(program: Command, terminal: Terminal, exit: (code: CliExit
     .addHelpText("after", examples("oao logs brief --node gather", "oao logs brief -f"))
     .action(async (name: string, flags) =>
       exit(await (await import("./commands/logs.ts")).logs(name, flags, terminal)),
+    );
+}
+
+function recordCommands(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
+  allowPlace(sub(program, "diff <a> <b>", "Show in what two runs differ, step by step; A and B are names or bundles"))
+    .option(
+      "--all",
+      "each step, also where many in a row are the same, and each field, also what a provider makes anew",
+    )
+    .addOption(redisOption())
+    .addOption(outputOption("table or json"))
+    .addHelpText(
+      "after",
+      `${examples("oao diff brief brief-2", "oao diff brief yesterday.jsonl", "oao diff brief brief-2 -o json | jq '.steps[] | select(.verdict != \"Same\")'")}
+Steps are aligned by their content, then by where they stand. Exit codes: 0 the same steps with the same answers (and the same
+traceHash), 1 different.`,
+    )
+    .action(async (a: string, b: string, flags) =>
+      exit(await (await import("./commands/diff.ts")).diff(a, b, flags, terminal)),
+    );
+  allowPlace(sub(program, "export <name>", "Write a run that has ended, with all that is recorded of it, as one file"))
+    .option("-O, --output-file <file>", "to this file instead of stdout")
+    .addOption(redisOption())
+    .addHelpText(
+      "after",
+      `${examples("oao export brief -O brief.jsonl", "oao export brief | gzip > brief.jsonl.gz")}
+The same run gives the same bytes each time. What a policy redacted is not in it; prompts and answers are. Exit code 8: its record was
+changed, so nothing is exported.`,
+    )
+    .action(async (name: string, flags) =>
+      exit(await (await import("./commands/export.ts")).exportRun(name, flags, terminal)),
+    );
+  sub(program, "import <file>", "Put an exported run among those of this folder, as it was")
+    .option("--as <name>", "under another name")
+    .addOption(namespaced("namespace to put it in; its own when absent"))
+    .addHelpText(
+      "after",
+      `${examples("oao import brief.jsonl", "oao import brief.jsonl --as brief-of-monday -n audit")}
+It is checked as a whole first (exit code 8: tampered with). A run that is here already is left as it is; its journal stays until you
+delete the folder's.`,
+    )
+    .action(async (file: string, flags) =>
+      exit(await (await import("./commands/import.ts")).importRun(file, flags, terminal)),
+    );
+  allowPlace(
+    sub(
+      program,
+      "verify <run>",
+      "Check that nothing of a run was changed since it was recorded, and replay it here; RUN is a name or a bundle",
+    ),
+  )
+    .option("--file <file>", "replay with the spec of this manifest: does it still ask for what was recorded?")
+    .option("--times <number>", "how often it is replayed", wholeNumber)
+    .option("--no-replay", "only check the record")
+    .addOption(redisOption())
+    .addOption(outputOption("table, json or yaml"))
+    .addHelpText(
+      "after",
+      `${examples("oao verify brief", "oao verify brief.jsonl", "oao verify recorded/brief.jsonl --file brief.yaml")}
+Every entry follows the one before it, every body has its digest, and all adds up to journalHead and traceHash of the status: compare
+these with what the cluster says. Then every recorded node runs again, its calls answered from the record. Exit codes: 0 it holds and
+goes the same way, 5 it goes another way, naming the first step and field, 8 tampered with, naming the entry.`,
+    )
+    .action(async (run: string, flags) =>
+      exit(await (await import("./commands/verify.ts")).verify(run, flags, terminal)),
     );
 }
 

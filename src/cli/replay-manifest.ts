@@ -4,7 +4,7 @@ import type { Execution, ExecutionSpec } from "../api/types.ts";
 import { apiVersion } from "../api/common.ts";
 import type { Json } from "../core/digest/json.ts";
 import { lintManifest } from "../core/manifest/lint.ts";
-import { inherit } from "../core/replay/spec.ts";
+import { inherit, isWhole } from "../core/replay/spec.ts";
 import { checkRules } from "../api/rules.ts";
 import { pathText } from "../core/manifest/problem.ts";
 import { CliError } from "./errors.ts";
@@ -16,6 +16,7 @@ export interface ReplayFlags {
   readonly fromStep?: number | undefined;
   readonly from?: string | undefined;
   readonly strict?: boolean | undefined;
+  readonly times?: number | undefined;
   readonly toolOutputs?: ReplaySpec["toolOutputs"] | undefined;
   readonly input?: readonly string[] | undefined;
   readonly set?: readonly string[] | undefined;
@@ -49,7 +50,7 @@ export function replayOf(
 }
 
 function replaySpec({ name, uid }: { name: string; uid: string }, flags: ReplayFlags): ReplaySpec {
-  const { fromStep, from, strict, toolOutputs } = flags;
+  const { fromStep, from, strict, times, toolOutputs } = flags;
   if (fromStep !== undefined && from !== undefined)
     throw new CliError("--from-step and --from both say where calls begin; give one of them");
   const cursor = fromStep !== undefined ? { fromStep } : from !== undefined ? { from: placeOf(from) } : undefined;
@@ -57,12 +58,17 @@ function replaySpec({ name, uid }: { name: string; uid: string }, flags: ReplayF
     throw new CliError("--strict makes no calls, so it has no step from which they begin", [
       "try a change from a step on: leave out --strict",
     ]);
+  if (times !== undefined && cursor !== undefined)
+    throw new CliError("--times is for a strict replay: one from a step on makes calls, once", [
+      "leave one of them out",
+    ]);
   if (toolOutputs !== undefined && cursor === undefined)
     throw new CliError("--tool-outputs says what becomes of tool calls from a step on", ["add --from-step N"]);
   return {
     executionRef: { name, uid },
     mode: cursor === undefined ? "Strict" : "Fork",
     ...cursor,
+    ...(times === undefined ? {} : { times }),
     ...(toolOutputs === undefined ? {} : { toolOutputs }),
   };
 }
@@ -92,6 +98,18 @@ function fileSpec(parent: ExecutionSpec, file: string, terminal: Terminal): Exec
       [`run it as a new one: oao run ${file}`],
     );
   return inherit(parent, own);
+}
+
+/** The whole spec of another manifest for the recorded input: what `oao verify --file` compares a record with. */
+export function changedSpec(recorded: ExecutionSpec, file: string, terminal: Terminal): ExecutionSpec {
+  const result = lintManifest(readText(file, terminal), file);
+  report(result.problems, terminal);
+  const [found, ...more] = result.executions;
+  if (found === undefined || more.length > 0)
+    throw new CliError(`--file ${file} must hold one Execution, and holds ${result.executions.length}`);
+  const { spec } = found.object;
+  if (!isWhole(spec)) throw new CliError(`--file ${file} is a replay itself; give the manifest that is to be compared`);
+  return { ...spec, ...(recorded.input === undefined ? {} : { input: recorded.input }) };
 }
 
 /** What a replay may leave out, its file may too. */

@@ -3,7 +3,7 @@ import type { ExecutionStatus } from "../api/status.ts";
 import type { Origin } from "../core/planner/types.ts";
 import { itemName } from "../core/protocol/names.ts";
 import type { ItemRecord, NodeKey } from "../core/protocol/types.ts";
-import { reusedEnd } from "../core/replay/fork.ts";
+import { referenceTo, reusedEnd } from "../core/replay/fork.ts";
 import type { Replay } from "../core/replay/types.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { stepsOf } from "../core/trace/journal.ts";
@@ -38,7 +38,8 @@ export async function readOrigins(
     if (record === undefined || uid === undefined) continue;
     const last = await lastTry(store, uid, key, record);
     const finished = reusedEnd(snapshot.spec, replay, key, record);
-    const end = finished === undefined ? undefined : { finished, reuse: { uid, steps: last.steps }, at: startedAt };
+    const end =
+      finished === undefined ? undefined : { finished, reuse: referenceTo(uid, last.steps, replay), at: startedAt };
     origins.set(itemName(key), { try: last.try, end });
   }
   runs.set(snapshot.uid, origins);

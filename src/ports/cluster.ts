@@ -19,6 +19,8 @@ export interface StoredExecution {
   /** Grows with every change of the spec; status names the one it saw. */
   readonly generation: number;
   readonly createdAtMs: number;
+  /** The operator that has put its hold on the object; see host/holder.ts. */
+  readonly heldBy?: string | undefined;
   /** Set once somebody asked for its deletion: it stays only until its host lets go of it (release). */
   readonly deletedAtMs?: number | undefined;
   readonly object: Execution;
@@ -39,6 +41,8 @@ export interface WorkerView extends NodeKey {
   readonly failure?: WorkerFailure | undefined;
   /** For people: exit code, signal, pod reason. */
   readonly detail?: string | undefined;
+  /** Of one that is Starting and whose host says nothing more: since when it could have. */
+  readonly startingSinceMs?: number | undefined;
 }
 
 export interface WorkerOrder extends NodeKey {
@@ -80,15 +84,18 @@ export interface Cluster {
   writeStatus(seen: Pick<StoredExecution, "key" | "uid" | "resourceVersion">, status: ExecutionStatus): Promise<string>;
   /** Workers of one run, also exited ones until forgotten. */
   workers(uid: string): Promise<readonly WorkerView[]>;
-  /** Repeat with the same (uid, node, item, attempt) is a no-op (P2). */
+  /**
+   * Repeat with the same (uid, node, item, attempt) is a no-op (P2), but for one that cannot start as yet: what it lacks of the
+   * host's own is made again. One that the host may not make now is listed as Starting with PodRefused, and tried at each repeat.
+   */
   startWorker(order: WorkerOrder): Promise<void>;
   /** Ask a worker to end (SIGTERM), then force it after `graceMs`; with 0, force it at once. Repeat is a no-op. */
   stopWorker(uid: string, worker: WorkerView, graceMs: number): Promise<void>;
   /**
    * Keep the object there, even if it is deleted, until `release`: its workers must be stopped first. Returns the run as it is
-   * then. Repeat is a no-op, and so is a run that is being deleted already. Throws Conflict.
+   * then. Repeat is a no-op, and so is a run that is being deleted already. With `operator` the hold names it. Throws Conflict.
    */
-  hold(run: StoredExecution): Promise<StoredExecution>;
+  hold(run: StoredExecution, operator?: string): Promise<StoredExecution>;
   /** The host is done with this object. Repeat is a no-op, also when the object is gone. */
   release(run: StoredExecution): Promise<void>;
   /** Delete this object (and no later one of its name). Repeat is a no-op. */

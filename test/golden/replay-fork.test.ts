@@ -20,13 +20,18 @@ describe.each(replayShapes)("$name", (shape) => {
   let whole: EndedRun;
   beforeAll(async () => {
     recorded = await recordShape(shape);
-    const { world, outside, parent } = recorded;
+    const { world, parent } = recorded;
     const { wholePolicy } = shape;
     whole = wholePolicy === undefined ? parent : await world.run("whole", parent.record.spec, { policy: wholePolicy });
-    if (wholePolicy !== undefined) expect(endOf(whole).phase).toBe("Succeeded");
-    expect(outside.connections).toBe(0);
   });
   afterAll(() => recorded.close());
+
+  it("has a whole run to be compared with", () => {
+    expect([endOf(whole).phase, recorded.outside.connections]).toEqual([
+      shape.wholePolicy === undefined ? shape.end[0] : "Succeeded",
+      0,
+    ]);
+  });
 
   it.each(["Recorded", "Live"] as const)(
     "forked at every step with toolOutputs %s asks again exactly what depends on that step, and its fork replays strictly",
@@ -53,13 +58,20 @@ describe.each(replayShapes)("$name", (shape) => {
         expectWhole(child);
         expectChargedForLiveCallsOnly(child);
         expect(child.status.replay, place).toMatchObject({ fromStep: n + 1, patchedSteps: 0, parentUID: parent.uid });
-        if (toolOutputs === "Recorded") expect(endOf(child), place).toEqual(endOf(goal));
+        expect(comparable(child, toolOutputs), place).toEqual(comparable(goal, toolOutputs));
         await expectVerified(world, child);
       }
       expect(world.failures).toEqual([]);
     },
   );
 });
+
+/** What tools say when they are called again is another text. How a worker was lost is of the run, and not of its record. */
+function comparable(run: EndedRun, toolOutputs: "Recorded" | "Live") {
+  const { phase, reason, message = "", result } = endOf(run);
+  const said = message.replace(/its worker was lost \(.*?\): /, "").slice(0, 200);
+  return toolOutputs === "Live" ? { phase, reason } : { phase, reason, said, result };
+}
 
 /** `from` for the same step. */
 function placedCursor({ steps }: EndedRun, n: number): Cursor {

@@ -57,12 +57,12 @@ const echo = { reply: { text: "said to $PROMPT" } };
 
 export const replayShapes: readonly ReplayShape[] = [
   {
-    name: "parallel branches and a forEach, joined by a tool whose reader has the first name of all",
+    name: "parallel branches with parallel tool calls, a forEach, retried calls and a retried node, joined by a tool",
     spec: (urls) => ({
       ...base(urls, ["search", "join"]),
       nodes: [
         armed("left", "left: $(input.topic)"),
-        plain("right", "right"),
+        { ...plain("right", "right"), retry: { maxRetries: 1, retryDelaySeconds: 0 } },
         {
           ...plain("rate", "rate $(item)"),
           dependsOn: ["right"],
@@ -78,7 +78,17 @@ export const replayShapes: readonly ReplayShape[] = [
         plain("answer", "answer with $(nodes.join.output.echo.rates[1])"),
       ],
     }),
-    script: { rules: [{ match: { prompt: "left", turn: 0, tools: ["search"] }, reply: search("left") }, echo] },
+    script: {
+      rules: [
+        {
+          match: { prompt: "left", turn: 0, tools: ["search"] },
+          reply: { toolCalls: ["a", "b", "a"].map((q) => ({ name: "search", arguments: { q } })) },
+        },
+        { match: { prompt: "rate b", times: 1 }, reply: { status: 500 } },
+        { match: { prompt: "right", times: 3 }, reply: { status: 500 } },
+        echo,
+      ],
+    },
     end: ["Succeeded", "Succeeded"],
   },
   {

@@ -37,6 +37,8 @@ export interface SeenWorker extends NodeKey {
   /** Why it ended, or does not start, when that was not its own word. */
   readonly failure?: WorkerFailure | undefined;
   readonly detail?: string | undefined;
+  /** Of one that is Starting and whose host says nothing more: since when it could have. */
+  readonly startingSinceMs?: number | undefined;
 }
 
 /** A tool call whose intent is recorded and whose outcome is not. */

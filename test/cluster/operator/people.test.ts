@@ -115,6 +115,7 @@ describe("an approval node", () => {
       phase: "Succeeded",
       approvals: [{ decision: "Approved", by: "whoever", proven: false }],
     });
+    await vi.waitFor(() => expect(kubectl(["describe", "oaox", "unproven"]).stdout).toContain("ApprovalUnproven"));
   });
 
   test("takes an answer from whoever may give one, under their own name and no other; proven, with who and when", async () => {
@@ -153,6 +154,29 @@ describe("an approval node", () => {
     expect(Date.parse(run.status?.approvals?.[0]?.decidedAt ?? "")).toBeGreaterThan(0);
     alice.close();
     editor.close();
+  });
+});
+
+describe("an Audit policy", () => {
+  test("stops nothing, and each rule that a run breaks stands in its condition and in an Event", async () => {
+    const budgets = [{ name: "tiny", scope: "Call", unit: "InputTokens", limit: 1 }] as const;
+    await govern("audit", { enforcement: "Audit", maxTokens: 1, budgets: [...budgets], models: { deny: ["*"] } });
+    await create(runOf("audited", quick, { policyRef: { name: "audit" } }));
+    const run = await field.until("audited", ended);
+    expect(run.status?.phase).toBe("Succeeded");
+    const compliant = told(run, "PolicyCompliant");
+    expect(compliant).toMatchObject({ status: "False", reason: "AuditViolation" });
+    for (const rule of [
+      "TotalTokens",
+      "Model Denied: openai/gpt-5-mini (policy audit, spec.models.deny)",
+      "audit/tiny",
+    ])
+      expect(compliant?.message).toContain(rule);
+    await vi.waitFor(() =>
+      expect(kubectl(["describe", "oaox", "audited"]).stdout).toMatch(
+        /AuditViolation .*PolicyViolation: Model Denied: openai\/gpt-5-mini/,
+      ),
+    );
   });
 });
 
@@ -318,7 +342,7 @@ test("kubectl alone shows every state: columns, wide columns, a wait for a condi
   expect(table.split("\n")[0]).toMatch(/^NAME +PHASE +NODES +STEPS +TOKENS +AGE/);
   expect(table).toMatch(/proven +Succeeded +2\/2/);
   const wide = kubectl(["get", "oaox", "stopped", "-o", "wide"]).stdout;
-  expect(wide.split("\n")[0]).toMatch(/AGE +POLICY +HASH +REASON$/);
-  expect(wide).toMatch(/ sha256:[0-9a-f]{64} +Cancelled\s*$/m);
+  expect(wide.split("\n")[0]).toMatch(/AGE +POLICY +HASH +OPERATOR +REASON$/);
+  expect(wide).toMatch(/ sha256:[0-9a-f]{64} +\S+\/oao +Cancelled\s*$/m);
   expect(kubectl(["wait", "--for=condition=Succeeded", "oaox/proven", "--timeout=5s"]).status).toBe(0);
 });

@@ -1,0 +1,61 @@
+/** oao verify */
+import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
+import type { RecordReport } from "../../core/trace/verify.ts";
+import { contentDropped } from "../outcome.ts";
+import { checkRecord, mustBeRecorded, type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
+import { rerun, type Rerun } from "../rerun.ts";
+import { checkFormat, structured } from "../render/output.ts";
+import { oneLine } from "../render/style.ts";
+import type { Terminal } from "../terminal.ts";
+
+export interface VerifyFlags extends RecordFlags {
+  readonly output?: string | undefined;
+  /** --no-replay */
+  readonly replay?: boolean | undefined;
+  readonly file?: string | undefined;
+  readonly times?: number | undefined;
+}
+
+/** First that nothing was changed since it was recorded, then that it goes the same way here and now. */
+export async function verify(given: string, flags: VerifyFlags, terminal: Terminal): Promise<CliExitCode> {
+  const output = checkFormat(flags.output, ["table", "json", "yaml"]) ?? "table";
+  return withRecord(given, flags, terminal, async (named) => {
+    mustBeRecorded(named);
+    const report = named.report ?? (await checkRecord(named));
+    const isReplayed = flags.replay !== false && report.content !== "DigestOnly";
+    const isBundle = named.report !== undefined;
+    const again = isReplayed ? await rerun({ given, isBundle, flags, ...flags }, terminal) : undefined;
+    if (output === "table") terminal.out(`${reportText(named, report)}${rerunText(again, flags)}`);
+    else terminal.out(await structured({ ...reportObject(report), replay: again ?? null }, output));
+    if (report.content === "DigestOnly") terminal.err(`${contentDropped}\n`);
+    return again === undefined || again.isVerified ? cliExitCodes.succeeded : cliExitCodes.divergence;
+  });
+}
+
+function reportText({ name }: NamedRecord, report: RecordReport): string {
+  const { metadata, status } = report.execution;
+  return [
+    `${name} is as it was recorded`,
+    oneLine(
+      `  run          ${metadata.namespace}/${metadata.name}, uid ${metadata.uid}, ${status.phase} ${status.completedAt ?? ""}`,
+    ),
+    `  chained      ${report.entries} entries of ${report.items} nodes and items, ${report.steps} steps`,
+    `  bodies       ${report.bodies}, each with its digest`,
+    `  journalHead  ${report.journalHead}${status.journalHead === undefined ? " (not in its status)" : ""}`,
+    `  traceHash    ${report.traceHash}${status.traceHash === undefined ? " (not in its status)" : ""}`,
+    "",
+  ].join("\n");
+}
+
+function rerunText(again: Rerun | undefined, { file }: VerifyFlags): string {
+  if (again === undefined) return "  replay       not made\n";
+  const what = file === undefined ? "replayed here without a call" : `replayed here with ${file}, without a call`;
+  return again.isVerified
+    ? `  replay       ${what}: ${again.message}\n`
+    : `  replay       ${what}: it goes another way. ${again.message}\n`;
+}
+
+function reportObject({ execution, ...report }: RecordReport): object {
+  const { name, namespace, uid } = execution.metadata;
+  return { namespace, name, uid, phase: execution.status.phase, ...report };
+}
