@@ -1,7 +1,8 @@
 /** The start of a replay: find its parent's record, take over what the replay does not say, and fix where it begins. */
 import { hasCursor, modeOf, type ReplaySpec } from "../api/replay.ts";
-import type { ExecutionStatus } from "../api/status.ts";
+import type { ExecutionStatus, NodeStatus } from "../api/status.ts";
 import { checkRules } from "../api/rules.ts";
+import { canonicalNodeOrder } from "../core/dag/spec-graph.ts";
 import { pathText } from "../core/manifest/problem.ts";
 import { keysOfRows } from "../core/planner/needs.ts";
 import type { ExecutionSpec } from "../api/types.ts";
@@ -93,13 +94,18 @@ function originOf({ replay }: Snapshot, { uid }: StoredExecution): { uid: string
   return { uid, lineage: [uid, ...(replay?.lineage ?? [])] };
 }
 
-function endOf(status: ExecutionStatus, { replay }: Snapshot): ParentEnd {
+function endOf(status: ExecutionStatus, { spec, replay }: Snapshot): ParentEnd {
   const { reason, message } = status.conditions.find(({ type }) => type === "Succeeded") ?? { reason: "", message: "" };
   const phase = status.phase as ParentEnd["phase"];
   // A Strict replay that diverged ended otherwise than the run whose record it is.
   return reason === "Divergence" && replay?.end !== undefined
     ? replay.end
-    : { phase, reason, message, nodes: status.nodes };
+    : { phase, reason, message, nodes: inCanonicalOrder(spec, status.nodes) };
+}
+
+function inCanonicalOrder(spec: ExecutionSpec, rows: readonly NodeStatus[]): readonly NodeStatus[] {
+  const byName = new Map(rows.map((row) => [row.name, row]));
+  return canonicalNodeOrder(spec).flatMap((name) => byName.get(name) ?? []);
 }
 
 /** Step numbers follow from how many steps each node item has, so only the item of the cursor need be looked for. */

@@ -13,8 +13,11 @@ export interface Recorded {
   close(): Promise<void>;
 }
 
-export async function recordShape(shape: ReplayShape): Promise<Recorded> {
-  const world = new ReplayWorld();
+export async function recordShape(
+  shape: ReplayShape,
+  options?: ConstructorParameters<typeof ReplayWorld>[0],
+): Promise<Recorded> {
+  const world = new ReplayWorld(options);
   const outside = await Outside.start(shape.script);
   shape.disturb?.(world, outside, "parent");
   const parent = await world.run("parent", shape.spec(outside.urls), { policy: shape.policy });

@@ -35,7 +35,7 @@ const dice = {
   effect: "Idempotent" as const,
   module: { path: "test/golden/tools/dice.mjs", export: "dice" },
 };
-const base = ({ model, tool }: Urls, tools: readonly string[]) => ({
+export const base = ({ model, tool }: Urls, tools: readonly string[]) => ({
   task: "t",
   input: { topic: "heat pumps" },
   models: [{ name: "m", provider: "openai", model: "mock", baseURL: model, parameters: { temperature: 0 } }],
@@ -50,10 +50,10 @@ const base = ({ model, tool }: Urls, tools: readonly string[]) => ({
     { name: "armed", model: "m", systemPrompt: "Use tools.", tools: [...tools] },
   ],
 });
-const plain = (name: string, prompt: string) => ({ name, agent: { ref: "plain", prompt } });
-const armed = (name: string, prompt: string) => ({ name, agent: { ref: "armed", prompt } });
-const search = (q: string) => ({ toolCalls: [{ name: "search", arguments: { q } }] });
-const echo = { reply: { text: "said to $PROMPT" } };
+export const plain = (name: string, prompt: string) => ({ name, agent: { ref: "plain", prompt } });
+export const armed = (name: string, prompt: string) => ({ name, agent: { ref: "armed", prompt } });
+export const search = (q: string) => ({ toolCalls: [{ name: "search", arguments: { q } }] });
+export const echo = { reply: { text: "said to $PROMPT" } };
 
 export const replayShapes: readonly ReplayShape[] = [
   {

@@ -99,8 +99,9 @@ export class ReplayWorld implements Cluster {
     },
   };
 
-  constructor() {
-    this.#loop = runLoop(this.io, { backoff: { firstMs: 1, maxMs: 20 } });
+  /** As `oao verify --file` asks for: a Strict replay may bring a spec of its own. */
+  constructor(options: Pick<HostIo, "replaysAsWritten"> = {}) {
+    this.#loop = runLoop({ ...this.io, ...options }, { backoff: { firstMs: 1, maxMs: 20 } });
   }
 
   /** Applies an Execution and resolves with what became of it. One at a time: the policy is the namespace's. */

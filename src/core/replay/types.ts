@@ -17,6 +17,7 @@ export interface ParentEnd {
   readonly phase: "Succeeded" | "Failed" | "Cancelled";
   readonly reason: string;
   readonly message: string;
+  /** In the parent's canonical order, whatever order a changed spec would give them. */
   readonly nodes: readonly NodeStatus[];
 }
 

@@ -10,7 +10,7 @@ import type { Divergence, ParentEnd, Replay } from "../../core/replay/types.ts";
 import { itemName } from "../../core/protocol/names.ts";
 import type { Snapshot } from "../../core/steps/format.ts";
 import { canonicalLines, traceHash } from "../../core/trace/canonical.ts";
-import { inOrder, type ItemJournal, stepsOf } from "../../core/trace/journal.ts";
+import { type ItemJournal, stepsOf } from "../../core/trace/journal.ts";
 import { readItem } from "../../host/lineage.ts";
 import { graphDivergence } from "./graph.ts";
 import { finishOf, type ReplayIo, replayItem } from "./replay-item.ts";
@@ -21,7 +21,7 @@ import { finishOf, type ReplayIo, replayItem } from "./replay-item.ts";
  */
 export async function strictReplay(snapshot: Snapshot, replay: Replay, io: ReplayIo): Promise<Verdict> {
   const end: ParentEnd = replay.end ?? { phase: "Succeeded", reason: "", message: "", nodes: [] };
-  const journals = inOrder(snapshot.spec, await readJournals(replay, end, io));
+  const journals = await readJournals(replay, end, io);
   const recorded = traceHash(canonicalLines(journals.flatMap(stepsOf)));
   for (let times = 1; ; times += 1) {
     const once = await replayOnce(snapshot, end, journals, io);
@@ -65,6 +65,7 @@ async function replayOnce(
   };
 }
 
+/** In canonical order, as the rows are. */
 async function readJournals({ lineage }: Replay, end: ParentEnd, io: ReplayIo): Promise<ItemJournal[]> {
   const [uid] = lineage;
   const journals: ItemJournal[] = [];
