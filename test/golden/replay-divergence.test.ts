@@ -336,6 +336,23 @@ describe("a fork with a patch", () => {
     await expectVerified(world, before);
   });
 
+  it("is replayed from a step on itself, patched again or not, as is a strict replay of it", async () => {
+    const { world, parent } = recorded;
+    const child = await world.replay(parent.name, { fromStep: 7 }, patches[0]?.[1]);
+    const strict = await expectVerified(world, child);
+    // A strict replay has no record of its own: its parent's is what is forked.
+    for (const from of [child, strict]) {
+      const again = await world.replay(from.name, { from: { node: "tell", step: 1 } });
+      expect(again.live.map(({ place }) => place)).toEqual(["tell 0.0"]);
+      expect(placesOf(again)).toEqual(places);
+      expect(again.status.replay).toMatchObject({ parentUID: child.uid, reusedSteps: places.length - 1, liveSteps: 1 });
+      await expectVerified(world, again);
+    }
+    const more = await world.replay(child.name, { fromStep: 7 }, patches[1]?.[1]);
+    expect(more.status.replay).toMatchObject({ patchedSteps: 1 });
+    await expectVerified(world, more);
+  });
+
   it("answers a tool whose schema was changed from the record, and calls one that was not recorded", async () => {
     const { world, parent, outside } = recorded;
     const before = outside.count().tool;

@@ -10,7 +10,7 @@ export interface Recorded {
   readonly world: ReplayWorld;
   readonly outside: Outside;
   readonly parent: EndedRun;
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 export async function recordShape(

@@ -9,6 +9,7 @@ import type { ExecutionStatus } from "../../src/api/status.ts";
 import { approvalPrefix } from "../../src/api/common.ts";
 import type { ManifestSpec } from "../../src/api/execution.ts";
 import type { ReplaySpec } from "../../src/api/replay.ts";
+import { keysOfRows } from "../../src/core/planner/needs.ts";
 import { itemName } from "../../src/core/protocol/names.ts";
 import type { NodeKey } from "../../src/core/protocol/types.ts";
 import { readEntry } from "../../src/core/steps/chain.ts";
@@ -81,7 +82,7 @@ export class ReplayWorld implements Cluster {
   readonly #loop: RunLoop;
   #onStatus: (status: ExecutionStatus, name: string) => void = () => undefined;
   #policy: StoredPolicy = policyOf(quickPolicy);
-  #waiting: { readonly name: string; readonly ended: () => void } | undefined;
+  readonly #waiting = new Map<string, () => void>();
   #versions = 0;
 
   readonly io: HostIo = {
@@ -104,15 +105,14 @@ export class ReplayWorld implements Cluster {
     this.#loop = runLoop({ ...this.io, ...options }, { backoff: { firstMs: 1, maxMs: 20 } });
   }
 
-  /** Applies an Execution and resolves with what became of it. One at a time: the policy is the namespace's. */
+  /** Applies an Execution and resolves with what became of it. The policy is the namespace's: runs that are started later have theirs. */
   async run(name: string, spec: ManifestSpec, options: RunOptions = {}): Promise<EndedRun> {
     const ended = new Promise<void>((resolve) => {
-      this.#waiting = { name, ended: resolve };
+      this.#waiting.set(name, resolve);
     });
     this.#policy = policyOf({ ...quickPolicy, ...options.policy });
     this.apply(name, spec);
     await ended;
-    this.#waiting = undefined;
     return this.ended(name);
   }
 
@@ -193,7 +193,8 @@ export class ReplayWorld implements Cluster {
   }
 
   async get(key: ObjectKey): Promise<StoredExecution | undefined> {
-    return this.runs.get(key.name);
+    const run = this.runs.get(key.name);
+    return run?.key.namespace === key.namespace ? run : undefined;
   }
   async list(): Promise<readonly StoredExecution[]> {
     return [...this.runs.values()].filter(({ status }) => status?.completedAt === undefined);
@@ -207,7 +208,7 @@ export class ReplayWorld implements Cluster {
     const resourceVersion = this.#put({ ...run, status: structuredClone(status) });
     this.#onStatus(status, seen.key.name);
     const isSealed = status.completedAt !== undefined && status.sealed === true;
-    if (isSealed && this.#waiting?.name === seen.key.name) this.#waiting.ended();
+    if (isSealed) this.#waiting.get(seen.key.name)?.();
     return resourceVersion;
   }
   async workers(uid: string): Promise<readonly WorkerView[]> {
@@ -294,4 +295,9 @@ function policyOf(spec: PolicySpec): StoredPolicy {
     metadata: { name: "test", namespace, labels: { [defaultPolicyLabel]: "true" } },
     spec,
   };
+}
+
+/** What an end of its retention would take of a run. */
+export function journalKeysOf(world: ReplayWorld, name: string): readonly NodeKey[] {
+  return keysOfRows(world.stored(name).status?.nodes ?? []);
 }

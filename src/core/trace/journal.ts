@@ -2,7 +2,7 @@
 import { canonicalNodeOrder, type GraphShape } from "../dag/spec-graph.ts";
 import type { NodeKey, StoredEntry } from "../protocol/types.ts";
 import { readEntry } from "../steps/chain.ts";
-import type { JournalEntry, RepeatEntry, Reuse, StepEntry, ViolationEntry } from "../steps/format.ts";
+import type { JournalEntry, RepeatEntry, Reuse, StartEntry, StepEntry, ViolationEntry } from "../steps/format.ts";
 import { compareItems, comparePaths } from "./order.ts";
 
 /** One node item's journal, whole and in order. */
@@ -74,6 +74,12 @@ function callsOf(journal: ItemJournal): TracedCall[] {
 /** Steps of one item's last try in canonical order, those that it reuses of another run's journal among them. */
 export function stepsOf(journal: ItemJournal): TracedCall<StepEntry>[] {
   return callsOf(journal).filter((call): call is TracedCall<StepEntry> => call.canonical);
+}
+
+/** Of every attempt that left anything, those of journals that it reuses steps of among them. */
+export function startsOf({ entries, origin }: ItemJournal): StartEntry[] {
+  const own = entries.map(readEntry).filter((entry) => entry.type === "start");
+  return [...own, ...(origin === undefined ? [] : startsOf(origin))];
 }
 
 /** What the last try of a journal says that it reuses; undefined = nothing. */

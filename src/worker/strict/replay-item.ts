@@ -25,7 +25,7 @@ export interface ItemReplay {
   readonly divergedAt: Divergence | undefined;
 }
 
-export interface ReplayIo extends Pick<AttemptIo, "store" | "mask" | "terminate" | "log"> {
+export interface ReplayIo extends Pick<AttemptIo, "store" | "mask" | "terminate" | "log" | "version" | "build"> {
   readonly bodies: BodyReader;
 }
 

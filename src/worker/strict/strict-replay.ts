@@ -10,10 +10,12 @@ import type { Divergence, ParentEnd, Replay } from "../../core/replay/types.ts";
 import { itemName } from "../../core/protocol/names.ts";
 import type { Snapshot } from "../../core/steps/format.ts";
 import { canonicalLines, traceHash } from "../../core/trace/canonical.ts";
-import { type ItemJournal, stepsOf } from "../../core/trace/journal.ts";
+import { type ItemJournal, startsOf, stepsOf } from "../../core/trace/journal.ts";
 import { readItem } from "../../host/lineage.ts";
 import { graphDivergence } from "./graph.ts";
 import { finishOf, type ReplayIo, replayItem } from "./replay-item.ts";
+
+const programsMax = 5;
 
 /**
  * Zero network: models and tools are never called. As often as `replay.times` says, on the same record: until it is done, or one time
@@ -23,13 +25,29 @@ export async function strictReplay(snapshot: Snapshot, replay: Replay, io: Repla
   const end: ParentEnd = replay.end ?? { phase: "Succeeded", reason: "", message: "", nodes: [] };
   const journals = await readJournals(replay, end, io);
   const recorded = traceHash(canonicalLines(journals.flatMap(stepsOf)));
+  const recordedBy = otherPrograms(journals, io);
   for (let times = 1; ; times += 1) {
-    const once = await replayOnce(snapshot, end, journals, io);
+    const once = { ...(await replayOnce(snapshot, end, journals, io)), ...recordedBy };
     const isOver = once.divergedAt !== undefined || times >= (replay.times ?? 1);
     if (once.divergedAt === undefined && once.traceHash !== recorded)
       return { ...once, times, divergedAt: divergenceAt({ node: "" }, "traceHash", recorded, once.traceHash) };
     if (isOver) return { ...once, times };
   }
+}
+
+/** Those that recorded any of it and are not this one. What only a host wrote names none. */
+function otherPrograms(
+  journals: readonly ItemJournal[],
+  { version, build }: Pick<ReplayIo, "version" | "build">,
+): Pick<Verdict, "recordedBy"> {
+  const others = new Set<string>();
+  for (const { runtime } of journals.flatMap(startsOf)) {
+    if (runtime.version === "") continue;
+    const name = `OAO ${runtime.version} on Node ${runtime.node}`;
+    if (name !== `OAO ${version} on Node ${process.version}`) others.add(name);
+    else if (runtime.build !== undefined && runtime.build !== build) others.add(`another build of OAO ${version}`);
+  }
+  return others.size === 0 ? {} : { recordedBy: [...others].sort().slice(0, programsMax) };
 }
 
 async function replayOnce(
