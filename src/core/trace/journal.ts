@@ -32,13 +32,24 @@ export interface Finding {
   readonly hash: string;
 }
 
+const read = new WeakMap<readonly StoredEntry[], readonly JournalEntry[]>();
+const called = new WeakMap<ItemJournal, readonly TracedCall[]>();
+
+/** Parsing is what reading a record costs, so it is done once for each list; one that has grown since is another. */
+function entriesOf(stored: readonly StoredEntry[]): readonly JournalEntry[] {
+  const held = read.get(stored);
+  if (held?.length === stored.length) return held;
+  const entries = stored.map(readEntry);
+  read.set(stored, entries);
+  return entries;
+}
+
 /** Every violation that was recorded, Audit findings too: in the order of the nodes, per item as they were recorded. */
 export function findingsOf(shape: GraphShape, journals: readonly ItemJournal[]): Finding[] {
   return inOrder(shape, journals).flatMap((journal) =>
-    journal.entries.flatMap((stored) => {
-      const entry = readEntry(stored);
-      return entry.type === "violation" ? [{ journal, entry, hash: stored.hash }] : [];
-    }),
+    entriesOf(journal.entries).flatMap((entry, index) =>
+      entry.type === "violation" ? [{ journal, entry, hash: journal.entries[index]?.hash ?? "" }] : [],
+    ),
   );
 }
 
@@ -59,16 +70,21 @@ export function canonicalSteps(shape: GraphShape, journals: readonly ItemJournal
   return tracedCalls(shape, journals).filter((call): call is TracedCall<StepEntry> => call.canonical);
 }
 
-function callsOf(journal: ItemJournal): TracedCall[] {
-  const entries = journal.entries.map((stored) => ({ entry: readEntry(stored), hash: stored.hash }));
-  const lastTry = entries.reduce((highest, { entry }) => Math.max(highest, entry.try), 0);
-  const own = entries.flatMap(({ entry, hash }) => {
+function callsOf(journal: ItemJournal): readonly TracedCall[] {
+  const held = called.get(journal);
+  if (held !== undefined) return held;
+  const entries = entriesOf(journal.entries);
+  const lastTry = entries.reduce((highest, entry) => Math.max(highest, entry.try), 0);
+  const own = entries.flatMap((entry, index) => {
     if (!isCall(entry)) return [];
+    const hash = journal.entries[index]?.hash ?? "";
     return [{ journal, entry, hash, canonical: entry.type === "step" && entry.try === lastTry }];
   });
-  return [...reusedSteps(journal), ...own].sort(
+  const calls = [...reusedSteps(journal), ...own].sort(
     (a, b) => a.entry.try - b.entry.try || comparePaths(a.entry.path, b.entry.path) || a.entry.index - b.entry.index,
   );
+  called.set(journal, calls);
+  return calls;
 }
 
 /** Steps of one item's last try in canonical order, those that it reuses of another run's journal among them. */
@@ -78,15 +94,14 @@ export function stepsOf(journal: ItemJournal): TracedCall<StepEntry>[] {
 
 /** Of every attempt that left anything, those of journals that it reuses steps of among them. */
 export function startsOf({ entries, origin }: ItemJournal): StartEntry[] {
-  const own = entries.map(readEntry).filter((entry) => entry.type === "start");
+  const own = entriesOf(entries).filter((entry) => entry.type === "start");
   return [...own, ...(origin === undefined ? [] : startsOf(origin))];
 }
 
 /** What the last try of a journal says that it reuses; undefined = nothing. */
 export function reuseOf(entries: readonly StoredEntry[]): Reuse | undefined {
   let found: { readonly reuse: Reuse | undefined; readonly try: number } | undefined;
-  for (const stored of entries) {
-    const entry = readEntry(stored);
+  for (const entry of entriesOf(entries)) {
     if (found === undefined || entry.try > found.try) found = { reuse: undefined, try: entry.try };
     if (entry.type === "start" && entry.try === found.try && entry.reuse !== undefined)
       found = { reuse: entry.reuse, try: entry.try };
