@@ -12,6 +12,7 @@ import { FileStore } from "../../src/adapters/store/file/file-store.ts";
 import type { ExecutionSpec } from "../../src/api/execution.ts";
 import { type MockModel, startMockModel } from "../../src/cli/mock-model/server.ts";
 import { type EndedRun, ReplayWorld } from "../support/replay-world.ts";
+import { storedBytes } from "../support/stored-bytes.ts";
 import { readSteps, recordSteps, replaySteps } from "./replay-record.ts";
 import { printTable, type Summary, summary } from "./table.ts";
 
@@ -112,22 +113,6 @@ function verified(run: EndedRun, parent: EndedRun): void {
   if (!isSame || run.live.length > 0) throw new Error(`it was not verified: ${JSON.stringify(run.status.replay)}`);
 }
 
-/** What a fork stores before anything is asked anew: what it stores in all, without what its live calls left. */
-function storedBytes({ store }: ReplayWorld, { uid, status }: EndedRun) {
-  const { entries, bodies } = store.recordsOf(uid);
-  const snapshot = bodies.get((status.snapshot ?? "").replace(/^sha256:/, "")) ?? "";
-  let atCursor = 0;
-  let ofOthers = 0;
-  for (const stored of entries.values()) {
-    const hasLive = stored.some(({ bytes }) => bytes.includes('"type":"intent"'));
-    for (const { bytes } of stored) {
-      if (!hasLive) ofOthers += bytes.length;
-      else if (bytes.includes('"type":"start"')) atCursor += bytes.length;
-    }
-  }
-  return { atCursor, ofOthers, snapshot: snapshot.length };
-}
-
 async function forks(world: ReplayWorld, parents: readonly EndedRun[]): Promise<void> {
   const rows: string[][] = [];
   for (const parent of parents) {
@@ -141,18 +126,17 @@ async function forks(world: ReplayWorld, parents: readonly EndedRun[]): Promise<
         taken.push(performance.now() - started);
       }
       if (last.status.phase !== "Succeeded") throw new Error(JSON.stringify(last.status.conditions));
-      const { atCursor, ofOthers, snapshot } = storedBytes(world, last);
-      const others = Math.max(1, parent.status.nodes.length - 1);
+      const stored = storedBytes(world, last);
       rows.push([
         String(length),
         String(n),
-        String(atCursor),
-        String(Math.round(ofOthers / others)),
-        String(snapshot),
+        String(stored.cursor),
+        String(Math.round(stored.others / stored.nodes)),
+        String(stored.snapshot),
         summary(taken, 0).text,
         String(last.live.length),
       ]);
-      raw[`fork-${length}-${n}`] = { atCursor, ofOthers, snapshot, taken };
+      raw[`fork-${length}-${n}`] = { ...stored, taken };
     }
   }
   printTable(

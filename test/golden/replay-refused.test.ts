@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ManifestSpec } from "../../src/api/execution.ts";
 import type { ReplaySpec } from "../../src/api/replay.ts";
 import { journalKeysOf, type ReplayWorld } from "../support/replay-world.ts";
+import { storedBytes } from "../support/stored-bytes.ts";
 import { editJournal } from "./edited-record.ts";
 import { condition, expectVerified, type Recorded, recordShape } from "./replay-recorded.ts";
 import { armed, base, echo, plain, type ReplayShape, search } from "./replay-shapes.ts";
@@ -173,6 +174,37 @@ describe("a replay is not refused", () => {
       expect(outside.connections).toBe(0);
     } finally {
       await close();
+    }
+  });
+});
+
+describe("a replay stores", () => {
+  it("as little for a late step as for an early one: what it reuses is read by reference", async () => {
+    const toolCalls = Array.from({ length: 9 }, (_, n) => ({ name: "search", arguments: { q: `${n}` } }));
+    const long: ReplayShape = {
+      ...shape,
+      spec: (urls) => ({ ...base(urls, ["search"]), nodes: [armed("long", "long"), plain("beside", "beside")] }),
+      script: { rules: [{ match: { prompt: "long", times: 12 }, reply: { toolCalls } }, echo] },
+    };
+    const recorded = await recordShape(long);
+    const { world, parent } = recorded;
+    try {
+      expect(parent.steps.length).toBe(122);
+      const sizes: number[] = [];
+      for (const n of [3, 60, 122]) {
+        const fork = await world.replay("parent", { fromStep: n });
+        const { cursor, others, nodes } = storedBytes(world, fork);
+        expect(nodes).toBe(1);
+        sizes.push(cursor + others);
+      }
+      const [early = 0, ...later] = sizes;
+      expect(early).toBeLessThanOrEqual(2_048);
+      // The step number has a digit or two more.
+      for (const size of later) expect(size - early).toBeLessThan(8);
+      const strict = storedBytes(world, await world.replay("parent"));
+      expect(strict.cursor + strict.others).toBeLessThanOrEqual(2_048);
+    } finally {
+      await recorded.close();
     }
   });
 });
