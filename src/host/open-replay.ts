@@ -97,10 +97,11 @@ function originOf({ replay }: Snapshot, { uid }: StoredExecution): { uid: string
 function endOf(status: ExecutionStatus, { spec, replay }: Snapshot): ParentEnd {
   const { reason, message } = status.conditions.find(({ type }) => type === "Succeeded") ?? { reason: "", message: "" };
   const phase = status.phase as ParentEnd["phase"];
+  const traced = status.traceHash === undefined ? {} : { traceHash: status.traceHash };
   // A Strict replay that diverged ended otherwise than the run whose record it is.
   return reason === "Divergence" && replay?.end !== undefined
     ? replay.end
-    : { phase, reason, message, nodes: inCanonicalOrder(spec, status.nodes) };
+    : { phase, reason, message, ...traced, nodes: inCanonicalOrder(spec, status.nodes) };
 }
 
 function inCanonicalOrder(spec: ExecutionSpec, rows: readonly NodeStatus[]): readonly NodeStatus[] {

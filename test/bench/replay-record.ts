@@ -69,8 +69,8 @@ export async function recordSteps(store: JournalStore, uid: string, steps: numbe
   );
 }
 
-/** As a strict replay does: read, look each call up, hand out its answer, compare the traces. */
-export async function replaySteps(store: JournalStore, uid: string, steps: number): Promise<void> {
+/** As a strict replay does: read, look each call up, hand out its answer, compare. Returns the trace's hash. */
+export async function replaySteps(store: JournalStore, uid: string, steps: number): Promise<string> {
   const journal = await readItem(store, uid, key);
   const recorded = stepsOf(journal);
   const outputs = recorded.flatMap(({ entry }) => (entry.output === null ? [] : [entry.output.body]));
@@ -78,8 +78,10 @@ export async function replaySteps(store: JournalStore, uid: string, steps: numbe
   const options = { name: key.node, journal, firstStep: 1, isComplete: true, mask: (text: string) => text };
   const calls = new RecordedCalls({ ...options, bodies });
   await work(calls, steps);
-  const isSame = traceHash(canonicalLines(calls.remade())) === traceHash(canonicalLines(recorded));
+  const remade = calls.remade();
+  const isSame = remade.length === steps && remade.every((call, place) => call === recorded[place]);
   if (calls.unasked() !== undefined || calls.divergence !== undefined || !isSame) throw new Error("it diverged");
+  return traceHash(canonicalLines(recorded));
 }
 
 /** The floor: one range read of the same entries and answers, and their JSON parsed. */

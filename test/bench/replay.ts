@@ -90,17 +90,19 @@ async function ownShare(): Promise<void> {
   console.log(`a step of the longer parent costs ${(many / few).toFixed(2)} × one of the shorter`);
 }
 
+/** Both parents in the same rounds. */
 async function withAgent(world: ReplayWorld, parents: readonly EndedRun[]): Promise<void> {
-  const rows: string[][] = [];
-  for (const parent of parents) {
-    const taken: number[] = [];
-    for (let round = 0; round < rounds; round += 1) {
-      const steps = parent.steps.length;
-      taken.push(await timedUs(async () => verified(await world.replay(parent.name), parent), steps));
-    }
-    rows.push([String(parent.steps.length), String(parent.status.nodes.length), summary(taken, 0).text]);
-    raw[`agent-${parent.steps.length}`] = taken;
-  }
+  const taken = parents.map((): number[] => []);
+  for (let round = 0; round < rounds; round += 1)
+    for (const [place, parent] of parents.entries())
+      taken[place]?.push(
+        await timedUs(async () => verified(await world.replay(parent.name), parent), parent.steps.length),
+      );
+  const rows = parents.map((parent, place) => {
+    const samples = taken[place] ?? [];
+    raw[`agent-${parent.steps.length}`] = samples;
+    return [String(parent.steps.length), String(parent.status.nodes.length), summary(samples, 0).text];
+  });
   printTable(
     "f. The same with an agent's code (LangChain) run again, whole Execution, µs a step: median (min–max)",
     ["steps", "nodes", "replayed"],

@@ -4,7 +4,7 @@ import { genesis, itemKey } from "../../src/core/protocol/names.ts";
 import type { NodeKey } from "../../src/core/protocol/types.ts";
 import { packBody } from "../../src/core/steps/bodies.ts";
 import { chain, type EntryDraft, readEntry } from "../../src/core/steps/chain.ts";
-import type { JournalEntry, StepEntry } from "../../src/core/steps/format.ts";
+import type { JournalEntry } from "../../src/core/steps/format.ts";
 import type { ReplayWorld } from "../support/replay-world.ts";
 
 /** Every entry of a node item through `edit`; one that comes back undefined is taken out. */
@@ -36,12 +36,15 @@ export function editOutput(
   const { bodies } = world.store.recordsOf(uid);
   editJournal(world, uid, key, (entry) => {
     if (entry.type !== "step" || entry.path.join(".") !== path) return entry;
-    return withOutput(entry, edit(JSON.parse(bodies.get(entry.output?.body ?? "") ?? "null") as Json), bodies);
+    const output = edit(JSON.parse(bodies.get(entry.output?.body ?? "") ?? "null") as Json);
+    return { ...entry, output: bodyOf(world, uid, output) };
   });
 }
 
-function withOutput(entry: StepEntry, output: Json, bodies: Map<string, string>): StepEntry {
-  const packed = packBody(output);
+/** Puts it and gives its name. */
+export function bodyOf({ store }: ReplayWorld, uid: string, value: Json): { readonly body: string } {
+  const packed = packBody(value);
+  const { bodies } = store.recordsOf(uid);
   for (const body of packed.bodies) bodies.set(body.digest, body.bytes);
-  return { ...entry, output: { body: packed.digest } };
+  return { body: packed.digest };
 }

@@ -1,8 +1,9 @@
 /** Whatever is changed in a spec or in a record: a replay names the first place where the two part, or counts what it patched. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ExecutionSpec, ManifestSpec } from "../../src/api/execution.ts";
+import type { Json } from "../../src/core/digest/json.ts";
 import type { Divergence } from "../../src/core/replay/types.ts";
-import { editJournal, editOutput } from "./edited-record.ts";
+import { bodyOf, editJournal, editOutput } from "./edited-record.ts";
 import { condition, expectVerified, placesOf, type Recorded, recordShape } from "./replay-recorded.ts";
 import { armed, base, echo, plain, type ReplayShape } from "./replay-shapes.ts";
 
@@ -247,6 +248,24 @@ describe("a record that was edited, with its chains made whole again", () => {
         field: "$.output",
         recorded: '"said to tell [\\"said to rate a\\",\\"said to rate b\\"] look"',
         replayed: '"lied to tell [\\"said to rate a\\",\\"said to rate b\\"] look"',
+      },
+    ],
+    [
+      "the last answer of an agent, with the output that came of it",
+      ({ world, parent }) => {
+        const lie = (said: Json) => JSON.parse(JSON.stringify(said).replace("said", "lied")) as Json;
+        editOutput(world, parent.uid, { node: "tell" }, "0.0", lie);
+        editJournal(world, parent.uid, { node: "tell" }, (entry) =>
+          entry.type === "finish"
+            ? { ...entry, output: bodyOf(world, parent.uid, 'lied to tell ["said to rate a","said to rate b"] look') }
+            : entry,
+        );
+      },
+      {
+        node: "",
+        field: "$.traceHash",
+        recorded: expect.any(String) as string,
+        replayed: expect.any(String) as string,
       },
     ],
     [

@@ -78,12 +78,20 @@ export class RecordedCalls implements StepCalls {
     return divergenceAt(this.#place(left), "call", `${left.entry.kind} ${left.entry.name}`, undefined);
   }
 
-  /** As it went this time, in canonical order: answers are the record's, everything else is what was asked for. */
+  /** As it went this time, in canonical order: answers are the record's, everything else is what was asked for. The same objects where nothing differs. */
   remade(): RecordedCall[] {
     return this.#steps
       .filter((call) => this.#asked.has(call) || this.#isInner(call))
       .map((call) => {
         const { path, kind, requestDigest, occurrence } = this.#asked.get(call) ?? call.entry;
+        const { entry } = call;
+        // Its key is the recorded one, or it stands in the recorded place: what may still differ is the rest of either.
+        const isSame =
+          pathText(path) === pathText(entry.path) &&
+          kind === entry.kind &&
+          requestDigest === entry.requestDigest &&
+          occurrence === entry.occurrence;
+        if (isSame) return call;
         return { ...call, entry: { ...call.entry, path, kind, requestDigest, occurrence } };
       })
       .sort((a, b) => comparePaths(a.entry.path, b.entry.path));
