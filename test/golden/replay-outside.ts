@@ -3,7 +3,7 @@ import { createServer as createHttpServer, type IncomingMessage, type Server } f
 import { type AddressInfo, createServer, type Server as Trap } from "node:net";
 import { type MockModel, startMockModel } from "../../src/cli/mock-model/server.ts";
 import type { MockScriptInput } from "../../src/cli/mock-model/script.ts";
-import type { Urls } from "./replay-shapes.ts";
+import type { Urls } from "./replay-shape.ts";
 
 export interface ToolCall {
   readonly tool: string;

@@ -4,7 +4,7 @@ import type { ReplaySpec } from "../../src/api/replay.ts";
 import { canonicalLines, traceHash } from "../../src/core/trace/canonical.ts";
 import { type EndedRun, placeOf, ReplayWorld } from "../support/replay-world.ts";
 import { Outside } from "./replay-outside.ts";
-import type { ReplayShape } from "./replay-shapes.ts";
+import type { ReplayShape } from "./replay-shape.ts";
 
 export interface Recorded {
   readonly world: ReplayWorld;

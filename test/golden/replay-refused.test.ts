@@ -6,7 +6,7 @@ import { journalKeysOf, type ReplayWorld } from "../support/replay-world.ts";
 import { storedBytes } from "../support/stored-bytes.ts";
 import { editJournal } from "./edited-record.ts";
 import { condition, expectVerified, type Recorded, recordShape } from "./replay-recorded.ts";
-import { armed, base, echo, plain, type ReplayShape, search } from "./replay-shapes.ts";
+import { armed, base, echo, plain, type ReplayShape, search } from "./replay-shape.ts";
 
 const shape: ReplayShape = {
   name: "small",
