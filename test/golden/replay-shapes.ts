@@ -132,6 +132,25 @@ export const replayShapes: readonly ReplayShape[] = [
     end: ["Failed", "NodeFailed"],
   },
   {
+    name: "a forEach whose second item fails, so that its last ones never start, with branches that go on",
+    spec: (urls) => ({
+      ...base(urls, ["search"]),
+      nodes: [
+        {
+          name: "each",
+          forEach: { items: '["a", "broken", "c", "d"]', maxParallel: 1 },
+          tool: { ref: "search", arguments: { q: "$(item)" } },
+        },
+        plain("never", "never $(nodes.each.output[0])"),
+        armed("beside", "beside"),
+        { ...plain("none", "none $(item)"), forEach: { items: "[]" } },
+        plain("after", "after $(nodes.none.output)"),
+      ],
+    }),
+    script: { rules: [{ match: { prompt: "beside", turn: 0 }, reply: search("beside") }, echo] },
+    end: ["Failed", "NodeFailed"],
+  },
+  {
     name: "a budget that stops the run in mid-stream and cuts its siblings",
     spec: (urls) => ({
       ...base(urls, ["search", "gate"]),
@@ -236,7 +255,7 @@ export const replayShapes: readonly ReplayShape[] = [
     },
     end: ["Succeeded", "Succeeded"],
   },
-  ...(["Retry", "Fail"] as const).map(
+  ...(["Retry", "Ask", "Fail"] as const).map(
     (onInDoubt): ReplayShape => ({
       name: `a NonIdempotent call in doubt under onInDoubt ${onInDoubt}`,
       spec: (urls) => ({
@@ -252,9 +271,12 @@ export const replayShapes: readonly ReplayShape[] = [
       },
       policy: { onInDoubt },
       // The server has the letter when the worker dies; the second time it answers.
-      disturb: (world, outside) => outside.hangOnce("send", () => world.kill("mail")),
+      disturb: (world, outside) => {
+        if (onInDoubt === "Ask") world.onStatus((_, name) => world.answer(name, "Approve"));
+        outside.hangOnce("send", () => world.kill("mail"));
+      },
       ...(onInDoubt === "Fail" ? { wholePolicy: {}, mendedAt: "mail" } : {}),
-      end: onInDoubt === "Retry" ? ["Succeeded", "Succeeded"] : ["Failed", "NodeFailed"],
+      end: onInDoubt === "Fail" ? ["Failed", "NodeFailed"] : ["Succeeded", "Succeeded"],
     }),
   ),
 ];

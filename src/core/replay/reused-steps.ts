@@ -74,12 +74,17 @@ export class ReusedSteps {
     return this.#options.recorded.filter(({ entry }) => isInside(entry.path, path));
   }
 
-  /** The first step before the cursor, in this scope, that nobody asked for; what was called inside of a tool goes with it. */
+  /**
+   * The first step before the cursor, in this scope, that nobody asked for; what was called inside of a tool goes with it. People who
+   * were asked about a call in doubt are not asked again where it is in none.
+   */
   unconsumed(scope: readonly number[]): RecordedCall | undefined {
     const isIn = ({ entry: { path } }: RecordedCall) => scope.length === 0 || isInside(path, scope);
     const isInner = ({ entry }: RecordedCall) =>
       [...this.#consumed].some((outer) => isInside(entry.path, outer.entry.path));
-    return this.#options.prefix.find((call) => isIn(call) && !this.#consumed.has(call) && !isInner(call));
+    return this.#options.prefix.find(
+      (call) => isIn(call) && call.entry.kind !== "approval" && !this.#consumed.has(call) && !isInner(call),
+    );
   }
 }
 
