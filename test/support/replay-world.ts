@@ -2,6 +2,7 @@
  * Whole runs inside the test's process: the real reconcile loop over the real worker code and one memory store. A cluster in memory
  * whose workers are calls of `runNode`, so that a run takes tens of milliseconds.
  */
+import { AsyncLocalStorage } from "node:async_hooks";
 import { systemClock } from "../../src/adapters/clock/system-clock.ts";
 import { MemoryStore } from "../../src/adapters/store/memory/memory-store.ts";
 import type { PolicySpec } from "../../src/api/policy.ts";
@@ -78,6 +79,8 @@ export class ReplayWorld implements Cluster {
   /** Each worker that was started. */
   readonly orders: WorkerOrder[] = [];
   readonly #workers = new Map<string, Map<string, HostedWorker>>();
+  /** What the code of one worker keeps for its own callbacks is not the next one's: they are processes of their own. */
+  readonly #outside = AsyncLocalStorage.snapshot();
   readonly #listeners = new Set<(key: ObjectKey) => void>();
   readonly #loop: RunLoop;
   #onStatus: (status: ExecutionStatus, name: string) => void = () => undefined;
@@ -225,7 +228,8 @@ export class ReplayWorld implements Cluster {
     const worker: HostedWorker = { view: { node, item, attempt, state: "Running" }, terminate, isKilled: false };
     workers.set(name, worker);
     const store = this.storeFor(mortal(this.store, worker), order, () => kill(worker));
-    void runNode(order, workerIo(store, { terminate: terminate.signal })).then((exit) => {
+    const io = workerIo(store, { terminate: terminate.signal });
+    void this.#outside(() => runNode(order, io)).then((exit) => {
       worker.view = { ...worker.view, state: "Exited", exit: worker.isKilled ? "infrastructure" : exit };
       this.#tell(order.key);
     });
