@@ -61,7 +61,7 @@ function verified(draft: Draft, outcome: Outcome | undefined): Readonly<Record<s
   const byOther = recordedBy.length === 0 ? "" : `; recorded by ${recordedBy.join(", ")}`;
   if (divergedAt !== undefined) return { ReplayVerified: no("Divergence", `${divergenceText(divergedAt)}${byOther}`) };
   const often = times === 1 ? "" : `, ${times} times with the same trace`;
-  const message = `${steps} steps went as in ${replay.parent.name}${often} (${traceHash.slice(0, 19)})${byOther}`;
+  const message = `${steps} ${steps === 1 ? "step" : "steps"} went as in ${replay.parent.name}${often} (${traceHash.slice(0, 19)})${byOther}`;
   return { ReplayVerified: yes("Verified", message) };
 }
 
