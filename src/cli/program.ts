@@ -5,6 +5,7 @@ import { productVersion } from "../api/version.ts";
 import type { CommandShape } from "./commands/completion.ts";
 import {
   allowPlace,
+  allowRecord,
   collect,
   examples,
   namespaced,
@@ -90,7 +91,7 @@ Exit codes as for oao run; 6 also for detached. 2 too where the cluster refuses 
 }
 
 function replayCommand(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
-  allowPlace(
+  allowRecord(
     sub(
       program,
       "replay <names...>",
@@ -225,7 +226,7 @@ function readCommands(program: Command, terminal: Terminal, exit: (code: CliExit
     .addOption(redisOption())
     .addHelpText("after", examples("oao tree brief"))
     .action(async (name: string, flags) => exit(await (await import("./commands/get.ts")).tree(name, flags, terminal)));
-  allowPlace(
+  allowRecord(
     sub(program, "trace <name>", "Show every recorded step: model and tool calls with input, output and tokens"),
   )
     .option("--canonical", "print the canonical trace (JSON lines without times and attempts) and its hash")
@@ -254,7 +255,7 @@ function readCommands(program: Command, terminal: Terminal, exit: (code: CliExit
 }
 
 function recordCommands(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
-  allowPlace(sub(program, "diff <a> <b>", "Show in what two runs differ, step by step; A and B are names or bundles"))
+  allowRecord(sub(program, "diff <a> <b>", "Show in what two runs differ, step by step; A and B are names or bundles"))
     .option(
       "--all",
       "each step, also where many in a row are the same, and each field, also what a provider makes anew",
@@ -270,7 +271,7 @@ traceHash), 1 different.`,
     .action(async (a: string, b: string, flags) =>
       exit(await (await import("./commands/diff.ts")).diff(a, b, flags, terminal)),
     );
-  allowPlace(sub(program, "export <name>", "Write a run that has ended, with all that is recorded of it, as one file"))
+  allowRecord(sub(program, "export <name>", "Write a run that has ended, with all that is recorded of it, as one file"))
     .option("-O, --output-file <file>", "to this file instead of stdout")
     .addOption(redisOption())
     .addHelpText(
@@ -294,7 +295,7 @@ delete the folder's.`,
     .action(async (file: string, flags) =>
       exit(await (await import("./commands/import.ts")).importRun(file, flags, terminal)),
     );
-  allowPlace(
+  allowRecord(
     sub(
       program,
       "verify <run>",

@@ -1,0 +1,153 @@
+/** What oao does with a run of a cluster through the operator's API, with nothing but the credentials of a kubeconfig. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { parse } from "yaml";
+import { runKeys } from "../../../src/adapters/store/redis/keys.ts";
+import { type Ended, serveModel } from "../../cli/harness.ts";
+import { type Api, ask, type Who } from "./api-client.ts";
+import { type ApiField, openApiField, threeSteps } from "./api-field.ts";
+
+let field: ApiField;
+let api: Api;
+let alice: Who;
+beforeAll(async () => {
+  field = await openApiField({ OAO_API_RATE: "200", OAO_API_BURST: "400" });
+  [api] = field.apis as [Api];
+  alice = await field.person("alice", ["oao-view", "oao-edit", "oao-journal-reader"]);
+  await field.person("editor", ["oao-view", "oao-edit"]);
+  const script = join(field.folder, "short.yaml");
+  writeFileSync(script, "rules: [{ reply: { tokens: 5 } }]");
+  const body = threeSteps("short", await serveModel(field.place, script));
+  await field.admin.request({ method: "POST", path: field.executions, body });
+  await field.until("short", ({ status }) => status?.sealed === true);
+});
+afterAll(() => field.end());
+
+const at = (name: string, what: string) => `/executions/${field.namespace}/${name}/${what}`;
+const server = () => ["--server", `https://localhost:${api.port}`];
+
+function oao(kubeconfig: string, command: string, ...args: string[]): Promise<Ended> {
+  const place = ["-n", field.namespace, "--on", "cluster"];
+  const KUBECONFIG = kubeconfig.includes("/") ? kubeconfig : join(field.folder, `${kubeconfig}.kubeconfig`);
+  return field.place.oao([command, ...args, ...place], { KUBECONFIG, OAO_OPERATOR_NAMESPACE: field.home });
+}
+
+test("trace prints what the API says, to a token and to a client certificate alike", async () => {
+  const rows = (await ask(api, at("brief", "trace"), alice)).json();
+  const json = await oao("alice", "trace", "brief", ...server(), "-o", "json");
+  expect(json).toMatchObject({ code: 0, stderr: "" });
+  expect(JSON.parse(json.stdout)).toEqual(rows);
+  expect((await oao("alice", "trace", "brief", ...server())).stdout).toMatch(/^STEP +NODE +KIND/);
+  const canonical = await oao("alice", "trace", "brief", ...server(), "--canonical");
+  expect(canonical.stderr).toBe(`traceHash ${field.run.status?.traceHash}\n`);
+  expect(canonical.stdout.trimEnd().split("\n").length).toBe(field.run.status?.steps);
+  const { stdout } = await oao(inject("kubeconfig"), "trace", "brief", ...server(), "-o", "jsonl");
+  const lines = stdout.trimEnd().split("\n");
+  expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual(rows);
+});
+
+test("export writes the bundle of the API, and verify checks and replays it, as a file and by name", async () => {
+  const file = join(field.folder, "brief.jsonl");
+  expect(await oao("alice", "export", "brief", "-O", file, ...server())).toMatchObject({ code: 0 });
+  expect(readFileSync(file, "utf8")).toBe((await ask(api, at("brief", "export"), alice)).text);
+  const ofFile = await field.place.oao(["verify", file]);
+  expect(ofFile).toMatchObject({ code: 0, stdout: expect.stringContaining(field.run.status?.traceHash ?? "none") });
+  const byName = await oao("alice", "verify", "brief", ...server());
+  expect(byName.stderr).toBe("");
+  expect(byName.code).toBe(0);
+  expect(byName.stdout).toContain("brief is as it was recorded");
+  expect(byName.stdout).toContain("replayed here without a call: 12 steps went as in brief");
+});
+
+test("hash, replay and diff: a strict replay, a fork, and a replay of one that inherits its spec", async () => {
+  const { executionHash = "none", traceHash } = (await field.get("short")).status ?? {};
+  expect(await oao("alice", "hash", "short")).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining(executionHash),
+  });
+  const strict = await oao("alice", "replay", "short", "--name", "strictly", "-o", "json");
+  expect(JSON.parse(strict.stdout)).toMatchObject({ status: { traceHash } });
+  const asked = { ...alice, method: "POST", body: '{"name":"inherits"}' };
+  expect((await ask(api, `/replay/${field.namespace}/short?from_step=3`, asked)).status).toBe(201);
+  await field.until("inherits", ({ status }) => status?.completedAt !== undefined);
+  const again = await oao("alice", "replay", "inherits", "--name", "again", "--from-step", "3", "-o", "json");
+  expect(JSON.parse(again.stdout)).toMatchObject({ status: { phase: "Succeeded", replay: { reusedSteps: 2 } } });
+  const changed = await oao("alice", "replay", "inherits", "--from-step", "3", "--set", "task=other");
+  expect(changed).toMatchObject({ code: 2, stderr: expect.stringContaining("what --set changes") });
+  const same = await oao("alice", "diff", "short", "short", ...server());
+  expect(same).toMatchObject({ code: 0, stdout: expect.stringContaining("the same steps with the same answers") });
+  const live = await oao("alice", "diff", "short", "inherits", ...server());
+  expect(live).toMatchObject({ code: 1, stdout: expect.stringContaining("1 changed, 2 the same") });
+  const nothing = await oao("alice", "export", "strictly", ...server());
+  expect(nothing).toMatchObject({ code: 2, stderr: expect.stringContaining("is a Strict replay") });
+});
+
+test("tells what another policy would have stopped of a run of the cluster", async () => {
+  const file = join(field.folder, "stricter.yaml");
+  const policy = { apiVersion: "oao.dev/v1alpha1", kind: "GovernancePolicy", metadata: { name: "stricter" } };
+  writeFileSync(file, JSON.stringify({ ...policy, spec: { limits: { maxSteps: 1 } } }));
+  const told = await oao("alice", "replay", "short", "--strict", "--policy", file, "-o", "json", ...server());
+  expect(told).toMatchObject({ code: 3, stderr: "" });
+  expect(JSON.parse(told.stdout)).toMatchObject({ runs: [{ name: "short", would_be_stopped: true }] });
+});
+
+test("names what was changed in a record, and hands out none of it as a trace or a bundle", async () => {
+  const { uid } = (await field.get("short")).metadata;
+  const redis = new Redis(join(field.redis.directory, "redis.sock"));
+  const entries = runKeys(uid).entries({ node: "two" });
+  const before = await redis.lindex(entries, 1);
+  await redis.lset(entries, 1, (before ?? "").replace('"attempt":1', '"attempt":9'));
+  expect(await redis.lindex(entries, 1)).not.toBe(before);
+  redis.disconnect();
+  for (const what of ["trace", "export"]) {
+    const told = await ask(api, at("short", what), alice);
+    expect(told).toMatchObject({ status: 500, headers: { "content-type": "application/problem+json" } });
+    expect(told.json()).toMatchObject({
+      type: "urn:oao:problem:tampered",
+      detail: expect.stringContaining("node two"),
+    });
+  }
+  for (const command of ["trace", "verify", "export"]) {
+    const said = await oao("alice", command, "short", ...server());
+    expect(said).toMatchObject({ code: 8, stdout: "", stderr: expect.stringContaining("entry 1") });
+  }
+});
+
+test("tells a journal that is gone from one that was changed", async () => {
+  const redis = new Redis(join(field.redis.directory, "redis.sock"));
+  const { uid } = (await field.get("again")).metadata;
+  await redis.del(await redis.keys(runKeys(uid).pattern));
+  redis.disconnect();
+  for (const what of ["trace", "export"]) {
+    const told = await ask(api, at("again", what), alice);
+    expect(told.status).toBe(409);
+    expect(told.json()).toMatchObject({ detail: expect.stringContaining("its retention") });
+  }
+  const said = await oao("alice", "trace", "again", ...server());
+  expect(said).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining("its retention") });
+});
+
+test("says what is missing: the right, the API, the trust, the way there", async () => {
+  const trace = (who: string, ...args: string[]) => oao(who, "trace", "brief", ...args);
+  const denied = await trace("editor", ...server());
+  expect(denied).toMatchObject({ code: 2, stdout: "" });
+  expect(denied.stderr).toContain("ClusterRole oao-journal-reader");
+  const absent = await trace("alice", "--operator-namespace", field.elsewhere);
+  expect(absent.code).toBe(7);
+  expect(absent.stderr).toContain("--set api.enabled=true");
+  const untrusted = await trace("alice", ...server(), "--operator-namespace", field.elsewhere);
+  expect(untrusted.code).toBe(7);
+  expect(untrusted.stderr).toContain("is not to be trusted");
+  const nowhere = await trace("alice", "--server", "https://127.0.0.1:1");
+  expect(nowhere.stderr).toContain("cannot be reached");
+  const forward = await trace("alice");
+  expect(forward.code).toBe(7);
+  expect(forward.stderr).toContain("kubectl auth can-i create pods --subresource=portforward");
+  const config = parse(readFileSync(inject("kubeconfig"), "utf8")) as { users: { user: { as?: string } }[] };
+  for (const { user } of config.users) user.as = `system:serviceaccount:${field.namespace}:alice`;
+  writeFileSync(join(field.folder, "acting.kubeconfig"), JSON.stringify(config));
+  expect((await trace("acting", ...server())).stderr).toContain("impersonation is not served here");
+  expect((await trace("alice", "--server", "http://localhost")).stderr).toContain("is no https:// address");
+});
