@@ -304,6 +304,12 @@ describe("a replay", () => {
     );
     expect(patched.status).toBe(201);
     expect(objectOf(patched).spec).toMatchObject({ journalRetentionSeconds: 60, replay: { fromStep: 2 } });
+    // As docs/http-api.md has it.
+    const agents = [{ name: "writer", model: "main", systemPrompt: "You are a writer of briefs. One sentence." }];
+    const brief = await post({ body: JSON.stringify({ patch: { agents } }) }, `${replayPath()}?from_step=7`);
+    expect(objectOf(brief).spec).toMatchObject({ agents, replay: { fromStep: 7 } });
+    const ended = await field.until(objectOf(brief).metadata.name, ({ status }) => status?.completedAt !== undefined);
+    expect(ended.status).toMatchObject({ phase: "Succeeded", replay: { mode: "Fork" } });
     const wrong = async (body: object, query = "") => {
       const told = await post({ body: JSON.stringify(body) }, `${replayPath()}${query}`);
       return [told.status, problem(told).errors ?? problem(told).detail];
