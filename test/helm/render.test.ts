@@ -254,7 +254,7 @@ describe("what the chart renders", () => {
   });
 
   test("keeps what other releases need too when it is uninstalled: roles of people and the proof of approvals", () => {
-    const shared = ["users", "approvals"].flatMap((name) =>
+    const shared = ["users", "approvals", "requested-by"].flatMap((name) =>
       parse(readFileSync(`${chart}/files/shared/${name}.yaml`, "utf8")),
     );
     for (const { kind, metadata } of shared)

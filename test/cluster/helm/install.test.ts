@@ -269,7 +269,9 @@ describe("releases side by side", () => {
       "ClusterRole/oao-policy-admin",
       "ClusterRole/oao-view",
       "ValidatingAdmissionPolicy/approvals.oao.dev",
+      "ValidatingAdmissionPolicy/requested-by.oao.dev",
       "ValidatingAdmissionPolicyBinding/approvals.oao.dev",
+      "ValidatingAdmissionPolicyBinding/requested-by.oao.dev",
     ]);
     expect(field(executions, "asks", ".metadata.name")).toBe("asks");
     expect(field("secret", "oao-keys", ".data")).toBe(secret);
