@@ -2,7 +2,7 @@
 // ones. Builds first what is stale and gets a Redis server if there is none. The very last line is the sum over all suites.
 //
 // A test file with `redis` in its path needs redis-server; the suite cluster needs that too, and a Kubernetes that Go builds the
-// first time (minutes); containers needs root and container programs of the distribution, or the cluster of KUBECONFIG; helm
+// first time (minutes); ui needs a Chromium; containers needs root and container programs of the distribution, or the cluster of KUBECONFIG; helm
 // needs Helm and Lua. What is not there and cannot be got is skipped by name. Under CI=true a skip
 // counts as a failure.
 import { spawnSync } from "node:child_process";
@@ -89,6 +89,7 @@ function whyNot(suite: string): string | undefined {
       kubeBinary();
       helmBinary();
     }
+    if (suite === "ui" && chromium() === "") return "no Chromium, and it could not be installed";
     if (suite === "containers") {
       if ((process.env["KUBECONFIG"] ?? "") === "") {
         needPrograms();
@@ -106,6 +107,12 @@ function whyNot(suite: string): string | undefined {
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
+}
+
+/** Its path, installed if need be; empty where there is none. */
+function chromium(): string {
+  const names = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
+  return findProgram(names, "chromium") ?? "";
 }
 
 function filesThatNeedRedis(folders: readonly string[]): string[] {
@@ -132,7 +139,16 @@ function runVitest(): Counts {
       ...skippedFiles.map((file) => `--exclude=${file}`),
       ...vitestArgs,
     ],
-    { cwd: root, stdio: "inherit", env: { ...process.env, OAO_SEED: seed, OAO_REDIS_SERVER: redis ?? "" } },
+    {
+      cwd: root,
+      stdio: "inherit",
+      env: {
+        ...process.env,
+        OAO_SEED: seed,
+        OAO_REDIS_SERVER: redis ?? "",
+        OAO_CHROMIUM: toRun.includes("ui") ? chromium() : "",
+      },
+    },
   );
   const counts = existsSync(outputFile) ? count(JSON.parse(readFileSync(outputFile, "utf8"))) : undefined;
   rmSync(folder, { recursive: true });

@@ -1,6 +1,7 @@
 /** Reading the record of a run: journals of every item, bodies by digest. */
 import type { LocalRun } from "../adapters/local/local-index.ts";
 import { cliExitCodes } from "../api/exit-codes.ts";
+import type { NodeStatus } from "../api/status.ts";
 import { itemName } from "../core/protocol/names.ts";
 import type { NodeKey, StoredEntry } from "../core/protocol/types.ts";
 import { textsOf } from "../core/steps/bodies.ts";
@@ -16,26 +17,41 @@ const bodiesPage = 256;
 /** Every node item that may have a journal. */
 export function journalKeys(run: LocalRun): NodeKey[] {
   return (run.status?.nodes ?? []).flatMap((row): NodeKey[] => {
-    if (row.itemCount === undefined) return (row.attempt ?? 0) > 0 ? [{ node: row.name }] : [];
+    if (row.itemCount === undefined) return hasClaimed(row) ? [{ node: row.name }] : [];
     return Array.from({ length: row.itemCount }, (_, item) => ({ node: row.name, item }));
   });
+}
+
+/** In large runs a first attempt is not written down (RowStatus.attempt). */
+function hasClaimed({ attempt, state }: NodeStatus): boolean {
+  return (attempt ?? 0) > 0 || ["Starting", "Running", "Succeeded", "Failed"].includes(state);
 }
 
 /** Items without entries are left out. */
 export async function readJournals(store: JournalStore, run: LocalRun): Promise<ItemJournal[]> {
   const journals: ItemJournal[] = [];
   for (const key of journalKeys(run)) {
-    const entries: StoredEntry[] = [];
-    for (;;) {
-      const page = await store.entries(run.uid, key, entries.length, entriesPage).catch((error: unknown) => {
-        throw error instanceof SyntaxError ? changed(itemName(key), "an entry is not JSON") : error;
-      });
-      entries.push(...page);
-      if (page.length < entriesPage) break;
-    }
+    const entries = await readEntries(store, run.uid, key, 0);
     if (entries.length > 0) journals.push({ ...key, entries });
   }
   return journals;
+}
+
+/** All entries of one item from index `from`. */
+export async function readEntries(
+  store: JournalStore,
+  uid: string,
+  key: NodeKey,
+  from: number,
+): Promise<StoredEntry[]> {
+  const entries: StoredEntry[] = [];
+  for (;;) {
+    const page = await store.entries(uid, key, from + entries.length, entriesPage).catch((error: unknown) => {
+      throw error instanceof SyntaxError ? changed(itemName(key), "an entry is not JSON") : error;
+    });
+    entries.push(...page);
+    if (page.length < entriesPage) return entries;
+  }
 }
 
 /** A journal that is not what was recorded is never passed off as a trace. */

@@ -7,7 +7,7 @@ import { allowPlace, collect, examples, namespaceOption, outputOption, redisOpti
 import type { Terminal } from "./terminal.ts";
 
 /** Commands whose first argument is the name of a run, for shell completion. */
-const takesRun = new Set(["resume", "get", "tree", "trace", "logs", "cancel", "suspend", "approve"]);
+const takesRun = new Set(["resume", "get", "tree", "trace", "logs", "cancel", "suspend", "approve", "ui"]);
 
 export function buildProgram(terminal: Terminal, exit: (code: CliExitCode) => void): Command {
   const program = new Command("oao")
@@ -24,6 +24,7 @@ export function buildProgram(terminal: Terminal, exit: (code: CliExitCode) => vo
   startCommands(program, terminal, exit);
   steerCommands(program, terminal, exit);
   readCommands(program, terminal, exit);
+  pageCommand(program, terminal, exit);
   manifestCommands(program, terminal, exit);
   otherCommands(program, terminal, exit);
   return program;
@@ -168,6 +169,21 @@ function readCommands(program: Command, terminal: Terminal, exit: (code: CliExit
     .addHelpText("after", examples("oao logs brief --node gather", "oao logs brief -f"))
     .action(async (name: string, flags) =>
       exit(await (await import("./commands/logs.ts")).logs(name, flags, terminal)),
+    );
+}
+
+function pageCommand(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
+  allowPlace(sub(program, "ui [name]", "Open a page on this machine to look at runs, their graphs and steps"))
+    .option("--port <number>", "port of 127.0.0.1; one that is free when absent", wholeNumber)
+    .option("--no-open", "print the address, open no browser")
+    .option("-A, --all-namespaces", "of a cluster: runs of every namespace")
+    .addHelpText(
+      "after",
+      `${examples("oao ui", "oao ui brief", "oao ui --port 7070 --no-open", "oao ui --on cluster -n team-a")}
+The address holds a random token and works on this machine alone, until Ctrl-C. Of a cluster's runs it shows what their status says.`,
+    )
+    .action(async (name: string | undefined, flags) =>
+      exit(await (await import("./commands/ui.ts")).ui(name, flags, terminal)),
     );
 }
 

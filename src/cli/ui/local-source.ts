@@ -1,0 +1,138 @@
+/** Runs of this machine: the index and the journals beside it, watched for what other processes write. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { systemClock } from "../../adapters/clock/system-clock.ts";
+import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
+import { RunLock } from "../../adapters/local/run-lock.ts";
+import { cliExitCodes } from "../../api/exit-codes.ts";
+import type { JournalStore } from "../../ports/store.ts";
+import type { GraphNodeInfo, RunDetail, RunKey, RunList, RunSummary, ServerEvent } from "../../ui/wire.ts";
+import { CliError } from "../errors.ts";
+import { findRun } from "../home.ts";
+import { hasEnded } from "../outcome.ts";
+import { readView } from "../render/run-view.ts";
+import { givenRedis, openRunStore, storeUrlOf } from "../store.ts";
+import type { Terminal } from "../terminal.ts";
+import type { RunSource, StepRange, StepSource } from "./run-source.ts";
+import { StepReader } from "./step-reader.ts";
+import { graphNodes, runDetail, runSummary } from "./summaries.ts";
+
+const watchIntervalMs = 250;
+
+export class LocalSource implements RunSource {
+  readonly place;
+  readonly noSteps = undefined;
+  readonly steps: StepSource;
+  readonly #index: LocalIndex;
+  readonly #terminal: Terminal;
+  readonly #reader = new StepReader();
+  /** One connection per store, shared by all its runs. */
+  readonly #stores = new Map<string, Promise<JournalStore>>();
+  readonly #summaries = new Map<string, { readonly version: string; readonly summary: RunSummary }>();
+
+  /** The index stays the caller's to close. */
+  constructor(index: LocalIndex, terminal: Terminal) {
+    this.#index = index;
+    this.#terminal = terminal;
+    this.place = { kind: "local", label: index.home } as const;
+    this.steps = {
+      page: (key: RunKey, range: StepRange) =>
+        this.#withJournal(key, (store, run) => this.#reader.page(store, run, range)),
+      step: (key, id, whole) => this.#withJournal(key, (store, run) => this.#reader.step(store, run, id, whole)),
+      all: (key) => this.#withJournal(key, (store, run) => this.#reader.all(store, run)),
+    };
+  }
+
+  async list(limit: number): Promise<RunList> {
+    const found = this.#index.list({ limit: limit + 1 });
+    const runs = await Promise.all(found.slice(0, limit).map((run) => this.#summary(run)));
+    return { runs, more: found.length > limit };
+  }
+
+  async run(key: RunKey): Promise<RunDetail> {
+    const run = this.#find(key);
+    const store =
+      hasEnded(run.status) && !this.#hasJournal(run) ? undefined : await this.#open(run).catch(() => undefined);
+    return runDetail(await readView(run, store, systemClock.nowMs()), this.#isUnhosted(run));
+  }
+
+  async graph(key: RunKey): Promise<readonly GraphNodeInfo[]> {
+    return graphNodes(this.#find(key));
+  }
+
+  async watch(focus: RunKey | undefined, listener: (event: ServerEvent) => void): Promise<() => Promise<void>> {
+    let version = this.#index.latestVersion();
+    const timer = setInterval(() => {
+      const { latest, keys } = this.#index.changesSince(version);
+      version = latest;
+      if (keys.length > 0) listener({ event: "runs", data: { keys } });
+    }, watchIntervalMs);
+    const endSteps = focus === undefined ? undefined : await this.#watchSteps(focus, listener);
+    return async () => {
+      clearInterval(timer);
+      await endSteps?.();
+    };
+  }
+
+  async close(): Promise<void> {
+    for (const opened of this.#stores.values()) await (await opened.catch(() => undefined))?.close();
+    this.#stores.clear();
+  }
+
+  /** Undefined = it has ended, or its journal is not there yet: the status tells of those. */
+  async #watchSteps(key: RunKey, listener: (event: ServerEvent) => void): Promise<(() => Promise<void>) | undefined> {
+    const run = this.#index.get(key);
+    if (run === undefined || hasEnded(run.status) || !this.#hasJournal(run)) return undefined;
+    try {
+      const store = await this.#open(run);
+      return await store.watch(run.uid, () => listener({ event: "steps", data: key }));
+    } catch {
+      return undefined;
+    }
+  }
+
+  async #summary(run: LocalRun): Promise<RunSummary> {
+    const known = this.#summaries.get(run.uid);
+    const unhosted = this.#isUnhosted(run);
+    if (known?.version === run.resourceVersion && known.summary.unhosted === unhosted) return known.summary;
+    const summary = await runSummary(run, unhosted);
+    this.#summaries.set(run.uid, { version: run.resourceVersion, summary });
+    return summary;
+  }
+
+  #find({ namespace, name }: RunKey): LocalRun {
+    return findRun(this.#index, name, { namespace }, this.#terminal);
+  }
+
+  #isUnhosted(run: LocalRun): boolean {
+    if (hasEnded(run.status) || run.status?.phase === "Suspended") return false;
+    const lock = RunLock.take(this.#index.home, run.uid);
+    lock?.release();
+    return lock !== undefined;
+  }
+
+  async #withJournal<T>(key: RunKey, work: (store: JournalStore, run: LocalRun) => Promise<T>): Promise<T> {
+    const run = this.#find(key);
+    if (!this.#hasJournal(run)) {
+      const said = hasEnded(run.status)
+        ? "its journal is gone: the time that journalRetentionSeconds gives it is over"
+        : "it has not recorded anything yet";
+      throw new CliError(said, [], cliExitCodes.failed);
+    }
+    return work(await this.#open(run), run);
+  }
+
+  /** A file store makes the file of a journal that is not there: never open one to look. */
+  #hasJournal({ uid, place: { store } }: LocalRun): boolean {
+    return !store.startsWith("file:") || existsSync(join(store.slice("file:".length), `${uid}.db`));
+  }
+
+  #open(run: LocalRun): Promise<JournalStore> {
+    const given = givenRedis(run, undefined, this.#terminal.env);
+    const url = storeUrlOf(run, given);
+    const opened = this.#stores.get(url) ?? openRunStore(run, given);
+    this.#stores.set(url, opened);
+    opened.catch(() => this.#stores.delete(url));
+    return opened;
+  }
+}

@@ -1,0 +1,49 @@
+/** Where the page's runs come from: this machine, or a cluster. What a source cannot have it says, and the page shows. */
+import type {
+  GraphNodeInfo,
+  RunDetail,
+  RunKey,
+  RunList,
+  ServerEvent,
+  SessionInfo,
+  StepDetail,
+  StepPage,
+  StepSummary,
+} from "../../ui/wire.ts";
+
+export interface StepFilter {
+  /** Node name without an item. */
+  readonly node?: string | undefined;
+  /** Part of node, name, state or error, whatever the case. */
+  readonly text?: string | undefined;
+}
+
+export interface StepRange extends StepFilter {
+  readonly from: number;
+  readonly limit: number;
+}
+
+/** Recorded steps. Every method throws CliError: no such run or step, journal gone, unreachable or changed after it was recorded. */
+export interface StepSource {
+  page(key: RunKey, range: StepRange): Promise<StepPage>;
+  /** `whole` = every message of a long request; else the first and the latest. */
+  step(key: RunKey, id: string, whole: boolean): Promise<StepDetail>;
+  /** All of them, in canonical order: what a diff aligns. */
+  all(key: RunKey): Promise<readonly StepSummary[]>;
+}
+
+export interface RunSource {
+  readonly place: SessionInfo["place"];
+  /** Undefined = `noSteps` says why. */
+  readonly steps: StepSource | undefined;
+  readonly noSteps?: string | undefined;
+  /** Newest first. */
+  list(limit: number): Promise<RunList>;
+  /** Throws CliError: no such run. */
+  run(key: RunKey): Promise<RunDetail>;
+  /** Nodes in canonical order. Throws CliError: no such run. */
+  graph(key: RunKey): Promise<readonly GraphNodeInfo[]>;
+  /** Lossy: a listener may hear of too many changes. `focus`: its steps are told of too. Returns a function that ends it. */
+  watch(focus: RunKey | undefined, listener: (event: ServerEvent) => void): Promise<() => Promise<void>>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,183 @@
+/** The steps of a run in canonical order, with when they ran and what they cost. */
+import { useSignal } from "@preact/signals";
+import type { VNode } from "preact";
+import { useEffect, useMemo, useRef } from "preact/hooks";
+import type { RunKey, StepSummary } from "../wire.ts";
+import { elapsed, grouped, plural, visible } from "./format.ts";
+import { PagedSteps } from "./paged-steps.ts";
+import { Meter, Name, ProblemBox, State } from "./parts.tsx";
+import { runApi, select, selection } from "./route.ts";
+import { Cell, VirtualList } from "./virtual-list.tsx";
+
+interface Props {
+  readonly runKey: RunKey;
+  /** Token budget of the run. */
+  readonly limit: number | undefined;
+  readonly recorded: number;
+  readonly isOver: boolean;
+}
+
+const filterPauseMs = 150;
+
+export function Steps({ runKey, limit, recorded, isOver }: Props): VNode {
+  const node = selection.value["node"];
+  const text = useSignal("");
+  const applied = useDelayed(text.value);
+  const steps = useMemo(() => {
+    const query = new URLSearchParams();
+    if (node !== undefined) query.set("node", node);
+    if (applied !== "") query.set("text", applied);
+    return new PagedSteps(`${runApi(runKey)}/steps?${query.toString()}`);
+  }, [runKey.namespace, runKey.name, node, applied]);
+  useEffect(() => () => steps.stop(), [steps]);
+  useEffect(() => {
+    if (recorded > 0) steps.again();
+  }, [recorded, isOver]);
+  const active = useSignal(-1);
+  useEffect(() => {
+    active.value = -1;
+  }, [steps]);
+  const total = steps.total.value ?? 0;
+  const selected = selection.value["step"];
+  /** A row that was gone to before it was read is selected when it comes. */
+  const isWanted = useRef(false);
+  const choose = (index: number) => {
+    active.value = index;
+    const step = steps.at(index);
+    isWanted.current = step === undefined;
+    if (step !== undefined) select({ step: step.id });
+  };
+  useEffect(() => {
+    if (isWanted.current) choose(active.value);
+  }, [steps.version.value]);
+  const marked = selected !== undefined && active.value >= 0 ? active.value : placeOf(steps, selected, total);
+  const problem = steps.problem.value;
+  return (
+    <section class="pane" aria-label="Steps">
+      <div class="pane-head">
+        <h2>Steps</h2>
+        <label class="search">
+          <span class="hidden">Filter steps</span>
+          <input
+            type="search"
+            placeholder="Filter by name, state or error"
+            value={text.value}
+            onInput={(event) => (text.value = event.currentTarget.value)}
+          />
+        </label>
+        {node === undefined ? null : (
+          <button type="button" class="chip" onClick={() => select({ node: undefined })}>
+            only node <span class="mono">{visible(node)}</span> <span aria-hidden="true">✕</span>
+            <span class="hidden">, show all</span>
+          </button>
+        )}
+        <span class="muted grow right" aria-live="polite">
+          {steps.total.value === undefined ? "" : plural(total, "step")}
+          {isOver ? "" : " so far; numbers come with the end"}
+        </span>
+      </div>
+      {problem === undefined ? (
+        <VirtualList
+          id="steps"
+          label="Steps"
+          columns="step-columns"
+          head={[
+            "#",
+            "Node",
+            "Kind",
+            "Name",
+            "State",
+            "Tokens",
+            limit === undefined ? "In all" : "Of budget",
+            "Time",
+            "When",
+          ]}
+          count={total}
+          rowHeight={28}
+          active={marked}
+          onActive={choose}
+          onOpen={() => document.getElementById("step-panel")?.focus()}
+          rowClass={(index) => steps.at(index)?.state ?? ""}
+          row={(index) => <StepCells step={steps.at(index)} span={steps.span} limit={limit} />}
+          empty={steps.total.value === undefined ? "Reading…" : "No steps were recorded that match."}
+        />
+      ) : (
+        <ProblemBox problem={problem} />
+      )}
+    </section>
+  );
+}
+
+/** Where an address names a step: found among what is here. */
+function placeOf(steps: PagedSteps, id: string | undefined, total: number): number {
+  if (id === undefined) return -1;
+  for (let index = 0; index < Math.min(total, 200); index += 1) if (steps.at(index)?.id === id) return index;
+  return -1;
+}
+
+interface CellsProps {
+  readonly step: StepSummary | undefined;
+  readonly span: PagedSteps["span"];
+  readonly limit: number | undefined;
+}
+
+function StepCells({ step, span, limit }: CellsProps): VNode {
+  if (step === undefined) return <Cell class="muted">…</Cell>;
+  const [from, to] = [Date.parse(step.startedAt), Date.parse(step.completedAt)];
+  return (
+    <>
+      <Cell class="num muted">{step.number ?? ""}</Cell>
+      <Cell class="first">
+        <Name text={step.node} />
+      </Cell>
+      <Cell class="muted">{step.kind}</Cell>
+      <Cell class="clip">
+        <Name text={step.name} />
+      </Cell>
+      <Cell class="clip">
+        <State state={step.state} note={step.error === null ? undefined : visible(step.error)} />
+      </Cell>
+      <Cell class="num">{step.tokens === null ? "" : grouped(step.tokens)}</Cell>
+      <Cell class="budget">
+        {limit === undefined ? (
+          <span class="num muted">{step.tokensSoFar === 0 ? "" : grouped(step.tokensSoFar)}</span>
+        ) : (
+          <Meter
+            value={step.tokensSoFar / limit}
+            label={`${grouped(step.tokensSoFar)} of ${grouped(limit)} tokens up to here`}
+          />
+        )}
+      </Cell>
+      <Cell class="num muted">{elapsed(to - from)}</Cell>
+      <Cell class="when">{span === undefined ? null : <When from={from} to={to} span={span} />}</Cell>
+    </>
+  );
+}
+
+function When({
+  from,
+  to,
+  span,
+}: {
+  from: number;
+  to: number;
+  span: { startedMs: number; completedMs: number };
+}): VNode {
+  const length = Math.max(1, span.completedMs - span.startedMs);
+  const left = ((from - span.startedMs) / length) * 100;
+  const width = Math.max(0.6, ((to - from) / length) * 100);
+  return (
+    <span class="when-bar" style={{ left: `${Math.min(99.4, left)}%`, width: `${Math.min(width, 100 - left)}%` }} />
+  );
+}
+
+/** The text once typing has paused. */
+function useDelayed(text: string): string {
+  const applied = useSignal(text);
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  useEffect(() => {
+    timer.current = setTimeout(() => (applied.value = text), filterPauseMs);
+    return () => clearTimeout(timer.current);
+  }, [text]);
+  return applied.value;
+}

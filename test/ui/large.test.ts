@@ -1,0 +1,89 @@
+/** 1,000 nodes and 10,000 steps: the document holds what is in sight, and the page answers at once. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Page } from "playwright-core";
+import { type Stage, stage } from "./page.ts";
+import { type SeedStep, specOf } from "./seed.ts";
+
+const nodeCount = 1_000;
+const stepCount = 10_000;
+/** Of a page that shows everything, tens of thousands. */
+const elementsMax = 1_500;
+
+let on: Stage;
+let page: Page;
+beforeAll(async () => {
+  on = await stage();
+  const names = Array.from({ length: nodeCount }, (_, index) => `node-${String(index).padStart(4, "0")}`);
+  const nodes = names.map((name, index) => ({
+    name,
+    dependsOn: index < 40 ? [] : [index - 40, index - 37, index - 31].map((at) => names[at] as string),
+  }));
+  const steps = Array.from({ length: stepCount / 10 }, (_, index): SeedStep => {
+    return { kind: "model", name: "main", input: `question ${index}`, output: `answer ${index}`, tokens: 10 };
+  });
+  await on.home.add({
+    name: "large",
+    spec: specOf(nodes),
+    status: { phase: "Succeeded", completedAt: "2026-03-01T10:00:00.000Z" },
+    rows: names.map((name) => ({ name, state: "Succeeded" })),
+    journals: names.slice(0, 10).map((node) => ({ node, steps })),
+    tokenLimit: 1_000_000,
+  });
+  for (let index = 0; index < 300; index += 1) {
+    await on.home.add({
+      name: `run-${index}`,
+      spec: specOf([{ name: "a" }]),
+      status: { phase: "Succeeded" },
+      rows: [],
+    });
+  }
+  page = await on.open("runs/default/large");
+}, 240_000);
+afterAll(() => on.end());
+
+const elements = () => page.evaluate(() => document.querySelectorAll("*").length);
+const steps = () => page.getByRole("grid", { name: "Steps" });
+
+describe("a run of 1,000 nodes and 10,000 steps", () => {
+  it("is shown whole with a bounded document", async () => {
+    await expect.poll(() => page.getByRole("application", { name: /Graph of 1,000 nodes/ }).count()).toBe(1);
+    await steps().locator(".row").first().waitFor();
+    await expect.poll(() => steps().getAttribute("aria-rowcount")).toBe("10001");
+    expect(await elements()).toBeLessThan(elementsMax);
+  });
+
+  it("keeps it bounded when the graph is near, and at the end of the steps", async () => {
+    await page.getByRole("application").focus();
+    for (let press = 0; press < 14; press += 1) await page.keyboard.press("+");
+    await page.keyboard.press("ArrowRight");
+    await expect.poll(() => page.locator("g.node.selected").count()).toBe(1);
+    expect(await elements()).toBeLessThan(elementsMax);
+    await page.keyboard.press("Escape");
+    await steps().focus();
+    await page.keyboard.press("End");
+    await expect.poll(() => page.getByRole("heading", { name: "Step 10000" }).count()).toBe(1);
+    await expect.poll(() => page.getByText("answer 999").count()).toBe(1);
+    expect(await elements()).toBeLessThan(elementsMax);
+  });
+
+  it("filters 10,000 steps", async () => {
+    await page.getByRole("searchbox").fill("node-0003");
+    await expect.poll(() => steps().getAttribute("aria-rowcount")).toBe("1001");
+  });
+
+  it("shows 1,000 nodes as a table of what is in sight", async () => {
+    await page.getByRole("button", { name: "Table" }).click();
+    await page.getByRole("grid", { name: "Nodes" }).focus();
+    await page.keyboard.press("End");
+    await expect.poll(() => page.getByRole("heading", { name: "Node node-0999" }).count()).toBe(1);
+    expect(await elements()).toBeLessThan(elementsMax);
+  });
+
+  it("lists hundreds of runs the same way", async () => {
+    await page.getByRole("link", { name: "Runs" }).click();
+    const runs = page.getByRole("grid", { name: "Runs" });
+    await expect.poll(() => runs.getAttribute("aria-rowcount")).toBe("302");
+    expect(await elements()).toBeLessThan(elementsMax);
+    expect(on.complaints).toEqual([]);
+  });
+});
