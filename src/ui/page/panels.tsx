@@ -82,16 +82,18 @@ export function RunPanel({ run }: { run: RunDetail }): VNode {
             ]}
           />
         </Section>
-        <Section title="Conditions">
-          <Facts
-            facts={run.conditions.map(({ type, status, reason, message }) => [
-              type,
-              <span title={visible(message)}>
-                {status} <span class="muted">{visible(reason)}</span>
-              </span>,
-            ])}
-          />
-        </Section>
+        {run.conditions.length === 0 ? null : (
+          <Section title="Conditions">
+            <Facts
+              facts={run.conditions.map(({ type, status, reason, message }) => [
+                type,
+                <span title={visible(message)}>
+                  {status} <span class="muted">{visible(reason)}</span>
+                </span>,
+              ])}
+            />
+          </Section>
+        )}
         <Section title="Digests">
           <Facts
             facts={run.facts.map(({ name, value }) => [name, <span class="mono digest">{visible(value)}</span>])}

@@ -99,13 +99,19 @@ export function Steps({ runKey, limit, recorded, isOver }: Props): VNode {
           onOpen={() => document.getElementById("step-panel")?.focus()}
           rowClass={(index) => steps.at(index)?.state ?? ""}
           row={(index) => <StepCells step={steps.at(index)} span={steps.span} limit={limit} />}
-          empty={steps.total.value === undefined ? "Reading…" : "No steps were recorded that match."}
+          empty={emptyText(steps.total.value, node, applied)}
         />
       ) : (
         <ProblemBox problem={problem} />
       )}
     </section>
   );
+}
+
+function emptyText(total: number | undefined, node: string | undefined, text: string): string {
+  if (total === undefined) return "Reading…";
+  if (text !== "") return "No step matches the filter.";
+  return node === undefined ? "No steps are recorded yet." : "This node has recorded no steps.";
 }
 
 /** Where an address names a step: found among what is here. */

@@ -63,11 +63,14 @@ export function Graph({ nodes, rows, selected, onSelect, onOpen }: Props): VNode
     else return;
     event.preventDefault();
   };
+  const [hovered, setHovered] = useState(-1);
   const drag = useDrag((dx, dy) => setCamera((now) => pan(now ?? fit(layout, size), dx, dy)));
-  const pick = (event: MouseEvent) => {
-    if (drag.moved()) return;
+  const under = (event: MouseEvent) => {
     const { left, top } = (event.currentTarget as Element).getBoundingClientRect();
-    onSelect(nodeAt(layout, seen, event.clientX - left, event.clientY - top)?.name);
+    return nodeAt(layout, seen, event.clientX - left, event.clientY - top);
+  };
+  const pick = (event: MouseEvent) => {
+    if (!drag.moved()) onSelect(under(event)?.name);
   };
   const shown = inSight(layout, seen, size);
   const isNear = seen.scale >= namesFrom;
@@ -84,11 +87,13 @@ export function Graph({ nodes, rows, selected, onSelect, onOpen }: Props): VNode
         aria-activedescendant={isNear && shown.some((node) => node.index === index) ? `node-${index}` : undefined}
         onKeyDown={onKeyDown}
         onClick={pick}
+        onMouseMove={(event) => setHovered(under(event)?.index ?? -1)}
+        onMouseLeave={() => setHovered(-1)}
         {...drag.handlers}
       >
         <svg width={size.width} height={size.height} aria-hidden={!isNear}>
           <g transform={`scale(${seen.scale}) translate(${-seen.x} ${-seen.y})`}>
-            <path class="edges" d={edges.length > edgesMax ? "" : pathOf(layout, edges)} />
+            <path class={`edges ${isNear ? "" : "many"}`} d={edges.length > edgesMax ? "" : pathOf(layout, edges)} />
             <path class="edges own" d={pathOf(layout, own)} />
             {isNear ? shown.map((node) => near(node, nodes, rows, node.index === index)) : far(shown, rows, index)}
           </g>
@@ -108,6 +113,11 @@ export function Graph({ nodes, rows, selected, onSelect, onOpen }: Props): VNode
           Fit
         </button>
       </div>
+      {isNear || hovered < 0 ? null : (
+        <div class="hovered clip" aria-hidden="true">
+          {spoken(nodes[hovered], rows.get(nodes[hovered]?.name ?? ""))}
+        </div>
+      )}
       <div class="hidden" aria-live="polite">
         {index < 0 ? "" : spoken(nodes[index], rows.get(selected ?? ""))}
       </div>

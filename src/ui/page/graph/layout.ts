@@ -5,7 +5,7 @@
  * 1. A node's rank is the longest way to it; `finally` nodes begin right of all others.
  * 2. Inside a rank, nodes are sorted by where their neighbours are, from left to right and back, a few times.
  * 3. A rank that is too tall is broken into several columns.
- * 4. Heights follow the neighbours as far as the order and the distance allow.
+ * 4. Heights follow the neighbours as far as the order and the distance allow; columns of a broken rank stand side by side.
  */
 import type { GraphNodeInfo } from "../../wire.ts";
 
@@ -47,8 +47,9 @@ export function layoutGraph(nodes: readonly Pick<GraphNodeInfo, "name" | "depend
   }
   const ranks = ranksOf(nodes, before);
   const ordered = orderRanks(groups(ranks), before, after);
-  const columns = ordered.flatMap((rank) => broken(rank, rowsMax(nodes.length)));
-  const y = heights(columns, before, after);
+  const parts = ordered.map((rank) => broken(rank, rowsMax(nodes.length)));
+  const columns = parts.flat();
+  const y = heights(parts, before, after);
   const top = Math.min(0, ...y);
   const placed: Placed[] = [];
   for (const [column, members] of columns.entries()) {
@@ -121,16 +122,17 @@ function broken(rank: readonly number[], rows: number): number[][] {
 }
 
 function heights(
-  columns: readonly (readonly number[])[],
+  parts: readonly (readonly (readonly number[])[])[],
   before: readonly (readonly number[])[],
   after: readonly (readonly number[])[],
 ): number[] {
   const y: number[] = [];
-  for (const column of columns)
+  for (const column of parts.flat())
     for (const [row, index] of column.entries()) y[index] = (row - (column.length - 1) / 2) * pitch;
   for (let round = 0; round < rounds; round += 1) {
-    const [neighbours, way] = round % 2 === 0 ? [before, columns] : [after, columns.toReversed()];
-    for (const column of way) {
+    const [neighbours, way] = round % 2 === 0 ? [before, parts] : [after, parts.toReversed()];
+    for (const [column, ...more] of way) {
+      if (column === undefined || more.length > 0) continue;
       const wishes = column.map((index) => mean(neighbours[index] ?? [], y) ?? y[index] ?? 0);
       for (const [row, value] of spread(wishes).entries()) y[column[row] ?? -1] = value;
     }
