@@ -57,6 +57,7 @@ const options: Readonly<Record<Kind, KindOptions>> = {
       { name: "Tokens", type: "integer", jsonPath: ".status.usage.totalTokens" },
       age,
       { name: "Policy", type: "string", jsonPath: ".spec.policyRef.name", priority: 1 },
+      { name: "Hash", type: "string", jsonPath: ".status.executionHash", priority: 1 },
       { name: "Reason", type: "string", jsonPath: '.status.conditions[?(@.type=="Succeeded")].reason', priority: 1 },
     ],
   },

@@ -71,7 +71,54 @@ const dependencyRules = nodeLists.flatMap((list): Rule[] => [
 
 const notOnApprovals = ["forEach", "retry", "timeoutSeconds", "budget"] as const;
 
+/** Of another run's record: its own lists are known only where it is read. */
+const replayRules: readonly Rule[] = [
+  {
+    code: "MissingField",
+    at: spec,
+    message: "task and nodes are required, unless replay names the Execution that they are inherited from.",
+    cel: "has(self.replay) || (has(self.task) && has(self.nodes))",
+    fieldPath: ".nodes",
+    check: (self) =>
+      has(self, "replay")
+        ? []
+        : ["task", "nodes"]
+            .filter((field) => !has(self, field))
+            .map((field) => ({ path: [field], message: `${field} is missing` })),
+  },
+  {
+    code: "ReplayCursor",
+    at: [...spec, "replay"],
+    message: "At most one of fromStep and from may be set.",
+    cel: "!(has(self.fromStep) && has(self.from))",
+    fieldPath: ".from",
+    check: (self) =>
+      has(self, "fromStep") && has(self, "from")
+        ? [{ path: ["from"], message: "fromStep is set too; at most one of them may be", hint: "remove one" }]
+        : [],
+  },
+  {
+    code: "ReplayStrict",
+    at: [...spec, "replay"],
+    message: "A Strict replay makes no calls, so it has no fromStep, from or toolOutputs.",
+    cel: "!(has(self.mode) && self.mode == 'Strict') || !(has(self.fromStep) || has(self.from) || has(self.toolOutputs))",
+    fieldPath: ".mode",
+    check: (self) =>
+      self.mode === "Strict"
+        ? ["fromStep", "from", "toolOutputs"]
+            .filter((field) => has(self, field))
+            .map((field) => ({
+              path: [field],
+              message: `a Strict replay makes no calls, so it has no ${field}`,
+              hint: "remove it, or write mode: Fork",
+            }))
+        : [],
+  },
+];
+const expectable = ["hash", "task", "policy", "agents", "tools", "runtime"] as const;
+
 export const executionRules: readonly Rule[] = [
+  ...replayRules,
   ...["models", "tools", "agents", ...nodeLists].map(uniqueNames),
   {
     code: "DuplicateName",
@@ -177,6 +224,23 @@ export const executionRules: readonly Rule[] = [
   ...workRules,
   ...dependencyRules,
   {
+    code: "EmptyExpectation",
+    at: spec,
+    message: "expectedHash must hold hash or at least one part.",
+    cel: `!has(self.expectedHash) || [${expectable.map((part) => `has(self.expectedHash.${part})`).join(", ")}].exists(x, x)`,
+    fieldPath: ".expectedHash",
+    check: ({ expectedHash }) =>
+      !isFields(expectedHash) || expectable.some((part) => has(expectedHash, part))
+        ? []
+        : [
+            {
+              path: ["expectedHash"],
+              message: "expectedHash is empty, so it expects nothing",
+              hint: `give it one of ${expectable.join(", ")}, as oao hash FILE prints them`,
+            },
+          ],
+  },
+  {
     code: "RunOnCancel",
     at: ["spec", "finally", "*"],
     message: "runOnCancel is for tool nodes: a cancelled run makes no model calls.",
@@ -207,6 +271,8 @@ export const immutableFields = [
   "finally",
   "parallelism",
   "activeDeadlineSeconds",
+  "replay",
+  "expectedHash",
 ] as const;
 
 export const executionUpdateRules: readonly UpdateRule[] = [

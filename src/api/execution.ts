@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { effects, sizes } from "./defaults.ts";
 import { placement } from "./placement.ts";
+import { replaySpec } from "./replay.ts";
 import {
   apiVersion,
   budgetUnit,
@@ -210,8 +211,28 @@ export const finallySpec = z.strictObject({
 
 export const desiredState = z.enum(["Running", "Suspended", "Cancelled"]);
 
+const digest = z
+  .string()
+  .max(71)
+  .regex(/^sha256:[0-9a-f]{64}$/, "must be sha256: and 64 lower case hexadecimal digits, as oao hash prints it")
+  .optional();
+
+export const expectedHash = z.strictObject({
+  hash: digest.describe("The execution hash as a whole."),
+  task: digest.describe("Of task, input, nodes and finally."),
+  policy: digest.describe("Of the rules of all policies that govern the run."),
+  agents: digest.describe("Of agents and models."),
+  tools: digest.describe("Of the tools."),
+  runtime: digest.describe("Of the images that nodes name, and the journal's format."),
+});
+
 export const executionSpec = z.strictObject({
-  task: z.string().min(1).max(sizes.prompt).describe("What the run is for. $( … ) is evaluated; part of the hash."),
+  task: z
+    .string()
+    .min(1)
+    .max(sizes.prompt)
+    .optional()
+    .describe("What the run is for. $( … ) is evaluated; part of the hash. Required without replay."),
   input: freeObject.optional().describe("Values that expressions read as input."),
   policyRef: z
     .strictObject({ name: dnsLabel.describe("Name of a GovernancePolicy in the same namespace.") })
@@ -224,7 +245,12 @@ export const executionSpec = z.strictObject({
     .max(sizes.listItems)
     .optional()
     .describe("Agents that nodes may run: a model, a system prompt and tools."),
-  nodes: z.array(nodeSpec).min(1).max(sizes.nodes).describe("The vertices of the graph; dependsOn draws its edges."),
+  nodes: z
+    .array(nodeSpec)
+    .min(1)
+    .max(sizes.nodes)
+    .optional()
+    .describe("The vertices of the graph; dependsOn draws its edges. Required without replay."),
   finally: z
     .array(finallySpec)
     .max(50)
@@ -232,7 +258,15 @@ export const executionSpec = z.strictObject({
     .describe("Nodes that run after all others ended, whatever the result."),
   parallelism: z.int().min(1).max(sizes.nodes).optional().describe("Nodes at work at once; 10 when absent."),
   activeDeadlineSeconds: positiveSeconds.optional().describe("Limit of the whole run; stands still while suspended."),
+  replay: replaySpec
+    .optional()
+    .describe(
+      "Runs again what another Execution recorded. Absent fields of the spec are its own; lists of named things merge by name.",
+    ),
   desiredState: desiredState.optional().describe("Absent = Running. Cancelled is one-way."),
+  expectedHash: expectedHash
+    .optional()
+    .describe("A run whose execution hash, or a part of it, is another is refused (HashMismatch); see oao hash."),
   journalRetentionSeconds: z
     .int()
     .min(60)
@@ -266,5 +300,8 @@ export type FinallySpec = z.infer<typeof finallySpec>;
 /** A node of nodes or of finally; runOnCancel exists on finally nodes only, approval on the others. */
 export type NodeSpec = z.infer<typeof nodeSpec> & { runOnCancel?: boolean | undefined };
 export type DesiredState = z.infer<typeof desiredState>;
-export type ExecutionSpec = z.infer<typeof executionSpec>;
+/** As it is written: with `replay`, what is absent is inherited. */
+export type ManifestSpec = z.infer<typeof executionSpec>;
+/** What is run: nothing is inherited any more. */
+export type ExecutionSpec = ManifestSpec & { task: string; nodes: z.infer<typeof nodeSpec>[] };
 export type Execution = z.infer<typeof execution>;

@@ -63,9 +63,11 @@ export function knownNames(rule: {
     code: rule.code,
     at: spec,
     message: rule.message,
-    cel: rule.cel,
+    // What a replay inherits is known where its parent's record is read, and checked there.
+    cel: `has(self.replay) || ${rule.cel}`,
     fieldPath: rule.fieldPath,
     check: (self) => {
+      if (has(self, "replay")) return [];
       const known = namesOf(self, rule.known);
       const set = new Set(known);
       const { elsewhere } = rule;

@@ -29,6 +29,7 @@ export type NodeState = (typeof nodeStates)[number];
 /**
  * CheckpointsDurable: True (Durable); False (LossWindow): a crash of the journal store may lose acknowledged steps, or a
  * restart during the run may have, then for the rest of the run; False (DurabilityLost): some are gone for good.
+ * ReplayVerified: only on a Strict replay; False (Divergence) names the place.
  * Expiring: only on a run with ttlSecondsAfterFinished that stays all the same, and why (OwnedByGitOps).
  */
 export interface Condition {
@@ -40,6 +41,7 @@ export interface Condition {
     | "Suspended"
     | "PolicyCompliant"
     | "CheckpointsDurable"
+    | "ReplayVerified"
     | "Expiring";
   readonly status: "True" | "False" | "Unknown";
   readonly reason: string;
@@ -103,6 +105,26 @@ export interface UsageStatus {
   readonly toolCalls: number;
 }
 
+/** Of a run that replays another one. */
+export interface ReplayStatus {
+  readonly parentUID: string;
+  readonly mode: "Strict" | "Fork";
+  /** Step number from which calls were made again. */
+  readonly fromStep?: number;
+  /** Once ended: steps that were answered from the record, that were made, and that were asked otherwise than recorded. */
+  readonly reusedSteps?: number;
+  readonly liveSteps?: number;
+  readonly patchedSteps?: number;
+  /** Where a Strict replay first went another way. */
+  readonly divergedAt?: {
+    readonly node: string;
+    readonly step?: number;
+    readonly field: string;
+    readonly recorded?: string;
+    readonly replayed?: string;
+  };
+}
+
 /** A question to a person, and what became of it. */
 export interface ApprovalStatus {
   /** Name of the annotation that answers it, below approval.oao.dev/. */
@@ -125,8 +147,13 @@ export interface ExecutionStatus {
   readonly conditions: readonly Condition[];
   /** Digest of the snapshot body in the journal store. */
   readonly snapshot?: string;
-  readonly policies?: readonly { readonly namespace: string; readonly name: string }[];
+  /** generation: as the host counts changes of the spec; absent for policies of the operator's own. */
+  readonly policies?: readonly { readonly namespace: string; readonly name: string; readonly generation?: number }[];
+  /** The same as hashParts.policy. */
   readonly policyHash?: string;
+  /** What the run is (core/hash): fixed when it was opened, or what it would have been where expectedHash refused it. */
+  readonly executionHash?: string;
+  readonly hashParts?: Readonly<Record<"task" | "policy" | "agents" | "tools" | "runtime", string>>;
   readonly usage?: UsageStatus;
   readonly progress: string;
   readonly nodeCounts: Readonly<Partial<Record<NodeState, number>>>;
@@ -134,6 +161,10 @@ export interface ExecutionStatus {
   /** Open ones, and the latest others. */
   readonly approvals?: readonly ApprovalStatus[];
   readonly steps?: number;
+  readonly replay?: ReplayStatus;
+  /** Of a run that has ended: sha256 of its canonical trace. Equal hashes = the same steps with the same answers. */
+  readonly traceHash?: string;
+  /** Of a run that has ended: sha256 over its journals' lengths and last hashes. Whatever is changed in them later shows. */
   readonly journalHead?: string;
   /** Of the journal store's life that was last seen: another one means that the store was restarted. */
   readonly journalRunId?: string;

@@ -1,4 +1,5 @@
 /** Everything between "this run exists" and its exit code, shared by run, resume, cancel and suspend. */
+import { shownSpec } from "../core/replay/spec.ts";
 import { LocalCluster, RunHeld } from "../adapters/local/local-cluster.ts";
 import type { LocalIndex, LocalRun } from "../adapters/local/local-index.ts";
 import { maskSecrets } from "../adapters/tool/secrets.ts";
@@ -7,8 +8,8 @@ import type { DesiredState } from "../api/execution.ts";
 import { openQuestions, questionLines } from "./approvals.ts";
 import { drive } from "./drive.ts";
 import { CliError } from "./errors.ts";
-import { contentDropped, isContentDropped } from "./journals.ts";
-import { exitCodeOf, hasEnded, stalledReason } from "./outcome.ts";
+import { isContentDropped, readRecord } from "../host/journals.ts";
+import { contentDropped, exitCodeOf, hasEnded, stalledReason } from "./outcome.ts";
 import { readResult } from "./result.ts";
 import { nameArguments, nodeTable, objectWithStatus } from "./render/run-tables.ts";
 import { structured } from "./render/output.ts";
@@ -48,7 +49,7 @@ export async function hostToEnd(options: HostRunOptions): Promise<LocalRun> {
     index,
     env: terminal.env,
     maskOf: maskSecrets,
-    secretsOf: (held, order) => secretEnvironment(held.object.spec, order.node, terminal.env),
+    secretsOf: (held, order) => secretEnvironment(shownSpec(held.object, held.status), order.node, terminal.env),
     storeUrl: (held) => storeUrlOf(held, redis),
   });
   const store = await openRunStore(run, redis);
@@ -81,7 +82,7 @@ interface PrintOptions {
 async function printOutcome(run: LocalRun, { terminal, output, redis }: PrintOptions): Promise<void> {
   terminal.err(`${summary(run, terminal)}\n`);
   const store = hasEnded(run.status) ? await openJournalToLook(run, redis) : undefined;
-  if (store !== undefined && (await isContentDropped(store, run))) terminal.err(`${contentDropped}\n`);
+  if (store !== undefined && isContentDropped(await readRecord(store, run))) terminal.err(`${contentDropped}\n`);
   await store?.close();
   if (output === "json" || output === "yaml") terminal.out(await structured(objectWithStatus(run), output));
   else if (output === "table") terminal.out(nodeTable(run));
@@ -98,6 +99,9 @@ function summary(run: LocalRun, terminal: Terminal): string {
   const name = nameArguments(run);
   const phase = run.status?.phase ?? "Pending";
   const reason = reasonOf({ run });
+  const verified = run.status?.conditions.find(({ type, status }) => type === "ReplayVerified" && status === "True");
+  if (verified !== undefined)
+    return `${paint("green", "Verified")}: ${verified.message}, and it ended as that did (${phase}). No call was made.`;
   switch (phase) {
     case "Succeeded":
       return `${paint("green", "Succeeded")}. Every step: oao trace ${name}`;

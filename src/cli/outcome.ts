@@ -13,6 +13,9 @@ export function hasEnded(status: ExecutionStatus | undefined): boolean {
   return status?.completedAt !== undefined;
 }
 
+export const contentDropped =
+  "content was not kept (recording.content: DigestOnly): only digests are left, and such a run cannot be replayed";
+
 /** Why a run that has not started waits for somebody to mend something; undefined = it does not. */
 export function stalledReason(status: ExecutionStatus | undefined): string | undefined {
   if (status === undefined || status.snapshot !== undefined || hasEnded(status)) return undefined;
@@ -20,7 +23,13 @@ export function stalledReason(status: ExecutionStatus | undefined): string | und
   return stalled && `${stalled.reason}: ${stalled.message}`;
 }
 
+/** A Strict replay that went as its parent, however that ended, did what it was for. */
+export function isVerified(status: ExecutionStatus | undefined): boolean {
+  return status?.conditions.some(({ type, status: is }) => type === "ReplayVerified" && is === "True") === true;
+}
+
 export function exitCodeOf(status: ExecutionStatus | undefined): CliExitCode {
+  if (isVerified(status)) return cliExitCodes.succeeded;
   switch (status?.phase) {
     case "Succeeded":
       return cliExitCodes.succeeded;

@@ -1,5 +1,5 @@
 /** The commands of `oao`: names, options and help. Each is loaded when it is called, so that `oao get` starts at once. */
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import type { CliExitCode } from "../api/exit-codes.ts";
 import { productVersion } from "../api/version.ts";
 import type { CommandShape } from "./commands/completion.ts";
@@ -7,7 +7,19 @@ import { allowPlace, collect, examples, namespaceOption, outputOption, redisOpti
 import type { Terminal } from "./terminal.ts";
 
 /** Commands whose first argument is the name of a run, for shell completion. */
-const takesRun = new Set(["resume", "get", "tree", "trace", "logs", "cancel", "suspend", "approve", "ui"]);
+const takesRun = new Set([
+  "resume",
+  "get",
+  "tree",
+  "trace",
+  "logs",
+  "cancel",
+  "suspend",
+  "approve",
+  "replay",
+  "hash",
+  "ui",
+]);
 
 export function buildProgram(terminal: Terminal, exit: (code: CliExitCode) => void): Command {
   const program = new Command("oao")
@@ -22,6 +34,7 @@ export function buildProgram(terminal: Terminal, exit: (code: CliExitCode) => vo
       examples("oao lint brief.yaml", "oao run brief.yaml --input topic='heat pumps'", "oao get", "oao trace brief"),
     );
   startCommands(program, terminal, exit);
+  replayCommand(program, terminal, exit);
   steerCommands(program, terminal, exit);
   readCommands(program, terminal, exit);
   pageCommand(program, terminal, exit);
@@ -62,6 +75,48 @@ Exit codes as for oao run; 6 also for detached. 2 too where the cluster refuses 
     )
     .action(async (file: string, flags) =>
       exit(await (await import("./cluster/submit.ts")).submit(file, flags, terminal)),
+    );
+}
+
+function replayCommand(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
+  allowPlace(
+    sub(
+      program,
+      "replay <name>",
+      "Run again what NAME recorded: whole and without a call, or from a step on with a change",
+    ),
+  )
+    .option(
+      "--from-step <number>",
+      "make calls again from this step on; those before are answered from the record",
+      wholeNumber,
+    )
+    .option("--from <node/step>", "the same place by node: write/2, or rate[3]/1 for an item of forEach")
+    .option(
+      "--strict",
+      "make no call at all, and prove that everything goes as it was recorded (without --from-step the default)",
+    )
+    .addOption(
+      new Option("--tool-outputs <mode>", "from that step on: recorded answers of tools, or live calls").choices([
+        "Recorded",
+        "Live",
+      ]),
+    )
+    .option("--input <name=value>", "change spec.input.NAME (repeatable)", collect)
+    .option("--set <path=value>", "change a field of spec; entries of named lists by name (repeatable)", collect)
+    .option("--file <file>", "a manifest with the changes: the fields that differ, or all of them")
+    .option("--policy <file>", "a file with GovernancePolicies to store first (repeatable)", collect)
+    .option("--name <name>", "name of the replay; else NAME-replay-1, -2, …")
+    .addOption(redisOption())
+    .addOption(outputOption("table, json or yaml: print the finished Execution instead of its result"))
+    .addHelpText(
+      "after",
+      `${examples("oao replay brief", "oao replay brief --from-step 7", "oao replay brief --from-step 7 --set agents.writer.systemPrompt='Be brief.'", "oao replay brief --from write/1 --file fixed.yaml --tool-outputs Live")}
+A replay is an Execution of its own that names NAME as its parent. What is recorded is not paid for again.
+Exit codes: 0 as recorded (also when NAME had failed), 5 it went another way; with --from-step those of oao run.`,
+    )
+    .action(async (name: string, flags) =>
+      exit(await (await import("./commands/replay.ts")).replay(name, flags, terminal)),
     );
 }
 
@@ -193,6 +248,29 @@ function manifestCommands(program: Command, terminal: Terminal, exit: (code: Cli
     .addHelpText("after", `${examples("oao lint brief.yaml policies/*.yaml")}\nExit codes: 0 no errors, 2 errors.`)
     .action(async (files: string[], flags) =>
       exit(await (await import("./commands/lint.ts")).lint(files, flags, terminal)),
+    );
+  allowPlace(
+    sub(
+      program,
+      "hash <files-or-runs...>",
+      "Show the execution hash of a manifest or a run, part by part; of two, what differs",
+    ),
+  )
+    .option("--explain", "print what is hashed: the canonical JSON of each part, byte for byte")
+    .option("--policy <file>", "a file with GovernancePolicies beside those of FILE (repeatable)", collect)
+    .option("--floor <file>", "the operator's floor policy, or none, to get what a cluster will compute", collect)
+    .option("--input <name=value>", "set spec.input.NAME of FILE, as oao run does (repeatable)", collect)
+    .option("--set <path=value>", "set a field of spec of FILE, as oao run does (repeatable)", collect)
+    .addOption(outputOption("table, json or yaml"))
+    .addHelpText(
+      "after",
+      `${examples("oao hash brief.yaml", "oao hash brief.yaml --explain", "oao hash brief-1 brief-2", "oao hash brief.yaml --on cluster --floor floor.yaml -o json | jq .hashParts")}
+Of FILE it is what oao run would compute here, with the policies that are stored here; with --on cluster with those of the namespace,
+and with the operator's floor policy where --floor gives it. Of a run it is what its status says.
+Exit codes: 0 done or the same, 1 two that differ, 2 usage or invalid manifest.`,
+    )
+    .action(async (names: string[], flags) =>
+      exit(await (await import("./commands/hash.ts")).hash(names, flags, terminal)),
     );
   sub(program, "explain <field>", "Explain a field of Execution or GovernancePolicy")
     .addOption(outputOption("table, json or yaml"))

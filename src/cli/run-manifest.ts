@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import type { Execution, GovernancePolicy } from "../api/types.ts";
 import type { Json } from "../core/digest/json.ts";
+import { hashMismatch } from "../core/manifest/hash-problems.ts";
 import { type LintResult, lintManifest, toProblem } from "../core/manifest/lint.ts";
 import type { ManifestDocument } from "../core/manifest/parse.ts";
 import { formatProblem, type Problem, sortProblems } from "../core/manifest/problem.ts";
@@ -35,13 +36,20 @@ export interface RunManifest {
   readonly baseDir: string;
 }
 
-/** Throws CliError (exit 2) holding every error of every file. Warnings go to stderr. `missingModules`: of files that are not here. */
+export interface ReadOptions {
+  /** Of module files that are not here. */
+  readonly missingModules?: ToolCheckOptions["missing"];
+  /** For those who want to see the hash that is not the expected one. */
+  readonly anyHash?: true;
+}
+
+/** Throws CliError (exit 2) holding every error of every file. Warnings go to stderr. */
 export async function readRunManifest(
   file: string,
   flags: ManifestFlags,
   terminal: Terminal,
   random: () => number,
-  missingModules: ToolCheckOptions["missing"] = "Error",
+  { missingModules = "Error", anyHash }: ReadOptions = {},
 ): Promise<RunManifest> {
   const overrides = [...(flags.input ?? []).map(inputOverride), ...(flags.set ?? []).map(setOverride)];
   const fallbackName = nameFromFile(file);
@@ -50,10 +58,9 @@ export async function readRunManifest(
     edited(value, overrides, flags.name, fallbackName),
   );
   const others = (flags.policy ?? []).map((path) => ({ path, result: lintManifest(readText(path, terminal), path) }));
-  report([...main.problems, ...others.flatMap(({ result }) => result.problems)], terminal);
-  for (const { path, result } of others) {
-    if (result.policies.length === 0) throw new CliError(`--policy ${path} holds no GovernancePolicy`);
-  }
+  const problems = main.problems.filter(({ code }) => anyHash !== true || code !== hashMismatch);
+  report([...problems, ...others.flatMap(({ result }) => result.problems)], terminal);
+  checkHoldPolicies(others);
   const [found, ...more] = main.executions;
   if (found === undefined)
     throw new CliError(`${file} holds no Execution`, [
@@ -71,6 +78,27 @@ export async function readRunManifest(
     named(object),
   );
   return { execution, name, generated, namespace, policies, baseDir };
+}
+
+interface PolicyFile {
+  readonly path: string;
+  readonly result: LintResult;
+}
+
+/** Every policy of `--policy` files. Throws CliError (exit 2). */
+export function readPolicies(files: readonly string[] | undefined, terminal: Terminal): readonly NamedPolicy[] {
+  const read = (files ?? []).map((path) => ({ path, result: lintManifest(readText(path, terminal), path) }));
+  report(
+    read.flatMap(({ result }) => result.problems),
+    terminal,
+  );
+  checkHoldPolicies(read);
+  return read.flatMap(({ result }) => result.policies).map(({ object }) => named(object));
+}
+
+function checkHoldPolicies(files: readonly PolicyFile[]): void {
+  for (const { path, result } of files)
+    if (result.policies.length === 0) throw new CliError(`--policy ${path} holds no GovernancePolicy`);
 }
 
 /** lintManifest, and what the models, tools and agents of its Executions are like. */

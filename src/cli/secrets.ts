@@ -1,6 +1,9 @@
 /** Which secrets an Execution names, where they are looked for, and which of them each worker gets. */
+import { shownSpec } from "../core/replay/spec.ts";
+import { CliError } from "./errors.ts";
+import type { Terminal } from "./terminal.ts";
 import { modelKeyVariables, secretIn } from "../adapters/tool/secrets.ts";
-import type { ExecutionSpec, ModelSpec, NodeSpec } from "../api/types.ts";
+import type { Execution, ExecutionSpec, ModelSpec, NodeSpec } from "../api/types.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import { secretVariable } from "../core/policy/secret-variable.ts";
 
@@ -35,6 +38,16 @@ export function secretsOfNode(spec: ExecutionSpec, node: NodeSpec): SecretNeed[]
 function secretsOfModel(model: ModelSpec): SecretNeed[] {
   const variables = modelKeyVariables(model);
   return variables.length === 0 ? [] : [{ variables, usedBy: `model ${model.name}` }];
+}
+
+/** Before anything is spent. Throws CliError that names every missing one. */
+export function checkSecrets(execution: Execution, terminal: Pick<Terminal, "env">): void {
+  const missing = missingSecrets(shownSpec(execution, undefined), terminal.env);
+  if (missing.length === 0) return;
+  throw new CliError(
+    `${missing.length === 1 ? "a secret is" : `${missing.length} secrets are`} missing; nothing was started`,
+    [...missing, "no key at hand? a scripted model answers without one: oao mock-model --example"],
+  );
 }
 
 /** One line per secret that is in none of its variables, or is too short to be kept secret. */

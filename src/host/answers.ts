@@ -1,17 +1,15 @@
 /** What people answered: annotations of the Execution, read; an approval node's answer, recorded in its journal. */
 import { approvalPrefix } from "../api/common.ts";
 import type { Approved, RecordedAnswer, SeenAnswer } from "../core/planner/types.ts";
-import { canonicalJson, sha256Hex } from "../core/digest/digest.ts";
-import { OaoError } from "../core/errors/errors.ts";
-import { emptyLedger } from "../core/protocol/amounts.ts";
-import { genesis, itemName } from "../core/protocol/names.ts";
+import { itemName } from "../core/protocol/names.ts";
 import { packBody } from "../core/steps/bodies.ts";
-import { chain, type EntryDraft } from "../core/steps/chain.ts";
+import type { EntryDraft } from "../core/steps/chain.ts";
 import type { Finished } from "../core/steps/format.ts";
 import { approvalDigest } from "../core/steps/identity.ts";
 import type { ExecutionStatus } from "../api/status.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
 import type { HostIo } from "./io.ts";
+import { recordEnd } from "./record-end.ts";
 
 /** Answers to the open questions of `status`; anything else that an annotation says is nobody's answer. */
 export async function readAnswers(
@@ -32,46 +30,15 @@ export async function readAnswers(
   return new Map([...answers].map(([request, answer]) => [request, { ...answer, proven }]));
 }
 
-/**
- * The host is the fenced writer of approval nodes: claim and finish under a claim id and with bytes that follow from the status
- * alone, so that a second host, or the same one after a crash, sends the very same commands (J6, P2).
- */
+/** The answer as a step of its own, and the end of its node. */
 export async function recordAnswer(
   run: StoredExecution,
   answer: RecordedAnswer,
   io: Pick<HostIo, "journal">,
 ): Promise<void> {
   const { key, attempt, try: tryNumber, approval } = answer;
-  const store = await io.journal(run);
-  const identity = { ...key, attempt, claimId: `approval/${approval.request}/${attempt}` };
-  const leaseTtlMs = 10_000;
-  const claimed = await store.execute(run.uid, {
-    op: "claim",
-    ...identity,
-    try: tryNumber,
-    limits: {},
-    auditLimits: {},
-    leaseTtlMs,
-  });
-  if (claimed.code === "FINISHED" || claimed.code === "FENCED" || claimed.code === "CLAIMED") return;
-  if (claimed.code !== "OK") throw refused(run, "claim", claimed);
-  const { drafts, bodies, finished } = entriesOf(answer);
-  // A repeat finds its own entries there already: the same command is built on what was there before them.
-  const before = claimed.length === 0 || claimed.head === "" ? genesis(run.uid, key) : claimed.head;
-  const entries = chain(drafts, claimed.length, before);
-  const content = {
-    op: "finish" as const,
-    ...identity,
-    seq: 1,
-    ledger: emptyLedger,
-    leaseTtlMs,
-    steps: 1,
-    finished: canonicalJson(finished),
-  };
-  const digest = sha256Hex(canonicalJson({ ...content, drafts }));
-  const reply = await store.execute(run.uid, { ...content, digest, entries, bodies });
-  if (reply.code === "OK" || reply.code === "FENCED" || reply.code === "CLAIMED") return;
-  throw refused(run, "finish", reply);
+  const claimId = `approval/${approval.request}/${attempt}`;
+  await recordEnd(run, { key, attempt, try: tryNumber, claimId, steps: 1, ...entriesOf(answer) }, io);
 }
 
 function entriesOf({ key, attempt, try: tryNumber, approval }: RecordedAnswer): {
@@ -121,9 +88,4 @@ function entriesOf({ key, attempt, try: tryNumber, approval }: RecordedAnswer): 
 /** What expressions read as the node's output. */
 function outputOf({ decision, by, proven, decidedAt }: Approved) {
   return { decision, by, proven, at: decidedAt };
-}
-
-function refused(run: StoredExecution, op: string, reply: object): OaoError {
-  const name = `${run.key.namespace}/${run.key.name}`;
-  return new OaoError("OAO_PROTOCOL", `${name}: the ${op} of an approval was answered with ${JSON.stringify(reply)}`);
 }

@@ -16,7 +16,10 @@ import { doubtRequest } from "../core/steps/identity.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
 import { readAnswers } from "./answers.ts";
+import { plannedSpec } from "../core/replay/strict.ts";
 import type { HostIo } from "./io.ts";
+import { readOrigins } from "./origins.ts";
+import { bodiesOfRuns } from "./lineage.ts";
 import { storeLife } from "./store-life.ts";
 
 /**
@@ -33,11 +36,13 @@ export async function observe(
   const snapshot = io.snapshots.get(digest) ?? (await loadSnapshot(store, run.uid, digest));
   if (snapshot === undefined) return undefined;
   io.snapshots.set(digest, snapshot);
+  const { replay } = snapshot;
+  const planned = plannedSpec(snapshot);
   const workers = await io.cluster.workers(run.uid);
-  const keys = itemsOfInterest(snapshot.spec, status);
+  const keys = itemsOfInterest(planned, status);
   const view = await store.view(run.uid, keys);
   const overdue = new Map<string, OpenCall | undefined>();
-  for (const key of silentItems(snapshot.spec, status)) {
+  for (const key of silentItems(planned, status)) {
     overdue.set(
       itemName(key),
       await overdueCall(
@@ -63,8 +68,8 @@ export async function observe(
     doubt: doubts.get(itemName(key)),
   }));
   const records = new Map(items.map(({ key, record }) => [itemName(key), record]));
-  const needed = outputsNeeded(snapshot.spec, status, (key) => records.get(itemName(key)));
-  const outputs = await loadOutputs(store, run.uid, needed);
+  const needed = outputsNeeded(planned, status, (key) => records.get(itemName(key)));
+  const outputs = await loadOutputs(store, [run.uid, ...(replay?.lineage ?? [])], needed);
   const { spec } = run.object;
   return {
     run: {
@@ -77,8 +82,10 @@ export async function observe(
       keptBy: expiryOf(run.object, 0)?.keptBy,
       journalRetentionSeconds: spec.journalRetentionSeconds ?? executionDefaults.journalRetentionSeconds,
     },
-    spec: snapshot.spec,
+    spec: planned,
     policy: snapshot.policy,
+    replay,
+    origins: replay?.mode === "Fork" ? await readOrigins(store, snapshot, replay, status, io) : undefined,
     snapshot: digest,
     status,
     execution: view.execution,
@@ -147,14 +154,13 @@ async function openCalls(
 /** A body with a part missing is left out: the planner asked for it, so it knows that it is gone. */
 async function loadOutputs(
   store: JournalStore,
-  uid: string,
+  uids: readonly string[],
   digests: readonly string[],
 ): Promise<ReadonlyMap<string, Json>> {
   const outputs = new Map<string, Json>();
   if (digests.length === 0) return outputs;
-  const roots = await store.bodies(uid, digests);
-  const textDigests = [...new Set([...roots.values()].flatMap(textsOf))];
-  const texts = textDigests.length === 0 ? new Map<string, string>() : await store.bodies(uid, textDigests);
+  const roots = await bodiesOfRuns(store, uids, digests);
+  const texts = await bodiesOfRuns(store, uids, [...roots.values()].flatMap(textsOf));
   for (const [digest, root] of roots) {
     if (!textsOf(root).every((text) => texts.has(text))) continue;
     outputs.set(

@@ -1,9 +1,11 @@
 /** The start of a run: resolve its policies, fix them with the spec as the snapshot (G2), open its journal. */
-import type { GovernancePolicy } from "../api/policy.ts";
+import type { GovernancePolicy, PolicySpec } from "../api/policy.ts";
 import type { Condition, ExecutionStatus } from "../api/status.ts";
 import { graphProblems } from "../core/dag/spec-graph.ts";
-import { canonicalJson, digestJson, sha256Hex } from "../core/digest/digest.ts";
+import { canonicalJson, sha256Hex } from "../core/digest/digest.ts";
 import { OaoError } from "../core/errors/errors.ts";
+import { hashedRules } from "../core/hash/content.ts";
+import { driftOf, type ExecutionHash, executionHash, mismatchMessage } from "../core/hash/execution-hash.ts";
 import { admit, type Waiting } from "../core/planner/admit.ts";
 import { failedStatus } from "../core/planner/plan.ts";
 import { initialStatus } from "../core/planner/render.ts";
@@ -13,6 +15,11 @@ import { checkImages } from "../core/policy/checks.ts";
 import type { EffectivePolicy } from "../core/policy/types.ts";
 import { executionLimits } from "../core/policy/limits.ts";
 import type { Snapshot } from "../core/steps/format.ts";
+import { plannedSpec } from "../core/replay/strict.ts";
+import { isWhole, shownSpec } from "../core/replay/spec.ts";
+import type { Replay } from "../core/replay/types.ts";
+import type { ExecutionSpec } from "../api/types.ts";
+import { resolveReplay } from "./open-replay.ts";
 import type { StoredExecution, StoredPolicy } from "../ports/cluster.ts";
 import type { HostIo } from "./io.ts";
 import { lookAgainMs } from "./slots.ts";
@@ -32,39 +39,65 @@ export interface Opened {
 
 /**
  * The status to write for a run that was not opened yet. Fails closed: a run whose policyRef names no policy, that an
- * invalid one governs, or whose journal store is not fit for it (core/planner/admit.ts) waits, says so, and starts when that is mended; a spec that is no graph is Failed(InvalidSpec).
+ * invalid one governs, or whose journal store is not fit for it (core/planner/admit.ts) waits, says so, and starts when that is mended; a spec that is no graph is Failed(InvalidSpec),
+ * one whose hash is not what it expects Failed(HashMismatch).
  * Repeat: the first snapshot that reached the journal stands. Throws StoreUnavailable, StoreFull.
  */
 export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened> {
-  const { spec } = run.object;
   const nowMs = io.clock.nowMs();
-  const problems = specProblems(run);
-  const fresh = run.status ?? freshStatus(run, nowMs);
+  const resolved = await resolve(run, io);
+  const spec = "refused" in resolved ? shownSpec(run.object, run.status) : resolved.spec;
+  const fresh = run.status ?? freshStatus(spec, nowMs);
+  if ("refused" in resolved)
+    return over(run, failedStatus(fresh, "ReplayRefused", resolved.refused, run.generation, nowMs));
+  const problems = specProblems(spec);
   if (problems.length > 0) {
     return over(run, failedStatus(fresh, "InvalidSpec", problems.slice(0, 10).join("; "), run.generation, nowMs));
   }
-  const governing = governingPolicies(run, io.floorPolicies, await io.cluster.policies(run.key.namespace));
+  const governing = governingPolicies(
+    run,
+    spec.policyRef?.name,
+    io.floorPolicies,
+    await io.cluster.policies(run.key.namespace),
+  );
   if ("reason" in governing) return waits(run, fresh, governing, nowMs);
   const policy = combinePolicies(governing, { requirePairing: io.requireSecretPairing });
   const refused = checkImages(spec, policy).find(({ enforcement }) => enforcement === "Enforce");
   if (refused !== undefined) {
     return over(run, failedStatus(fresh, "PolicyViolation", refused.message, run.generation, nowMs));
   }
+  const rules = hashedRules(governing.map((each) => each.policy.spec));
+  const hash = executionHash(spec, rules);
+  const drift = driftOf(spec.expectedHash, { hash: hash.executionHash, ...hash.hashParts });
+  if (drift.length > 0) {
+    const message = mismatchMessage(drift, run.key);
+    return over(run, failedStatus({ ...fresh, ...hash }, "HashMismatch", message, run.generation, nowMs));
+  }
   const place = await queued(run, policy, io);
   if (place !== undefined) return waits(run, fresh, place, nowMs);
   let started: Opened | undefined;
   try {
-    const unfit = await unfitStore(run, policy, io);
+    const unfit = await unfitStore(run, spec, policy, io);
     if (unfit !== undefined) return waits(run, fresh, unfit, nowMs);
-    started = await start(run, policy, governing, io);
+    started = await start(run, resolved, policy, rules, io);
     return started;
   } finally {
     if (started === undefined) io.slots.give(run);
   }
 }
 
+/** With all that a replay inherits. */
+async function resolve(
+  run: StoredExecution,
+  io: HostIo,
+): Promise<{ readonly spec: ExecutionSpec; readonly replay?: Replay } | { readonly refused: string }> {
+  const { spec } = run.object;
+  if (spec.replay !== undefined) return resolveReplay(run, spec.replay, io);
+  return isWhole(spec) ? { spec } : { refused: "it has no task or no nodes, and no replay to inherit them from" };
+}
+
 /** What the API server takes and nothing here could read, write or run. */
-function specProblems({ object: { spec } }: StoredExecution): readonly string[] {
+function specProblems(spec: ExecutionSpec): readonly string[] {
   try {
     canonicalJson(spec);
     return graphProblems(spec);
@@ -74,7 +107,7 @@ function specProblems({ object: { spec } }: StoredExecution): readonly string[] 
 }
 
 /** Of a spec that cannot even be looked through, a status without rows. */
-function freshStatus({ object: { spec } }: StoredExecution, nowMs: number): ExecutionStatus {
+function freshStatus(spec: ExecutionSpec, nowMs: number): ExecutionStatus {
   try {
     return initialStatus(spec, nowMs, {});
   } catch {
@@ -84,22 +117,31 @@ function freshStatus({ object: { spec } }: StoredExecution, nowMs: number): Exec
 
 async function start(
   found: StoredExecution,
+  { spec, replay }: { readonly spec: ExecutionSpec; readonly replay?: Replay },
   policy: EffectivePolicy,
-  governing: readonly GoverningPolicy[],
+  rules: readonly PolicySpec[],
   io: HostIo,
 ): Promise<Opened> {
   const run = await io.cluster.hold(found); // no worker may outlive its object unseen
-  const { spec } = run.object;
-  const snapshot: Snapshot = { v: 1, uid: run.uid, namespace: run.key.namespace, name: run.key.name, spec, policy };
-  const bytes = canonicalJson(snapshot);
-  const body = { digest: sha256Hex(bytes), bytes };
-  const digest = await open(run, io, body, executionLimits(policy));
-  // As whoever reads the body sees it.
-  if (digest === body.digest) io.snapshots.set(digest, JSON.parse(bytes) as Snapshot);
-  const policyHash = digestJson([...new Set(governing.map((each) => digestJson(each.policy.spec)))].sort());
-  const opened = { snapshot: digest, policies: policy.policies, policyHash };
-  const status = { ...initialStatus(spec, io.clock.nowMs(), opened), observedGeneration: run.generation };
+  const { uid, key } = run;
+  const base = { v: 1, uid, namespace: key.namespace, name: key.name, spec, policy, rules } as const;
+  const fixed = await open(run, io, replay === undefined ? base : { ...base, replay });
+  io.snapshots.set(fixed.digest, fixed.snapshot);
+  const opened = { snapshot: fixed.digest, ...fixedBy(fixed.snapshot, rules) };
+  const status = {
+    ...initialStatus(plannedSpec(fixed.snapshot), io.clock.nowMs(), opened),
+    observedGeneration: run.generation,
+  };
   return { run, status, wakeAfterMs: 0 };
+}
+
+/** What the status says of a snapshot. One of before 0.2 does not hold its rules: those of now are the best guess then. */
+function fixedBy(
+  snapshot: Snapshot,
+  rulesNow: readonly PolicySpec[],
+): ExecutionHash & Pick<ExecutionStatus, "policies" | "policyHash"> {
+  const hash = executionHash(snapshot.spec, snapshot.rules ?? rulesNow);
+  return { policies: snapshot.policy.policies, policyHash: hash.hashParts.policy, ...hash };
 }
 
 function over(run: StoredExecution, status: ExecutionStatus): Opened {
@@ -116,10 +158,15 @@ function waits(run: StoredExecution, fresh: ExecutionStatus, told: Told, nowMs: 
   return { run, status, wakeAfterMs: "lookAgainMs" in told ? told.lookAgainMs : pollMs };
 }
 
-async function unfitStore(run: StoredExecution, policy: EffectivePolicy, io: HostIo): Promise<Waiting | undefined> {
+async function unfitStore(
+  run: StoredExecution,
+  spec: ExecutionSpec,
+  policy: EffectivePolicy,
+  io: HostIo,
+): Promise<Waiting | undefined> {
   const store = await io.journal(run);
   return admit({
-    spec: run.object.spec,
+    spec,
     policy,
     store: await storeLife(store, io.clock.monotonicMs()),
     fill: await store.fill(),
@@ -154,7 +201,8 @@ interface Ungoverned {
 
 /** Floor, the namespace's defaults, policyRef; or why there is no answer. An invalid default governs like a valid one. */
 export function governingPolicies(
-  run: StoredExecution,
+  run: Pick<StoredExecution, "key">,
+  wanted: string | undefined,
   floor: readonly GovernancePolicy[],
   inNamespace: readonly StoredPolicy[],
 ): readonly GoverningPolicy[] | Ungoverned {
@@ -162,7 +210,6 @@ export function governingPolicies(
   for (const policy of inNamespace) {
     if (policy.metadata.labels?.[defaultPolicyLabel] === "true") found.push({ policy, role: "Default" });
   }
-  const wanted = run.object.spec.policyRef?.name;
   if (wanted !== undefined) {
     const named = inNamespace.find((policy) => policy.metadata.name === wanted);
     if (named === undefined) {
@@ -175,7 +222,7 @@ export function governingPolicies(
 }
 
 function invalidOf(
-  run: StoredExecution,
+  { key }: Pick<StoredExecution, "key">,
   inNamespace: readonly StoredPolicy[],
   governing: readonly GoverningPolicy[],
 ): Ungoverned | undefined {
@@ -183,23 +230,28 @@ function invalidOf(
     (stored) => stored.problem !== undefined && governing.some(({ policy }) => policy === stored),
   );
   if (invalid === undefined) return undefined;
-  const message = `GovernancePolicy "${invalid.metadata.name}" of namespace ${run.key.namespace} governs this run and is invalid (${invalid.problem}); correct it and the run starts`;
+  const message = `GovernancePolicy "${invalid.metadata.name}" of namespace ${key.namespace} governs this run and is invalid (${invalid.problem}); correct it and the run starts`;
   return { reason: "PolicyInvalid", message };
 }
 
-async function open(
-  run: StoredExecution,
-  io: HostIo,
-  body: { readonly digest: string; readonly bytes: string },
-  { limits, auditLimits }: ReturnType<typeof executionLimits>,
-): Promise<string> {
+interface Fixed {
+  readonly digest: string;
+  /** As whoever reads the body sees it. */
+  readonly snapshot: Snapshot;
+}
+
+/** The snapshot that stands from now on: this one, or that of a host which died before it wrote the status, under the policies of that moment. */
+async function open(run: StoredExecution, io: HostIo, snapshot: Snapshot): Promise<Fixed> {
   const store = await io.journal(run);
-  await store.putBodies(run.uid, [body]);
-  const reply = await store.execute(run.uid, { op: "open", snapshot: body.digest, limits, auditLimits });
-  if (reply.code === "OK") return body.digest;
-  // Opened before, by a host that died before it wrote the status, under the policies of that moment.
+  const bytes = canonicalJson(snapshot);
+  const digest = sha256Hex(bytes);
+  await store.putBodies(run.uid, [{ digest, bytes }]);
+  const reply = await store.execute(run.uid, { op: "open", snapshot: digest, ...executionLimits(snapshot.policy) });
+  if (reply.code === "OK") return { digest, snapshot: JSON.parse(bytes) as Snapshot };
   const first = (await store.view(run.uid, [])).execution?.snapshot;
-  if (reply.code === "INVALID" && first !== undefined) return first;
+  const body = first === undefined ? undefined : (await store.bodies(run.uid, [first])).get(first);
+  if (reply.code === "INVALID" && first !== undefined && body !== undefined)
+    return { digest: first, snapshot: JSON.parse(body) as Snapshot };
   throw new OaoError(
     "OAO_PROTOCOL",
     `the journal of ${run.key.namespace}/${run.key.name} cannot be opened: ${JSON.stringify(reply)}`,

@@ -5,6 +5,7 @@ import type { Command, ReplyCode } from "../core/protocol/types.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
 import { recordAnswer } from "./answers.ts";
 import type { HostIo } from "./io.ts";
+import { recordReuse } from "./record-end.ts";
 
 /** Throws what the ports throw; the loop backs off and plans anew. */
 export async function perform(decision: Decision, run: StoredExecution, io: HostIo): Promise<void> {
@@ -33,6 +34,8 @@ export async function perform(decision: Decision, run: StoredExecution, io: Host
       });
     case "RecordAnswer":
       return recordAnswer(run, decision, io);
+    case "RecordReuse":
+      return recordReuse(run, decision, io);
     case "Seal": {
       const store = await io.journal(run);
       if (decision.dropBodies) await store.dropBodies(run.uid, decision.keep);

@@ -1,12 +1,14 @@
 /** The one loop of operator and CLI: observe, plan, write status, perform. */
 import { executionDefaults } from "../api/defaults.ts";
 import type { ExecutionStatus } from "../api/status.ts";
+import { OaoError } from "../core/errors/errors.ts";
 import { expiryOf } from "../core/planner/expiry.ts";
 import { failedStatus, plan } from "../core/planner/plan.ts";
 import type { Decision, Plan } from "../core/planner/types.ts";
 import type { NodeKey } from "../core/protocol/types.ts";
 import type { ObjectKey, StoredExecution } from "../ports/cluster.ts";
 import type { HostIo } from "./io.ts";
+import { readEnd, readRecord } from "./journals.ts";
 import { observe } from "./observe.ts";
 import { openRun } from "./open-run.ts";
 import { perform } from "./perform.ts";
@@ -45,7 +47,10 @@ async function pass(
 ): Promise<number | undefined> {
   const planned = await look(run, status, snapshot, io);
   if (planned === undefined) return snapshotGone(run, status, io);
-  const { status: next, decisions, losses, statusAfter, wakeAfterMs } = planned;
+  const { decisions, losses, wakeAfterMs } = planned;
+  const hash = await endHash(run, planned.status, snapshot, io);
+  const next = { ...planned.status, ...hash };
+  const statusAfter = planned.statusAfter && { ...planned.statusAfter, ...hash };
   const waitMs = decisions.length > 0 || wakeAfterMs === 0 ? 0 : pauseBefore(run, next, io);
   if (waitMs > 0) return Math.min(waitMs, wakeAfterMs ?? waitMs);
   const sealing = statusAfter === undefined ? undefined : decisions.find(isHarmlessSeal);
@@ -58,6 +63,29 @@ async function pass(
   if (statusAfter !== undefined && sealing === undefined)
     await write({ ...run, status: next, resourceVersion }, statusAfter, io);
   return wakeAfterMs;
+}
+
+/** In the pass that ends the run, while all of its journal is there. */
+async function endHash(
+  run: StoredExecution,
+  status: ExecutionStatus,
+  snapshot: string,
+  io: HostIo,
+): Promise<Pick<ExecutionStatus, "traceHash" | "replay">> {
+  if (status.completedAt === undefined || run.status?.completedAt !== undefined) return {};
+  // A Strict replay has its own from its worker.
+  if (status.traceHash !== undefined) return {};
+  const store = await io.journal(run);
+  try {
+    const record = await readRecord(store, { ...run, status }, io.snapshots.get(snapshot));
+    const { traceHash, ...counts } = await readEnd(record);
+    return { traceHash, ...(status.replay === undefined ? {} : { replay: { ...status.replay, ...counts } }) };
+  } catch (error) {
+    if (error instanceof OaoError) throw error;
+    // A worker can write into its journal what is no entry. That has no trace, and keeps nothing from ending (S1).
+    io.report?.({ kind: "Failed", key: run.key, error, retryAfterMs: 0 });
+    return {};
+  }
 }
 
 /** Of a journal that is kept whole: done before its run is told to have ended, it only sets the time that it is kept. */

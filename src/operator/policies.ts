@@ -1,10 +1,10 @@
-/** The status of policies: whether each can govern, and the hash that runs name it by. Runs do not read it. */
+/** The status of policies: whether each can govern, and the digest of its rules. Runs do not read it. */
 import type { KubeClient } from "../adapters/kube/client.ts";
 import type { KubeCluster } from "../adapters/kube/kube-cluster.ts";
 import { isKubeError } from "../adapters/kube/kube-error.ts";
 import { resourcePath, resources } from "../adapters/kube/resources.ts";
 import type { PolicyStatus } from "../adapters/kube/stored.ts";
-import { digestJson } from "../core/digest/digest.ts";
+import { ruleDigest } from "../core/hash/content.ts";
 import { sameJson } from "../host/status-pace.ts";
 import { WorkQueue } from "../host/work-queue.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -62,7 +62,7 @@ export function policyStatus(
   const message = policy.problem ?? "it governs the runs that start from now on";
   return {
     observedGeneration: generation,
-    ...(isValid ? { hash: digestJson(policy.spec) } : {}),
+    ...(isValid ? { hash: ruleDigest(policy.spec) } : {}),
     conditions: [{ type: "Ready", status, reason: isValid ? "Valid" : "Invalid", message, lastTransitionTime }],
   };
 }

@@ -1,4 +1,5 @@
 /** The journal store. Three implementations (memory, file, redis) pass one conformance suite and agree with core/protocol command by command. */
+import type { RestoredFigures } from "../core/protocol/restore.ts";
 import type {
   Account,
   Command,
@@ -46,6 +47,14 @@ export interface JournalStore {
   bodies(uid: string, digests: readonly string[]): Promise<ReadonlyMap<string, string>>;
   /** Store bodies that no entry names yet (the snapshot). Repeat: no-op. */
   putBodies(uid: string, bodies: readonly StoredBody[]): Promise<void>;
+  /**
+   * Put entries of a run that has ended elsewhere into an item's journal as they are: same bytes, same hashes, in order, in parts.
+   * The run is not opened by this, so no command is admitted for it.
+   * Repeat: entries that are there are compared and skipped. Throws OAO_PROTOCOL, and changes nothing, for a run that was opened here, a
+   * gap, and an entry that differs from the one that is there.
+   * Source: core/protocol/restore.ts; adapters/store/redis/scripts/restore.lua.
+   */
+  restoreEntries(uid: string, key: NodeKey, entries: readonly StoredEntry[], figures: RestoredFigures): Promise<void>;
   /** Wake-ups, lossy by contract: `listener` may miss some and get some too many, also "control" after a reconnect. Returns an unsubscribe function. */
   watch(uid: string, listener: (wake: Wake) => void): Promise<() => Promise<void>>;
   /** DigestOnly: drop every body but `keep`. */

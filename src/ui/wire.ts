@@ -1,5 +1,6 @@
 /** What `oao ui`'s local server and its page say to each other: JSON, no more than a page at a time. */
-import type { NodeState, Phase } from "../api/status.ts";
+import type { NodeState, Phase, ReplayStatus } from "../api/status.ts";
+import type { Json } from "../core/digest/json.ts";
 import type { TraceRow } from "../core/trace/rows.ts";
 
 /** A run's key as it stands in addresses: namespace and name. */
@@ -93,6 +94,7 @@ export interface RunDetail extends RunSummary {
     readonly message: string;
   }[];
   readonly policies: readonly string[];
+  readonly replay?: ReplayStatus | undefined;
   readonly result?: string | undefined;
   readonly approvals: readonly {
     readonly request: string;
@@ -122,6 +124,8 @@ export interface StepSummary {
   /** Counted tokens of all steps up to this one. */
   readonly tokensSoFar: number;
   readonly error: string | null;
+  /** Answered from the record of the run that this one replays, and not paid for again. */
+  readonly reused: boolean;
 }
 
 export interface StepPage {
@@ -138,6 +142,37 @@ export interface StepDetail {
   readonly row: TraceRow;
   /** The contents were not kept, or have expired. */
   readonly dropped: boolean;
+}
+
+export type DiffVerdict = "Same" | "Changed" | "OnlyA" | "OnlyB";
+
+export interface DiffRow {
+  readonly verdict: DiffVerdict;
+  readonly left?: StepSummary | undefined;
+  readonly right?: StepSummary | undefined;
+}
+
+export interface DiffPage {
+  readonly from: number;
+  readonly total: number;
+  readonly rows: readonly DiffRow[];
+  readonly counts: Readonly<Record<DiffVerdict, number>>;
+  /** Indices of the rows that are not the same, the first 1,000; the first of them is the divergence. */
+  readonly different: readonly number[];
+}
+
+export interface DiffDetail {
+  readonly row: DiffRow;
+  readonly differences: readonly FieldDifference[];
+  /** What its request keeps of earlier ones differs since this step of the left run. */
+  readonly since?: number | undefined;
+}
+
+export interface FieldDifference {
+  readonly path: string;
+  /** Absent = there is nothing at this path. */
+  readonly left?: Json | undefined;
+  readonly right?: Json | undefined;
 }
 
 /** RFC 9457 */

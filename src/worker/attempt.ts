@@ -6,10 +6,12 @@ import { budgetMessage, callBudgetMessage } from "../core/policy/messages.ts";
 import { executionLimits, nodeLimits } from "../core/policy/limits.ts";
 import type { EffectivePolicy } from "../core/policy/types.ts";
 import { redactor } from "../core/policy/redact.ts";
+import { plannedSpec } from "../core/replay/strict.ts";
 import { genesis, itemName } from "../core/protocol/names.ts";
 import type { StoredEntry } from "../core/protocol/types.ts";
 import { type EntryDraft, firstBroken, readEntry } from "../core/steps/chain.ts";
-import type { Finished, Snapshot } from "../core/steps/format.ts";
+import { shortDigest } from "../core/hash/execution-hash.ts";
+import type { Finished, Reuse, Snapshot, StartEntry } from "../core/steps/format.ts";
 import { foldHistory } from "../core/steps/history.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { WorkerExit, WorkerOrder } from "../ports/cluster.ts";
@@ -20,6 +22,7 @@ import { Lease } from "./lease.ts";
 import { Lifeline } from "./lifeline.ts";
 import type { NodeContext } from "./node-context.ts";
 import { iso } from "./recorder.ts";
+import { readReuse } from "./reuse.ts";
 import { Session } from "./session.ts";
 
 export interface AttemptIo {
@@ -28,6 +31,8 @@ export interface AttemptIo {
   /** Ends the attempt from outside (SIGTERM, the parent's death). */
   readonly terminate: AbortSignal;
   readonly version: string;
+  /** Digest of the worker's own code. */
+  readonly build: string;
   readonly leaseTtlMs: number;
   readonly heartbeatIntervalMs: number;
   readonly suspendGraceMs: number;
@@ -47,7 +52,7 @@ export interface Attempt {
   readonly context: NodeContext;
   readonly snapshot: Snapshot;
   readonly node: NodeSpec & FinallySpec;
-  /** Makes the node's tools. Throws OAO_INVALID_SPEC, OAO_MISSING_SECRET, and OAO_SNAPSHOT_MISMATCH for tools other than the first attempt's. */
+  /** Makes the node's tools. Throws OAO_INVALID_SPEC, OAO_MISSING_SECRET, and OAO_SNAPSHOT_MISMATCH for tools or code of OAO other than the first attempt's. */
   prepare(): Promise<void>;
   close(): Promise<void>;
 }
@@ -61,9 +66,8 @@ const messageUnitsMax = 4_096;
 /** J2. Claim, read and check the journal, start the lease. `exit` = there is nothing left to do. */
 export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<Attempt | { exit: WorkerExit }> {
   const snapshot = await readSnapshot(order, io);
-  const node = [...snapshot.spec.nodes, ...(snapshot.spec.finally ?? [])].find(
-    (candidate) => candidate.name === order.node,
-  );
+  const { nodes, finally: last = [] } = plannedSpec(snapshot);
+  const node = [...nodes, ...last].find((candidate) => candidate.name === order.node);
   if (node === undefined) throw new OaoError("OAO_SNAPSHOT_MISMATCH", `the snapshot has no node ${order.node}`);
   const execution = executionLimits(snapshot.policy);
   const own = nodeLimits(snapshot.policy, node);
@@ -105,7 +109,10 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
   if ("finished" in claimed)
     return { exit: (JSON.parse(claimed.finished) as Finished).outcome === "Succeeded" ? "done" : "failed" };
   const { history, outputs } = await readHistory(order, io, session.length);
-  session.resumeAt(history.stepCount);
+  const uids = [order.uid, ...(snapshot.replay?.lineage ?? [])];
+  const bodies = (ahead: readonly string[]) => new BodyReader(io.store, uids, ahead);
+  const reused = await readReuse(snapshot, order, io.store, bodies);
+  session.resumeAt(history.stepCount + (reused?.reference?.steps ?? 0));
   const live: { tool?: string; tokens?: number } = {};
   lifeline = new Lifeline({
     ...io,
@@ -133,7 +140,8 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
     answers: order.answers ?? {},
     session,
     history,
-    bodies: new BodyReader(io.store, order.uid, outputs),
+    bodies: bodies([...(reused?.outputs ?? []), ...outputs]),
+    reused,
     policy: snapshot.policy,
     accountLimits: [execution.limits, own.limits],
     clock: io.clock,
@@ -179,8 +187,9 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
         tools = await io.createTools(toolSpecs, snapshot);
       } finally {
         loaded();
-        waiting.unshift(startDraft(order, io, tools));
+        waiting.unshift(startDraft(order, io, tools, reused?.reference));
       }
+      checkSameProgram(history.firstStart, io);
       checkSameTools(history.firstStart?.tools, tools);
     },
     close: async () => {
@@ -240,16 +249,32 @@ function toolsOf(snapshot: Snapshot, node: NodeSpec): ToolSpec[] {
   return (snapshot.spec.tools ?? []).filter((tool) => names.has(tool.name));
 }
 
-function startDraft(order: WorkerOrder, io: AttemptIo, tools: ReadonlyMap<string, Tool>): EntryDraft {
+function startDraft(
+  order: WorkerOrder,
+  io: AttemptIo,
+  tools: ReadonlyMap<string, Tool>,
+  reuse: Reuse | undefined,
+): EntryDraft {
   return {
     type: "start",
     attempt: order.attempt,
     try: order.try,
     snapshot: order.snapshot,
-    runtime: { format: 1, version: io.version, node: process.version },
+    runtime: { format: 1, version: io.version, node: process.version, build: io.build },
     tools: Object.fromEntries([...tools].map(([name, tool]) => [name, tool.digest])),
+    ...(reuse === undefined ? {} : { reuse }),
     at: iso(io.clock.nowMs()),
   };
+}
+
+/** What the journal holds was made by one program: its successor might ask other questions where the answers of the first are found. */
+function checkSameProgram(first: StartEntry | undefined, { build, version }: AttemptIo): void {
+  const before = first?.runtime;
+  if (before?.build === undefined || before.build === build) return;
+  throw new OaoError(
+    "OAO_SNAPSHOT_MISMATCH",
+    `this worker is another build of OAO (${version}, ${shortDigest(build)}) than the one that started this node (${before.version}, ${shortDigest(before.build)}); a resume would mix two programs. Go on with that one, or start a new run`,
+  );
 }
 
 function checkSameTools(first: Readonly<Record<string, string>> | undefined, tools: ReadonlyMap<string, Tool>): void {

@@ -2,13 +2,14 @@
 import type { Json } from "../core/digest/json.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import { textsOf, unpackBody } from "../core/steps/bodies.ts";
+import { bodiesOfRuns } from "../host/lineage.ts";
 import type { JournalStore } from "../ports/store.ts";
 
 const windowSize = 64;
 
 export class BodyReader {
   readonly #store: JournalStore;
-  readonly #uid: string;
+  readonly #uids: readonly string[];
   /** Digests of recorded outputs in journal order; a miss loads the window that starts there. */
   readonly #order: readonly string[];
   readonly #places: ReadonlyMap<string, number>;
@@ -16,9 +17,10 @@ export class BodyReader {
   /** Loads run one after another: parallel tools ask for neighbours, which one window holds. */
   #loading: Promise<unknown> = Promise.resolve();
 
-  constructor(store: JournalStore, uid: string, order: readonly string[]) {
+  /** `uids`: the run itself, then those that it replays. */
+  constructor(store: JournalStore, uids: readonly string[], order: readonly string[]) {
     this.#store = store;
-    this.#uid = uid;
+    this.#uids = uids;
     this.#order = order;
     this.#places = new Map(order.map((digest, place) => [digest, place]));
   }
@@ -38,9 +40,9 @@ export class BodyReader {
   async #load(digest: string): Promise<ReadonlyMap<string, string>> {
     const place = this.#places.get(digest);
     const wanted = place === undefined ? [digest] : [...new Set(this.#order.slice(place, place + windowSize))];
-    const roots = await this.#store.bodies(this.#uid, wanted);
+    const roots = await bodiesOfRuns(this.#store, this.#uids, wanted);
     const texts = [...new Set([...roots.values()].flatMap(textsOf))];
-    this.#window = new Map([...roots, ...(texts.length === 0 ? [] : await this.#store.bodies(this.#uid, texts))]);
+    this.#window = new Map([...roots, ...(await bodiesOfRuns(this.#store, this.#uids, texts))]);
     return this.#window;
   }
 }

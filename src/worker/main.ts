@@ -1,10 +1,12 @@
 /** The worker program: one process, one node, one attempt. Exit codes: src/api/exit-codes.ts. */
+import { readFileSync } from "node:fs";
 import pino from "pino";
 import { systemClock } from "../adapters/clock/system-clock.ts";
 import { openStore } from "../adapters/store/open-store.ts";
 import { workerExitCodes } from "../api/exit-codes.ts";
 import { productVersion } from "../api/version.ts";
 import { modelAddressRules } from "../core/policy/addresses.ts";
+import { sha256Hex } from "../core/digest/digest.ts";
 import { itemName } from "../core/protocol/names.ts";
 import { readConfig } from "./config.ts";
 import { runNode } from "./run-node.ts";
@@ -48,6 +50,7 @@ async function main(): Promise<void> {
     clock: systemClock,
     terminate: terminate.signal,
     version: productVersion,
+    build: `sha256:${sha256Hex(readFileSync(import.meta.filename))}`,
     createTools: async (specs, snapshot) => {
       if (specs.some(({ module }) => module !== undefined)) (await import("./orphan-watch.ts")).watchParent();
       return createTools(specs, snapshot, config, process.env);

@@ -23,13 +23,15 @@ import { callsSoFar, callFailure, cutReason, retryAfter } from "./retry.ts";
 
 /** The previous model step of the same scope: requests are stored as what they add to it. */
 export interface PreviousRequest {
-  index: number;
-  messages: readonly string[];
+  readonly index: number;
+  readonly messages: readonly string[];
+  /** Run whose journal it stands in; absent = this one. */
+  readonly from?: string | undefined;
 }
 
 /**
- * J3–J5, J7. `path` ends in [o, 0]; `occurrence` is the caller's, taken at call entry. `previous` is updated.
- * Returns the recorded message. Throws RecordedFailure, PolicyViolationError, StoppedError.
+ * J3–J5, J7. `path` ends in [o, 0]; `occurrence` is the caller's, taken at call entry.
+ * Returns the recorded message, and what the next request may build on. Throws RecordedFailure, PolicyViolationError, StoppedError.
  */
 export async function modelStep(
   context: NodeContext,
@@ -38,17 +40,23 @@ export async function modelStep(
   digest: RequestDigest,
   previous: PreviousRequest | undefined,
   live: (call: LiveCall) => Promise<ModelAnswer>,
-): Promise<{ message: JsonObject; index: number }> {
+): Promise<{ message: JsonObject; previous: PreviousRequest | undefined }> {
   const recorder = new Recorder(context);
-  const found = await recorder.lookup(identity);
-  if (found !== undefined) return { message: found.output as JsonObject, index: found.index };
+  const found = await recorder.lookup(identity, () => requestJson(request));
+  if (found !== undefined) {
+    const { index, from, isPatched } = found;
+    // A step that matched by its place was asked with other messages than these.
+    const stored = isPatched ? undefined : { index, messages: digest.messages, from };
+    return { message: found.output as JsonObject, previous: stored };
+  }
   const { ref, bodies } = storedRequest(request, digest, previous);
   const { inputTokens } = digest;
   await checkRepeatedCall(context, recorder, identity, ref, bodies);
   await checkModelCall(context, recorder, identity, request, ref, bodies);
   for (let call = await callsSoFar(context, identity); ; call += 1) {
     const attempt = await oneCall(context, recorder, identity, { ref, bodies, inputTokens, call }, live);
-    if ("message" in attempt) return attempt;
+    if ("message" in attempt)
+      return { message: attempt.message, previous: { index: attempt.index, messages: digest.messages } };
     await context.clock.sleep(attempt.retryInMs, context.stop);
   }
 }
@@ -228,6 +236,7 @@ function storedRequest(
   return {
     ref: {
       base: previous === undefined || keep === 0 ? null : previous.index,
+      ...(previous?.from === undefined || keep === 0 ? {} : { from: previous.from }),
       keep,
       append: added.map((body) => body.digest),
       header: header.digest,
@@ -243,6 +252,11 @@ export function modelIdentity(
   occurrence: number,
 ): CallIdentity {
   return { path, kind: "model", name: request.model, requestDigest: digest.digest, occurrence };
+}
+
+/** As a trace shows it. */
+export function requestJson({ header, messages }: ModelRequest): Json {
+  return { ...header, messages };
 }
 
 export function digestOf(request: ModelRequest): RequestDigest {

@@ -9,6 +9,7 @@ import type { Answer } from "../core/planner/types.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Tool } from "../ports/tool.ts";
 import type { BodyReader } from "./body-reader.ts";
+import type { Reused } from "./reuse.ts";
 import type { Session } from "./session.ts";
 
 export interface NodeContext {
@@ -25,6 +26,8 @@ export interface NodeContext {
   readonly session: Session;
   readonly history: History;
   readonly bodies: BodyReader;
+  /** Of a Fork: what is answered from the record of the run that it replays. */
+  readonly reused?: Reused | undefined;
   readonly policy: EffectivePolicy;
   /** Limits of the execution and node accounts, for the size of blocks. */
   readonly accountLimits: readonly Limits[];

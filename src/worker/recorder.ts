@@ -5,7 +5,7 @@ import { zeroAmounts } from "../core/protocol/amounts.ts";
 import type { Amounts, StoredBody } from "../core/protocol/types.ts";
 import { packBody } from "../core/steps/bodies.ts";
 import type { EntryDraft } from "../core/steps/chain.ts";
-import type { RequestRef, StepKind, StepOutcome, TokenUsage } from "../core/steps/format.ts";
+import type { RequestRef, StepEntry, StepIdentity, StepOutcome, TokenUsage } from "../core/steps/format.ts";
 import type { ToolEffect } from "../api/execution.ts";
 import { stepKey } from "../core/steps/identity.ts";
 import { RecordedFailure } from "../ports/step.ts";
@@ -13,13 +13,7 @@ import type { NodeContext } from "./node-context.ts";
 import type { BeginReply } from "./replies.ts";
 import type { Hold } from "./session.ts";
 
-export interface CallIdentity {
-  readonly path: readonly number[];
-  readonly kind: StepKind;
-  readonly name: string;
-  readonly requestDigest: string;
-  readonly occurrence: number;
-}
+export type CallIdentity = StepIdentity;
 
 export interface CallResult {
   readonly identity: CallIdentity;
@@ -37,6 +31,17 @@ export interface CallResult {
   readonly bodies?: readonly StoredBody[];
   /** Exact reason when this call broke a policy that is enforced. */
   readonly violation?: PolicyViolationError;
+  /** Run from whose record it is answered, and the body there: nothing of it is stored again. */
+  readonly answeredBy?: { readonly uid: string; readonly body: string | null };
+}
+
+/** What a lookup found. `from`: the run whose journal `index` counts in; absent = this one. */
+export interface Recorded {
+  readonly output: Json;
+  readonly index: number;
+  readonly from?: string | undefined;
+  /** It was asked otherwise, and stands in the same place. */
+  readonly isPatched?: boolean;
 }
 
 const oneStep: Amounts = { ...zeroAmounts, Steps: 1 };
@@ -48,13 +53,28 @@ export class Recorder {
     this.#context = context;
   }
 
-  /** J4, J5. The recorded answer of this call in this try, or undefined. Throws what the call threw when it was recorded. */
-  async lookup(identity: CallIdentity): Promise<{ output: Json; index: number } | undefined> {
-    const found = this.#context.history.steps.get(keyOf(identity));
-    if (found === undefined) return undefined;
-    const { entry, index } = found;
-    if (entry.outcome === "Ok")
-      return { output: entry.output === null ? null : await this.#context.bodies.read(entry.output.body), index };
+  /**
+   * J4, J5. The recorded answer of this call in this try, or in what a replay reuses; undefined = it is made. Throws what the call
+   * threw when it was recorded, and OAO_DIVERGENCE where another call was recorded in its place; `asked` is for telling how it differs.
+   */
+  async lookup(identity: CallIdentity, asked?: () => Json): Promise<Recorded | undefined> {
+    const { history, reused } = this.#context;
+    const own = history.steps.get(keyOf(identity));
+    const found = own === undefined ? reused?.steps.find(identity) : undefined;
+    if (own !== undefined) return { output: await this.#answer(own.entry), index: own.index };
+    if (found === undefined || reused === undefined) return undefined;
+    const { journal, entry } = found.call;
+    if (found.is === "Diverged") throw await reused.diverged(found.call, identity, asked?.());
+    return {
+      output: await this.#answer(entry),
+      index: entry.index,
+      from: journal.uid,
+      isPatched: found.isPatched,
+    };
+  }
+
+  async #answer(entry: StepEntry): Promise<Json> {
+    if (entry.outcome === "Ok") return entry.output === null ? null : this.#context.bodies.read(entry.output.body);
     throw recordedError(entry.outcome, entry.error ?? { class: "Unknown", message: "the recorded call has no error" });
   }
 
@@ -92,12 +112,14 @@ export class Recorder {
 
   /** A completed, numbered step. Returns its journal index. */
   async step(result: CallResult): Promise<number> {
-    const output = result.output === undefined ? undefined : packBody(result.output);
+    const { answeredBy } = result;
+    const output = result.output === undefined || answeredBy !== undefined ? undefined : packBody(result.output);
     const draft: EntryDraft = {
       type: "step",
-      ...this.#record(result, output?.digest),
+      ...this.#record(result, output?.digest ?? answeredBy?.body ?? undefined),
       outcome: result.outcome,
       toolCalls: result.toolCalls ?? [],
+      ...(answeredBy === undefined ? {} : { from: answeredBy.uid }),
     };
     return this.#append(result, draft, output?.bodies ?? []);
   }

@@ -1,17 +1,16 @@
 /** One process, one node, one attempt: claim, run, finish. */
 import type { ModelSpec } from "../api/execution.ts";
 import { canonicalJson } from "../core/digest/digest.ts";
-import type { Json } from "../core/digest/json.ts";
+import { type Json, toPlainJson } from "../core/digest/json.ts";
 import { FencedError, OaoError, PolicyViolationError, StoppedError, WaitingError } from "../core/errors/errors.ts";
-import { ExpressionError } from "../core/expressions/errors.ts";
 import { checkModel, modelCheckOf } from "../core/policy/checks.ts";
 import { zeroAmounts } from "../core/protocol/amounts.ts";
 import { packBody } from "../core/steps/bodies.ts";
 import type { Finished, FinishEntry } from "../core/steps/format.ts";
 import type { StepScope } from "../ports/step.ts";
-import { RecordedFailure } from "../ports/step.ts";
 import type { WorkerExit, WorkerOrder } from "../ports/cluster.ts";
 import { type Attempt, type AttemptIo, openAttempt } from "./attempt.ts";
+import { failureOf, type NodeFailure } from "./failure.ts";
 import type { NodeContext } from "./node-context.ts";
 import { iso } from "./recorder.ts";
 import { stepScope } from "./scope.ts";
@@ -37,14 +36,13 @@ export async function runNode(order: WorkerOrder, io: AttemptIo): Promise<Worker
 }
 
 async function runAndFinish(attempt: Attempt, order: WorkerOrder, io: AttemptIo): Promise<WorkerExit> {
-  const { context, snapshot, node } = attempt;
+  const { context } = attempt;
   let output: Json;
   try {
     await attempt.prepare();
-    const work = await evaluateNode(context, snapshot, node, order, io);
-    output = await perform(work, stepScope(context), context, io);
+    output = await workOf(attempt, order, io);
   } catch (error) {
-    const failure = failureOf(error, context);
+    const failure = ownFailure(error, context);
     if (failure === undefined) {
       if (error instanceof StoppedError) await keepFindings(context);
       throw error;
@@ -60,6 +58,25 @@ async function runAndFinish(attempt: Attempt, order: WorkerOrder, io: AttemptIo)
   }
   await finish(context, { outcome: "Succeeded", output: null, error: null }, output);
   return "done";
+}
+
+async function workOf({ context, snapshot, node }: Attempt, order: WorkerOrder, io: AttemptIo): Promise<Json> {
+  const { replay } = snapshot;
+  if (replay?.mode === "Strict") {
+    const { strictReplay } = await import("./strict/strict-replay.ts");
+    io.ready?.();
+    const verdict = await strictReplay(snapshot, replay, {
+      ...io,
+      mask: (text) => context.maskText(text),
+      terminate: context.stop,
+      bodies: context.bodies,
+    });
+    return toPlainJson(verdict);
+  }
+  const work = await evaluateNode(context, snapshot, node, order, io);
+  const output = await perform(work, stepScope(context), context, io);
+  await context.reused?.checkConsumed();
+  return output;
 }
 
 async function perform(work: NodeWork, scope: StepScope, context: NodeContext, io: AttemptIo): Promise<Json> {
@@ -110,12 +127,13 @@ async function finish(context: NodeContext, result: Finished, output: Json, viol
     outcome: result.outcome,
     output: packed === undefined ? null : { body: packed.digest },
     error: result.error,
+    ...patchedOf(context),
     at: iso(context.clock.nowMs()),
   };
   const finished: Finished = {
     ...result,
     output: packed?.digest ?? null,
-    ...(context.madeNonIdempotentCall() && context.policy.onInDoubt !== "Retry" ? { final: true } : {}),
+    ...(isFinal(context, result) ? { final: true } : {}),
   };
   await context.session.finish(
     [...context.waiting.splice(0), draft],
@@ -125,38 +143,24 @@ async function finish(context: NodeContext, result: Finished, output: Json, viol
   );
 }
 
-/** What ends the node for good; undefined = not the node's own end (stopped, fenced, infrastructure). */
-function failureOf(error: unknown, context: NodeContext): { class: string; message: string } | undefined {
-  // RecordedFailure, and the agent's own end (a function of its recorded calls).
-  if (error instanceof RecordedFailure || isAgentFailure(error))
-    return { class: error.failureClass, message: context.maskText(error.message) };
-  if (error instanceof PolicyViolationError)
-    return { class: "PolicyViolation", message: context.maskText(error.message) };
-  if (error instanceof ExpressionError) return { class: error.code, message: context.maskText(error.message) };
-  if (error instanceof OaoError) {
-    const classes: Partial<Record<OaoError["code"], string>> = {
-      OAO_IN_DOUBT: "InDoubt",
-      OAO_INVALID_SPEC: "InvalidSpec",
-      OAO_MISSING_SECRET: "MissingSecret",
-      OAO_SNAPSHOT_MISMATCH: "SnapshotMismatch",
-    };
-    const known = classes[error.code];
-    return known === undefined ? undefined : { class: known, message: context.maskText(error.message) };
-  }
+function isFinal(context: NodeContext, { error }: Finished): boolean {
+  return (context.madeNonIdempotentCall() && context.policy.onInDoubt !== "Retry") || error?.class === "Divergence";
+}
+
+function patchedOf({ reused }: NodeContext): { readonly patched?: number } {
+  const patched = reused?.steps.patched ?? 0;
+  return patched === 0 ? {} : { patched };
+}
+
+/** An unexpected error is the node's own end too, unless it comes of being stopped. */
+function ownFailure(error: unknown, context: NodeContext): NodeFailure | undefined {
+  const failure = failureOf(error, (text) => context.maskText(text));
+  if (failure?.class !== "WorkerError") return failure;
   if (context.stop.aborted) return undefined;
   context.log("error", "unexpected error", {
     error: error instanceof Error ? context.maskText(error.stack ?? error.message) : String(error),
   });
-  return { class: "WorkerError", message: context.maskText(error instanceof Error ? error.message : String(error)) };
-}
-
-/** By its shape: naming the class would load LangChain into workers that run no agent. */
-function isAgentFailure(error: unknown): error is Error & { readonly failureClass: string } {
-  return (
-    error instanceof Error &&
-    error.name === "AgentFailure" &&
-    typeof (error as { failureClass?: unknown }).failureClass === "string"
-  );
+  return failure;
 }
 
 function exitOf(error: unknown, io: AttemptIo): WorkerExit {

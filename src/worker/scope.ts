@@ -1,20 +1,61 @@
 /** StepScope: the recorded calls of one scope. Paths and occurrences are fixed synchronously at call entry (J5). */
 import type { Json, JsonObject } from "../core/digest/json.ts";
-import { toolRequestDigest, valueDigest } from "../core/steps/identity.ts";
+import { type RequestDigest, toolRequestDigest, valueDigest } from "../core/steps/identity.ts";
 import type { LiveCall, ModelAnswer, ModelRequest, StepPath, StepScope, ToolRequest } from "../ports/step.ts";
 import { digestOf, modelIdentity, modelStep, type PreviousRequest, toolCallsOf } from "./model-step.ts";
 import type { NodeContext } from "./node-context.ts";
 import { type CallIdentity, keyOf, Recorder } from "./recorder.ts";
 import { toolStep } from "./tool-step.ts";
 
-/** The recorded calls below `path`; [] is a node's own scope. */
-export function stepScope(context: NodeContext, path: StepPath = []): StepScope {
-  return new Scope(context, path);
+/** What becomes of calls once it is fixed which step each is: made and recorded, or answered from a record. */
+export interface StepCalls {
+  model(
+    identity: CallIdentity,
+    request: ModelRequest,
+    digest: RequestDigest,
+    previous: PreviousRequest | undefined,
+    live: (call: LiveCall) => Promise<ModelAnswer>,
+  ): Promise<{ readonly message: JsonObject; readonly previous: PreviousRequest | undefined }>;
+  /** `nth`: how often this node made this call so far, this one included. */
+  tool(identity: CallIdentity, request: ToolRequest, nth: number, inside: () => StepScope): Promise<Json>;
+  value(identity: CallIdentity, make: () => Json): Promise<Json>;
+  /** Notes a call; returns how often it was made so far. */
+  count(requestDigest: string): number;
+}
+
+/** A node's own scope, whose calls are made and recorded. */
+export function stepScope(context: NodeContext): StepScope {
+  return scopeOver({
+    model: (identity, request, digest, previous, live) => modelStep(context, identity, request, digest, previous, live),
+    tool: (identity, request, nth, inside) => toolStep(context, identity, request, nth, inside),
+    async value(identity, make) {
+      const known = context.values.get(keyOf(identity));
+      if (known !== undefined) return known;
+      const recorder = new Recorder(context);
+      const found = await recorder.lookup(identity);
+      if (found !== undefined) return found.output;
+      const made = make();
+      await recorder.value(identity, made);
+      return made;
+    },
+    count: (digest) => counted(context.callCounts, digest),
+  });
+}
+
+/** The calls below `path`; [] is a node's own scope. */
+export function scopeOver(calls: StepCalls, path: StepPath = []): StepScope {
+  return new Scope(calls, path);
+}
+
+export function counted(counts: Map<string, number>, digest: string): number {
+  const count = (counts.get(digest) ?? 0) + 1;
+  counts.set(digest, count);
+  return count;
 }
 
 class Scope implements StepScope {
   readonly path: StepPath;
-  readonly #context: NodeContext;
+  readonly #calls: StepCalls;
   #previous: PreviousRequest | undefined;
   #values = 0;
   /** Content -> how often it was seen in this scope. */
@@ -22,17 +63,17 @@ class Scope implements StepScope {
   /** Content of a tool call -> the places, in message order, where the model asked for it. */
   readonly #asked = new Map<string, string[]>();
 
-  constructor(context: NodeContext, path: StepPath) {
-    this.#context = context;
+  constructor(calls: StepCalls, path: StepPath) {
+    this.#calls = calls;
     this.path = path;
   }
 
   async model(o: number, request: ModelRequest, live: (call: LiveCall) => Promise<ModelAnswer>): Promise<JsonObject> {
     const digest = digestOf(request);
     const identity = modelIdentity([...this.path, o, 0], request, digest, this.#occurrence(digest.digest));
-    this.#count(digest.digest);
-    const { message, index } = await modelStep(this.#context, identity, request, digest, this.#previous, live);
-    this.#previous = { index, messages: digest.messages };
+    this.#calls.count(digest.digest);
+    const { message, previous } = await this.#calls.model(identity, request, digest, this.#previous, live);
+    this.#previous = previous;
     for (const [i, call] of toolCallsOf(message).entries())
       this.#ask(toolRequestDigest(call.name, call.arguments), `${o}.${i}`);
     return message;
@@ -48,8 +89,8 @@ class Scope implements StepScope {
       requestDigest: digest,
       occurrence: this.#toolOccurrence(digest, `${o}.${i}`),
     };
-    this.#count(digest);
-    return toolStep(this.#context, identity, request, () => stepScope(this.#context, path));
+    const nth = this.#calls.count(digest);
+    return this.#calls.tool(identity, request, nth, () => scopeOver(this.#calls, path));
   }
 
   async value(name: string, make: () => Json): Promise<Json> {
@@ -62,14 +103,7 @@ class Scope implements StepScope {
       occurrence: this.#occurrence(digest),
     };
     this.#values += 1;
-    const known = this.#context.values.get(keyOf(identity));
-    if (known !== undefined) return known;
-    const recorder = new Recorder(this.#context);
-    const found = await recorder.lookup(identity);
-    if (found !== undefined) return found.output;
-    const made = make();
-    await recorder.value(identity, made);
-    return made;
+    return this.#calls.value(identity, make);
   }
 
   #occurrence(digest: string): number {
@@ -86,10 +120,5 @@ class Scope implements StepScope {
   #toolOccurrence(digest: string, place: string): number {
     const asked = this.#asked.get(digest)?.indexOf(place) ?? -1;
     return asked >= 0 ? asked : this.#occurrence(digest);
-  }
-
-  #count(digest: string): void {
-    const { callCounts } = this.#context;
-    callCounts.set(digest, (callCounts.get(digest) ?? 0) + 1);
   }
 }

@@ -7,6 +7,7 @@ import { zeroAmounts } from "../core/protocol/amounts.ts";
 import type { Amounts, StoredBody } from "../core/protocol/types.ts";
 import { packBody } from "../core/steps/bodies.ts";
 import type { Answer } from "../core/planner/types.ts";
+import type { RecordedCall } from "../core/replay/reused-steps.ts";
 import type { IntentEntry } from "../core/steps/format.ts";
 import { approvalDigest, doubtRequest, idempotencyKey } from "../core/steps/identity.ts";
 import { executionDefaults } from "../api/defaults.ts";
@@ -27,11 +28,14 @@ export async function toolStep(
   context: NodeContext,
   identity: CallIdentity,
   request: ToolRequest,
+  nth: number,
   inside: () => StepScope,
 ): Promise<Json> {
   const recorder = new Recorder(context);
-  const found = await recorder.lookup(identity);
+  const found = await recorder.lookup(identity, () => request.arguments);
   if (found !== undefined) return found.output;
+  const answer = context.reused?.steps.answer(identity, nth);
+  if (answer !== undefined) return recordedAnswer(context, recorder, identity, answer);
   const tool = context.tool(request.tool);
   const effect = effectOf(context.policy, tool.spec);
   const body = packBody(context.redact(request.arguments));
@@ -52,6 +56,28 @@ export async function toolStep(
     if ("output" in outcome) return outcome.output;
     await context.clock.sleep(outcome.retryInMs, context.stop);
   }
+}
+
+/** After the cursor of a replay: the tool was called with these arguments before, and is not called again. Nothing is charged (J4). */
+async function recordedAnswer(
+  context: NodeContext,
+  recorder: Recorder,
+  identity: CallIdentity,
+  { entry, journal }: RecordedCall,
+): Promise<Json> {
+  const body = entry.output?.body ?? null;
+  const output = body === null ? null : await context.bodies.read(body);
+  await recorder.step({
+    identity,
+    input: entry.input,
+    outcome: "Ok",
+    answeredBy: { uid: entry.from ?? journal.uid ?? "", body },
+    startedAtMs: context.clock.nowMs(),
+    free: zeroAmounts,
+    settled: zeroAmounts,
+    overshoot: zeroAmounts,
+  });
+  return output;
 }
 
 /** A NonIdempotent call whose result a crash lost: the policy says whether it may be made again, once the first one has ended. */

@@ -1,14 +1,14 @@
 /** What a node is to do, with every expression evaluated: pure but for reading the outputs it names. */
 import { executionDefaults } from "../api/defaults.ts";
-import type { AgentSpec, ModelSpec, NodeSpec } from "../api/execution.ts";
+import type { AgentSpec, ModelSpec, NodeSpec, ToolSpec } from "../api/execution.ts";
 import type { Json, JsonObject } from "../core/digest/json.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import type { ExpressionScope } from "../core/expressions/evaluate.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { textsOf, unpackBody } from "../core/steps/bodies.ts";
+import { bodiesOfRuns } from "../host/lineage.ts";
 import type { WorkerOrder } from "../ports/cluster.ts";
 import type { AttemptIo } from "./attempt.ts";
-import type { NodeContext } from "./node-context.ts";
 
 export type NodeWork =
   | { readonly kind: "tool"; readonly tool: string; readonly arguments: Json }
@@ -31,11 +31,11 @@ const anyObject: JsonObject = { type: "object", properties: {}, additionalProper
 
 /** Throws ExpressionError, OAO_INVALID_SPEC, OAO_DURABILITY_LOST. */
 export async function evaluateNode(
-  context: NodeContext,
+  context: { tool(name: string): { readonly spec: ToolSpec } },
   snapshot: Snapshot,
   node: NodeSpec,
   order: WorkerOrder,
-  io: AttemptIo,
+  io: Pick<AttemptIo, "store">,
 ): Promise<NodeWork> {
   const scope = await expressionScope(snapshot, node, order, io);
   if (node.tool !== undefined)
@@ -68,21 +68,22 @@ export async function evaluateNode(
 }
 
 /** The CEL library is loaded only for a node that holds an expression: a plain tool call starts without it. */
-async function interpolated(value: Json, scope: ExpressionScope): Promise<Json> {
+export async function interpolated(value: Json, scope: ExpressionScope): Promise<Json> {
   if (!JSON.stringify(value).includes("$(")) return value;
   const { interpolate } = await import("../core/expressions/evaluate.ts");
   return interpolate(value, scope);
 }
 
-async function expressionScope(
+/** What expressions of the node read. Throws OAO_DURABILITY_LOST. */
+export async function expressionScope(
   snapshot: Snapshot,
   node: NodeSpec,
   order: WorkerOrder,
-  io: AttemptIo,
+  io: Pick<AttemptIo, "store">,
 ): Promise<ExpressionScope> {
   const nodes = new Map<string, { output: Json }>();
   for (const [name, digest] of Object.entries(order.outputs))
-    nodes.set(name, { output: await readOutput(order.uid, digest, io) });
+    nodes.set(name, { output: await readOutput([order.uid, ...(snapshot.replay?.lineage ?? [])], digest, io) });
   const scope: ExpressionScope = { input: (snapshot.spec.input ?? {}) as JsonObject, nodes };
   if (node.forEach === undefined || order.item === undefined) return scope;
   const { evaluateItems } = await import("../core/expressions/evaluate.ts");
@@ -91,10 +92,10 @@ async function expressionScope(
   return { ...scope, item };
 }
 
-async function readOutput(uid: string, digest: string, io: AttemptIo): Promise<Json> {
-  const root = (await io.store.bodies(uid, [digest])).get(digest);
+async function readOutput(uids: readonly string[], digest: string, io: Pick<AttemptIo, "store">): Promise<Json> {
+  const root = (await bodiesOfRuns(io.store, uids, [digest])).get(digest);
   if (root === undefined) throw new OaoError("OAO_DURABILITY_LOST", `the journal store does not have output ${digest}`);
-  const texts = await io.store.bodies(uid, textsOf(root));
+  const texts = await bodiesOfRuns(io.store, uids, textsOf(root));
   return unpackBody(root, (text) => {
     const bytes = texts.get(text);
     if (bytes === undefined) throw new OaoError("OAO_DURABILITY_LOST", `the journal store does not have text ${text}`);

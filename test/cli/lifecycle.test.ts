@@ -54,6 +54,7 @@ const status = async (name = "chain") => {
         phase: string;
         nodes: { name: string; state: string; attempt?: number; steps?: number }[];
         usage: { totalTokens: number; lostTokens: number };
+        traceHash: string;
       };
     }
   ).status;
@@ -137,6 +138,7 @@ describe("a killed oao run", () => {
     // Two runs were answered: the answers differ in their random ids, and in nothing else.
     expect(withoutOutput(killed.stdout)).toEqual(withoutOutput(undisturbed.stdout));
     expect(killed.stderr).toMatch(/^traceHash sha256:[0-9a-f]{64}\n$/);
+    expect(killed.stderr).toBe(`traceHash ${(await status()).traceHash}\n`);
     const { totalTokens } = (await status("undisturbed")).usage;
     const { usage } = await status();
     expect(usage.totalTokens).toBe(totalTokens);

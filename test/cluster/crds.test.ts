@@ -7,6 +7,8 @@ import { stringify } from "yaml";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const samples = readdirSync(`${root}/config/samples`).filter((file) => /^(?!.*\.model\.).*\.yaml$/.test(file));
 
+const zeros = `sha256:${"0".repeat(64)}`;
+
 interface Ended {
   readonly code: number | null;
   readonly stdout: string;
@@ -55,7 +57,13 @@ describe("the CRDs on a real API server", () => {
     expect(kubectl(["create", "-f", "-"], execution("fixed", { input: { x: 1 } })).code).toBe(0);
     const patch = (spec: object): Ended =>
       kubectl(["patch", "oaox", "fixed", "--type=merge", "-p", JSON.stringify({ spec })]);
-    for (const change of [{ task: "other" }, { input: { x: 2 } }, { input: null }, { parallelism: 3 }]) {
+    for (const change of [
+      { task: "other" },
+      { input: { x: 2 } },
+      { input: null },
+      { parallelism: 3 },
+      { expectedHash: { task: zeros } },
+    ]) {
       const refused = patch(change);
       expect(refused.code).toBe(1);
       expect(refused.stderr).toContain(`spec.${Object.keys(change)[0]}`);
@@ -92,6 +100,8 @@ describe("the CRDs on a real API server", () => {
       "spec.nodes",
     ],
     ["an unknown field", { tusk: "t" }, "spec.tusk"],
+    ["a digest that is none", { expectedHash: { task: "sha256:0" } }, "spec.expectedHash.task"],
+    ["an expectation of nothing", { expectedHash: {} }, "spec.expectedHash"],
   ])("refuse %s and name the field", (_, spec, field) => {
     const refused = kubectl(["create", "--dry-run=server", "-f", "-"], execution("bad", spec));
     expect(refused.code).toBe(1);

@@ -235,6 +235,7 @@ class Simulation {
       clock: this.#scheduler.clockOf(worker),
       terminate: new AbortController().signal,
       version: "0",
+      build: "sha256:simulated",
       leaseTtlMs: 60_000,
       heartbeatIntervalMs: 10_000,
       suspendGraceMs: 2_000,
@@ -292,6 +293,7 @@ class Simulation {
       entries: (run, key, from, limit) => store.entries(run, key, from, limit),
       bodies: (run, digests) => store.bodies(run, digests),
       putBodies: (run, bodies) => store.putBodies(run, bodies),
+      restoreEntries: (run, key, entries, figures) => store.restoreEntries(run, key, entries, figures),
       watch: (run, listener) =>
         store.watch(run, (wake) => worker.alive && !worker.paused && this.#random.chance(0.8) && listener(wake)),
       dropBodies: (run, keep) => store.dropBodies(run, keep),

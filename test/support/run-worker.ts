@@ -54,6 +54,7 @@ export function workerIo(store: JournalStore, changes: Partial<AttemptIo> = {}):
     clock: systemClock,
     terminate: new AbortController().signal,
     version: "0.0.0-test",
+    build: "sha256:test",
     leaseTtlMs: 60_000,
     heartbeatIntervalMs: 1_000,
     suspendGraceMs: 1_000,

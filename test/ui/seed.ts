@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { systemClock } from "../../src/adapters/clock/system-clock.ts";
 import { LocalIndex } from "../../src/adapters/local/local-index.ts";
 import { FileStore } from "../../src/adapters/store/file/file-store.ts";
-import type { Execution } from "../../src/api/execution.ts";
+import type { Execution, ExecutionSpec } from "../../src/api/types.ts";
 import type { ExecutionStatus, NodeStatus } from "../../src/api/status.ts";
 import { sha256Hex } from "../../src/core/digest/digest.ts";
 import type { Json, JsonObject } from "../../src/core/digest/json.ts";
@@ -32,7 +32,7 @@ export interface SeedNode extends NodeKey {
 export interface Seed {
   readonly name: string;
   readonly namespace?: string;
-  readonly spec: Execution["spec"];
+  readonly spec: ExecutionSpec;
   readonly status: Partial<ExecutionStatus> & Pick<ExecutionStatus, "phase">;
   readonly rows: readonly NodeStatus[];
   readonly journals?: readonly SeedNode[];
@@ -63,6 +63,7 @@ export class SeededHome {
     const done = rows.filter(({ state }) => state === "Succeeded").length;
     this.index.writeStatus(run, {
       observedGeneration: 1,
+      snapshot: `sha256:${sha256Hex("s")}`,
       conditions: [],
       progress: `${done}/${rows.length}`,
       nodeCounts: {},
@@ -164,7 +165,7 @@ function messagesOf(input: Json): readonly JsonObject[] {
 /** A spec of tool nodes with these names and edges. */
 export function specOf(
   nodes: readonly { readonly name: string; readonly dependsOn?: readonly string[] }[],
-): Execution["spec"] {
+): ExecutionSpec {
   return {
     task: "try the page",
     tools: [{ name: "t", module: { path: "t.mjs" } }],

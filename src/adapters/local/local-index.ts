@@ -9,6 +9,7 @@ import { join } from "node:path";
 import type { DesiredState, Execution } from "../../api/execution.ts";
 import type { GovernancePolicy } from "../../api/policy.ts";
 import type { ExecutionStatus } from "../../api/status.ts";
+import { canonicalJson } from "../../core/digest/digest.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { ObjectKey, StoredExecution } from "../../ports/cluster.ts";
 import { Conflict } from "../../ports/cluster-errors.ts";
@@ -260,9 +261,13 @@ export class LocalIndex {
     return rows.map((row) => JSON.parse(row.object) as GovernancePolicy);
   }
 
-  /** Creates or replaces. Runs that have started keep their snapshot (G2). */
+  /** Creates or replaces; generation counts its changes, as an API server does. Runs that have started keep their snapshot (G2). */
   putPolicy(namespace: string, policy: GovernancePolicy & { metadata: { name: string } }): void {
-    const object = JSON.stringify({ ...policy, metadata: { ...policy.metadata, namespace } });
+    const old = this.policies(namespace).find(({ metadata }) => metadata.name === policy.metadata.name);
+    const before = typeof old?.metadata["generation"] === "number" ? old.metadata["generation"] : 0;
+    const isSame = old !== undefined && canonicalJson(old.spec) === canonicalJson(policy.spec);
+    const generation = isSame ? Math.max(1, before) : before + 1;
+    const object = JSON.stringify({ ...policy, metadata: { ...policy.metadata, namespace, generation } });
     this.#database.run(
       "INSERT INTO policies (namespace, name, object) VALUES (?, ?, ?) ON CONFLICT (namespace, name) DO UPDATE SET object = excluded.object",
       namespace,

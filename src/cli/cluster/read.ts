@@ -46,6 +46,7 @@ export async function showOne(
   const lines = [
     `task: ${oneLine(await taskOf(run))}`,
     ...(tokens === undefined ? [] : [tokenText(tokens)]),
+    ...(run.status?.executionHash === undefined ? [] : [`hash: ${run.status.executionHash}`]),
     ...(reason === undefined ? [] : [oneLine(reason)]),
     ...openQuestions(run).flatMap((each) => questionLines(each, cluster.args(run.key))),
   ];

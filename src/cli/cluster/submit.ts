@@ -24,7 +24,9 @@ export async function submit(file: string, flags: SubmitFlags, terminal: Termina
   const output = checkFormat(flags.output, ["table", "json", "yaml"]);
   checkFlags(file, flags);
   // A module may well be in the worker's image and not here.
-  const manifest = await readRunManifest(file, flags, terminal, () => systemClock.random(), "Warning");
+  const manifest = await readRunManifest(file, flags, terminal, () => systemClock.random(), {
+    missingModules: "Warning",
+  });
   return onCluster(flags, terminal, async (cluster) => {
     const namespace = flags.namespace ?? manifest.execution.metadata.namespace ?? cluster.namespace;
     const key = { namespace, name: manifest.name };

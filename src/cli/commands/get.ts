@@ -5,7 +5,7 @@ import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { systemClock } from "../../adapters/clock/system-clock.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import { type Finding, findingsOf } from "../../core/trace/journal.ts";
-import { readJournals } from "../journals.ts";
+import { readJournals, readRecord } from "../../host/journals.ts";
 import { withRun } from "../cluster/locate.ts";
 import { askedPlace, hasKubeconfig, type PlaceFlags } from "../cluster/place.ts";
 import { defaultNamespace, openExistingIndex } from "../home.ts";
@@ -49,6 +49,7 @@ async function showOne(index: LocalIndex, run: LocalRun, terminal: Terminal): Pr
   const lines = [
     `task: ${oneLine(await taskOf(run))}`,
     ...(tokens === undefined ? [] : [tokenText(tokens)]),
+    ...(run.status?.executionHash === undefined ? [] : [`hash: ${run.status.executionHash}`]),
     ...(findings === undefined ? [`its journal cannot be read: oao trace ${nameArguments(run)} says why`] : []),
     ...(findings === undefined || findings.length === 0
       ? []
@@ -63,7 +64,8 @@ async function showOne(index: LocalIndex, run: LocalRun, terminal: Terminal): Pr
 /** Undefined = the journal cannot be read. */
 async function readFindings(store: JournalStore, run: LocalRun): Promise<Finding[] | undefined> {
   try {
-    return findingsOf(run.object.spec, await readJournals(store, run));
+    const record = await readRecord(store, run);
+    return findingsOf(record.spec, await readJournals(record));
   } catch {
     return undefined;
   }

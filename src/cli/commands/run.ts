@@ -15,7 +15,7 @@ import { nearestNames } from "../nearest.ts";
 import { endedError, hasEnded } from "../outcome.ts";
 import { checkFormat } from "../render/output.ts";
 import { type ManifestFlags, readRunManifest, type RunManifest } from "../run-manifest.ts";
-import { missingSecrets } from "../secrets.ts";
+import { checkSecrets } from "../secrets.ts";
 import { checkRedis, fileStoreUrl, withoutPassword } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -81,16 +81,6 @@ function resumeHere(
     output,
     desiredState: undefined,
   });
-}
-
-/** Before anything is spent. */
-function checkSecrets(execution: Execution, terminal: Terminal): void {
-  const missing = missingSecrets(execution.spec, terminal.env);
-  if (missing.length === 0) return;
-  throw new CliError(
-    `${missing.length === 1 ? "a secret is" : `${missing.length} secrets are`} missing; nothing was started`,
-    [...missing, "no key at hand? a scripted model answers without one: oao mock-model --example"],
-  );
 }
 
 /** Fails closed: a run whose policy is missing would not start, so the person at the keyboard is told now. */

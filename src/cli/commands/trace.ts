@@ -3,22 +3,20 @@ import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import type { LocalRun } from "../../adapters/local/local-index.ts";
 import type { Json } from "../../core/digest/json.ts";
 import { canonicalLines, traceHash } from "../../core/trace/canonical.ts";
-import {
-  canonicalSteps,
-  findingsOf,
-  inOrder,
-  type ItemJournal,
-  tracedCalls,
-  verifyChain,
-} from "../../core/trace/journal.ts";
-import { itemName } from "../../core/protocol/names.ts";
+import { canonicalSteps, findingsOf, type ItemJournal, tracedCalls, verifyChain } from "../../core/trace/journal.ts";
 import { bodiesOf, type TraceRow, traceRowsWithFindings } from "../../core/trace/rows.ts";
-import type { JournalStore } from "../../ports/store.ts";
 import { CliError } from "../errors.ts";
 import { withRun } from "../cluster/locate.ts";
 import type { PlaceFlags } from "../cluster/place.ts";
-import { changed, contentDropped, isContentDropped, readBodies, readJournals } from "../journals.ts";
-import { hasEnded } from "../outcome.ts";
+import {
+  isContentDropped,
+  journalChanged,
+  readBodies,
+  readJournals,
+  readRecord,
+  type RunRecord,
+} from "../../host/journals.ts";
+import { contentDropped, hasEnded } from "../outcome.ts";
 import { checkFormat } from "../render/output.ts";
 import { fit, oneLine, saidOnce } from "../render/style.ts";
 import { table } from "../render/table.ts";
@@ -55,16 +53,17 @@ async function traceHere(
 ): Promise<CliExitCode> {
   const store = await openRunStore(run, givenRedis(run, flags.redis, terminal.env));
   try {
-    const journals = await readJournals(store, run);
+    const record = await readRecord(store, run);
+    const journals = await readJournals(record);
     if (journals.length === 0 && hasEnded(run.status) && (run.status?.steps ?? 0) > 0) {
       throw new CliError(
         `the journal of ${run.key.namespace}/${run.key.name} is gone: its retention (spec.journalRetentionSeconds) is over`,
       );
     }
-    warnOfBrokenChains(run, journals, terminal);
-    if (flags.canonical === true) printCanonical(run, journals, terminal);
-    else await printRows(run, journals, store, output, flags.all === true, terminal);
-    if (await isContentDropped(store, run)) terminal.err(`${contentDropped}\n`);
+    checkChains(record, journals, terminal);
+    if (flags.canonical === true) printCanonical(record, journals, terminal);
+    else await printRows(record, journals, output, flags.all === true, terminal);
+    if (isContentDropped(record)) terminal.err(`${contentDropped}\n`);
   } finally {
     await store.close();
   }
@@ -72,35 +71,34 @@ async function traceHere(
 }
 
 /** A trace of an edited journal is not passed off as one that was recorded. */
-function warnOfBrokenChains(run: LocalRun, journals: readonly ItemJournal[], terminal: Terminal): void {
+function checkChains(run: RunRecord, journals: readonly ItemJournal[], terminal: Terminal): void {
   for (const journal of journals) {
-    const broken = verifyChain(run.uid, journal);
+    const broken = verifyChain(run.recorder, journal);
     if (broken !== undefined) {
-      throw changed(itemName(journal), `entry ${broken.index}: ${broken.reason}`);
+      throw journalChanged(journal, `entry ${broken.index}: ${broken.reason}`);
     }
   }
   if (!hasEnded(run.status)) terminal.err("the run has not ended: steps have no numbers yet, only node and path\n");
 }
 
-function printCanonical(run: LocalRun, journals: readonly ItemJournal[], terminal: Terminal): void {
-  const lines = canonicalLines(canonicalSteps(run.object.spec, journals));
+function printCanonical(run: RunRecord, journals: readonly ItemJournal[], terminal: Terminal): void {
+  const lines = canonicalLines(canonicalSteps(run.spec, journals));
   terminal.out(lines.map((line) => `${line}\n`).join(""));
   terminal.err(`traceHash ${traceHash(lines)}\n`);
 }
 
 async function printRows(
-  run: LocalRun,
+  run: RunRecord,
   journals: readonly ItemJournal[],
-  store: JournalStore,
   output: "table" | "json" | "jsonl",
   all: boolean,
   terminal: Terminal,
 ): Promise<void> {
-  const calls = tracedCalls(run.object.spec, journals);
+  const calls = tracedCalls(run.spec, journals);
   const wanted = all ? calls : calls.filter((call) => call.canonical);
-  const bodies = await readBodies(store, run.uid, wanted.flatMap(bodiesOf));
-  const findings = findingsOf(run.object.spec, journals);
-  const rows = traceRowsWithFindings(inOrder(run.object.spec, journals), wanted, all ? findings : [], {
+  const bodies = await readBodies(run, wanted.flatMap(bodiesOf));
+  const findings = findingsOf(run.spec, journals);
+  const rows = traceRowsWithFindings(journals, wanted, all ? findings : [], {
     uid: run.uid,
     body: (digest) => bodies.get(digest),
     numbered: hasEnded(run.status),

@@ -1,4 +1,5 @@
 /** Lines that workers wrote, as people read them. */
+import { shownSpec } from "../../core/replay/spec.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
 import { CliError } from "../errors.ts";
 import { nearestNames } from "../nearest.ts";
@@ -23,7 +24,8 @@ export function isOfNode(item: string, wanted: string | undefined): boolean {
 
 /** Throws CliError with the nearest names. */
 export function checkNode(run: StoredExecution, wanted: string | undefined): void {
-  const names = [...run.object.spec.nodes, ...(run.object.spec.finally ?? [])].map((node) => node.name);
+  const spec = shownSpec(run.object, run.status);
+  const names = [...spec.nodes, ...(spec.finally ?? [])].map((node) => node.name);
   const node = wanted?.replace(/\[\d+\]$/, "");
   if (node === undefined || names.includes(node)) return;
   const near = nearestNames(node, names);

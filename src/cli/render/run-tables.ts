@@ -1,4 +1,5 @@
 /** A run as text and as an object, shared by the commands that print one. */
+import { shownSpec } from "../../core/replay/spec.ts";
 import { systemClock } from "../../adapters/clock/system-clock.ts";
 import { canonicalNodeOrder } from "../../core/trace/order.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
@@ -27,7 +28,7 @@ export function runTable<R extends StoredExecution>(
 }
 
 export function nodeTable(run: StoredExecution): string {
-  const { spec } = run.object;
+  const spec = shownSpec(run.object, run.status);
   const rows = new Map((run.status?.nodes ?? []).map((row) => [row.name, row]));
   return table(
     ["NODE", "STATE", "ATTEMPT", "STEPS", "TIME", "REASON"],

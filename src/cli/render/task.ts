@@ -5,9 +5,9 @@ import type { StoredExecution } from "../../ports/cluster.ts";
 export async function taskOf({ object: { spec } }: StoredExecution): Promise<string> {
   const { interpolate } = await import("../../core/expressions/evaluate.ts");
   try {
-    const task = interpolate(spec.task, { input: (spec.input ?? {}) as JsonObject, nodes: new Map() });
+    const task = interpolate(spec.task ?? "", { input: (spec.input ?? {}) as JsonObject, nodes: new Map() });
     return typeof task === "string" ? task : JSON.stringify(task);
   } catch {
-    return spec.task;
+    return spec.task ?? "";
   }
 }

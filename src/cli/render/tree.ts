@@ -1,4 +1,5 @@
 /** A run as a tree of its nodes: pure text, one line per node, for terminals of any size. */
+import { shownSpec } from "../../core/replay/spec.ts";
 import type { ItemStatus, NodeState, NodeStatus } from "../../api/status.ts";
 import { canonicalNodeOrder } from "../../core/trace/order.ts";
 import type { ExecutionSpec, NodeSpec } from "../../api/types.ts";
@@ -86,7 +87,7 @@ export function headerText(view: RunView): string {
   const parts = [
     `${run.key.namespace}/${run.key.name}`,
     status?.phase ?? "Pending",
-    `${status?.progress ?? `0/${nodeCount(run.object.spec)}`} nodes`,
+    `${status?.progress ?? `0/${nodeCount(shownSpec(run.object, status))}`} nodes`,
   ];
   if (tokens !== undefined) parts.push(tokenText(tokens));
   if (status?.startedAt !== undefined)
@@ -157,7 +158,7 @@ function choose(lines: readonly Line[], room: number): { shown: readonly Line[];
 
 /** Depth first below the dependency that ends last; without recursion, since a DAG may be a chain of 1,000. */
 function nodeLines(view: RunView): Line[] {
-  const { spec } = view.run.object;
+  const spec = shownSpec(view.run.object, view.run.status);
   const nodes: readonly NodeSpec[] = [...spec.nodes, ...(spec.finally ?? [])];
   const byName = new Map(nodes.map((node) => [node.name, node]));
   const rows = new Map((view.run.status?.nodes ?? []).map((row) => [row.name, row]));

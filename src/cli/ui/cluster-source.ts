@@ -1,5 +1,6 @@
 /** Runs of a cluster: what its API server knows. Steps are in the operator's journal, which its HTTP API reads out. */
 import { systemClock } from "../../adapters/clock/system-clock.ts";
+import { shownSpec } from "../../core/replay/spec.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
 import type { GraphNodeInfo, RunDetail, RunKey, RunList, ServerEvent } from "../../ui/wire.ts";
 import type { ClusterConnection } from "../cluster/connect.ts";
@@ -35,11 +36,14 @@ export class ClusterSource implements RunSource {
   }
 
   async run(key: RunKey): Promise<RunDetail> {
-    return runDetail(await readView(await this.#find(key), undefined, systemClock.nowMs()), false);
+    const run = await this.#find(key);
+    const view = await readView(run, undefined, systemClock.nowMs());
+    return runDetail(view, false, shownSpec(run.object, run.status));
   }
 
   async graph(key: RunKey): Promise<readonly GraphNodeInfo[]> {
-    return graphNodes(await this.#find(key));
+    const { object, status } = await this.#find(key);
+    return graphNodes(shownSpec(object, status));
   }
 
   /** Asks again and again: a person may be allowed to list and not to watch. */

@@ -5,6 +5,9 @@ import { systemClock } from "../../adapters/clock/system-clock.ts";
 import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
 import { RunLock } from "../../adapters/local/run-lock.ts";
 import { cliExitCodes } from "../../api/exit-codes.ts";
+import type { ExecutionSpec } from "../../api/types.ts";
+import { isWhole, shownSpec } from "../../core/replay/spec.ts";
+import { readRecord } from "../../host/journals.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import type { GraphNodeInfo, RunDetail, RunKey, RunList, RunSummary, ServerEvent } from "../../ui/wire.ts";
 import { CliError } from "../errors.ts";
@@ -14,6 +17,8 @@ import { readView } from "../render/run-view.ts";
 import { givenRedis, openRunStore, storeUrlOf } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
 import type { RunSource, StepRange, StepSource } from "./run-source.ts";
+import { RunDiff } from "./run-diff.ts";
+import { ReplayStarter } from "./start-replay.ts";
 import { StepReader } from "./step-reader.ts";
 import { graphNodes, runDetail, runSummary } from "./summaries.ts";
 
@@ -26,6 +31,8 @@ export class LocalSource implements RunSource {
   readonly #index: LocalIndex;
   readonly #terminal: Terminal;
   readonly #reader = new StepReader();
+  readonly #replays: ReplayStarter;
+  #latestDiff: RunDiff | undefined;
   /** One connection per store, shared by all its runs. */
   readonly #stores = new Map<string, Promise<JournalStore>>();
   readonly #summaries = new Map<string, { readonly version: string; readonly summary: RunSummary }>();
@@ -34,12 +41,14 @@ export class LocalSource implements RunSource {
   constructor(index: LocalIndex, terminal: Terminal) {
     this.#index = index;
     this.#terminal = terminal;
+    this.#replays = new ReplayStarter(index, terminal);
     this.place = { kind: "local", label: index.home } as const;
     this.steps = {
       page: (key: RunKey, range: StepRange) =>
         this.#withJournal(key, (store, run) => this.#reader.page(store, run, range)),
       step: (key, id, whole) => this.#withJournal(key, (store, run) => this.#reader.step(store, run, id, whole)),
-      all: (key) => this.#withJournal(key, (store, run) => this.#reader.all(store, run)),
+      diff: async (left, right, from, limit) => (await this.#diff(left, right)).page(from, limit),
+      diffDetail: async (left, right, index) => (await this.#diff(left, right)).detail(index),
     };
   }
 
@@ -53,11 +62,16 @@ export class LocalSource implements RunSource {
     const run = this.#find(key);
     const store =
       hasEnded(run.status) && !this.#hasJournal(run) ? undefined : await this.#open(run).catch(() => undefined);
-    return runDetail(await readView(run, store, systemClock.nowMs()), this.#isUnhosted(run));
+    const view = await readView(run, store, systemClock.nowMs());
+    return runDetail(view, this.#isUnhosted(run), await this.#spec(run));
   }
 
   async graph(key: RunKey): Promise<readonly GraphNodeInfo[]> {
-    return graphNodes(this.#find(key));
+    return graphNodes(await this.#spec(this.#find(key)));
+  }
+
+  startReplay(key: RunKey, fromStep: number): Promise<RunKey> {
+    return this.#replays.start(key, fromStep);
   }
 
   async watch(focus: RunKey | undefined, listener: (event: ServerEvent) => void): Promise<() => Promise<void>> {
@@ -75,6 +89,7 @@ export class LocalSource implements RunSource {
   }
 
   async close(): Promise<void> {
+    await this.#replays.close();
     for (const opened of this.#stores.values()) await (await opened.catch(() => undefined))?.close();
     this.#stores.clear();
   }
@@ -89,6 +104,25 @@ export class LocalSource implements RunSource {
     } catch {
       return undefined;
     }
+  }
+
+  /** With all that a replay inherited; as it was asked for where that is not known. */
+  async #spec(run: LocalRun): Promise<ExecutionSpec> {
+    const asked = shownSpec(run.object, run.status);
+    if (isWhole(run.object.spec) || !this.#hasJournal(run)) return asked;
+    return this.#open(run).then(
+      async (store) => (await readRecord(store, run)).spec,
+      () => asked,
+    );
+  }
+
+  async #diff(left: RunKey, right: RunKey): Promise<RunDiff> {
+    const [a, b] = await Promise.all(
+      [left, right].map((key) => this.#withJournal(key, (store, run) => this.#reader.read(store, run))),
+    );
+    if (a === undefined || b === undefined) throw new Error("two runs were read");
+    if (this.#latestDiff?.left !== a || this.#latestDiff.right !== b) this.#latestDiff = new RunDiff(a, b);
+    return this.#latestDiff;
   }
 
   async #summary(run: LocalRun): Promise<RunSummary> {

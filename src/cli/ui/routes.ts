@@ -45,12 +45,32 @@ const runRoutes: Readonly<Record<string, Handler>> = {
       text: query.get("text")?.slice(0, 200) ?? undefined,
     });
   },
+  "POST replay": startReplay,
   "GET step": (key, { url }, { source }) => {
     const id = url.searchParams.get("id");
     if (id === null || id === "") throw new BadRequest("id is missing: the step's, as in gather:12");
     return stepsOf(source).step(key, id, url.searchParams.get("whole") === "true");
   },
 };
+
+/** `POST {"fromStep": 7}`: answered with the key of the new run. */
+async function startReplay(key: RunKey, { body }: Asked, { source }: RouteContext): Promise<RunKey> {
+  const fromStep = (body as { fromStep?: unknown } | null)?.fromStep;
+  if (typeof fromStep !== "number" || !Number.isSafeInteger(fromStep) || fromStep < 1)
+    throw new BadRequest("fromStep must be a step number");
+  if (source.startReplay === undefined) throw new NotFound("replays are not started from here");
+  return source.startReplay(key, fromStep);
+}
+
+/** `/api/diff?left=NAMESPACE/NAME&right=NAMESPACE/NAME`, and with `index` what differs in one pair. */
+function diff({ url }: Asked, { source }: RouteContext): Promise<unknown> {
+  const query = url.searchParams;
+  const [left, right] = [keyOf(query, "left"), keyOf(query, "right")];
+  if (query.has("index"))
+    return stepsOf(source).diffDetail(left, right, wholeNumber(query, "index", 0, Number.MAX_SAFE_INTEGER));
+  const from = wholeNumber(query, "from", 0, Number.MAX_SAFE_INTEGER);
+  return stepsOf(source).diff(left, right, from, wholeNumber(query, "limit", 200, stepsPageMax));
+}
 
 /** Throws BadRequest, NotFound, CliError. */
 export async function answer(asked: Asked, context: RouteContext): Promise<unknown> {
@@ -60,6 +80,7 @@ export async function answer(asked: Asked, context: RouteContext): Promise<unkno
   if (parts.length === 1 && first === "session" && method === "GET") return session(context);
   if (parts.length === 1 && first === "runs" && method === "GET")
     return context.source.list(wholeNumber(url.searchParams, "limit", 500, runsMax));
+  if (parts.length === 1 && first === "diff" && method === "GET") return diff(asked, context);
   const handler =
     first === "runs" && more.length === 0 && Object.hasOwn(runRoutes, `${method} ${last}`)
       ? runRoutes[`${method} ${last}`]
@@ -71,16 +92,23 @@ export async function answer(asked: Asked, context: RouteContext): Promise<unkno
 
 /** `?run=namespace/name` of the events: whose steps are told of as well. */
 export function focusOf(url: URL): RunKey | undefined {
-  const run = url.searchParams.get("run");
-  if (run === null) return undefined;
-  const [namespace, name, ...more] = run.split("/");
+  return url.searchParams.has("run") ? keyOf(url.searchParams, "run") : undefined;
+}
+
+function keyOf(query: URLSearchParams, parameter: string): RunKey {
+  const [namespace, name, ...more] = (query.get(parameter) ?? "").split("/");
   if (namespace === undefined || name === undefined || name === "" || more.length > 0)
-    throw new BadRequest("run must be NAMESPACE/NAME");
+    throw new BadRequest(`${parameter} must be NAMESPACE/NAME`);
   return { namespace, name };
 }
 
 function session({ source }: RouteContext): SessionInfo {
-  return { version: productVersion, place: source.place, noSteps: source.noSteps, canReplay: false };
+  return {
+    version: productVersion,
+    place: source.place,
+    noSteps: source.noSteps,
+    canReplay: source.startReplay !== undefined,
+  };
 }
 
 function stepsOf(source: RunSource): StepSource {

@@ -1,5 +1,7 @@
 /** Where the page's runs come from: this machine, or a cluster. What a source cannot have it says, and the page shows. */
 import type {
+  DiffDetail,
+  DiffPage,
   GraphNodeInfo,
   RunDetail,
   RunKey,
@@ -8,7 +10,6 @@ import type {
   SessionInfo,
   StepDetail,
   StepPage,
-  StepSummary,
 } from "../../ui/wire.ts";
 
 export interface StepFilter {
@@ -28,8 +29,10 @@ export interface StepSource {
   page(key: RunKey, range: StepRange): Promise<StepPage>;
   /** `whole` = every message of a long request; else the first and the latest. */
   step(key: RunKey, id: string, whole: boolean): Promise<StepDetail>;
-  /** All of them, in canonical order: what a diff aligns. */
-  all(key: RunKey): Promise<readonly StepSummary[]>;
+  /** Pairs of steps of two runs. */
+  diff(left: RunKey, right: RunKey, from: number, limit: number): Promise<DiffPage>;
+  /** What differs in the pair at this index. */
+  diffDetail(left: RunKey, right: RunKey, index: number): Promise<DiffDetail>;
 }
 
 export interface RunSource {
@@ -37,6 +40,8 @@ export interface RunSource {
   /** Undefined = `noSteps` says why. */
   readonly steps: StepSource | undefined;
   readonly noSteps?: string | undefined;
+  /** `oao replay NAME --from-step N`; resolves with the new run once it is there. Undefined = not from here. Throws CliError. */
+  readonly startReplay?: ((key: RunKey, fromStep: number) => Promise<RunKey>) | undefined;
   /** Newest first. */
   list(limit: number): Promise<RunList>;
   /** Throws CliError: no such run. */

@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { cliExitCodes } from "../../api/exit-codes.ts";
+import { RecordChanged } from "../../host/journals.ts";
 import type { Problem, RunKey } from "../../ui/wire.ts";
 import { CliError } from "../errors.ts";
 import { newToken, refuseStranger, refuseUnknown, securityHeaders } from "./guard.ts";
@@ -174,6 +175,7 @@ function problem(status: number, title: string, detail: string, hints?: readonly
 function problemOf(error: unknown): Problem {
   if (error instanceof BadRequest) return problem(error.status, "Bad request", error.message);
   if (error instanceof NotFound) return problem(404, "Not found", error.message);
+  if (error instanceof RecordChanged) return problem(409, "Changed after it was recorded", error.message);
   if (!(error instanceof CliError)) {
     return problem(500, "Failed", error instanceof Error ? error.message : String(error));
   }

@@ -4,49 +4,55 @@
  */
 import type { LocalRun } from "../../adapters/local/local-index.ts";
 import { itemName } from "../../core/protocol/names.ts";
-import type { StoredEntry } from "../../core/protocol/types.ts";
+import type { NodeKey, StoredEntry } from "../../core/protocol/types.ts";
+import type { StepEntry } from "../../core/steps/format.ts";
 import {
   type Finding,
   findingsOf,
-  inOrder,
   type ItemJournal,
   tracedCalls,
   type TracedCall,
   verifyChain,
 } from "../../core/trace/journal.ts";
-import { bodiesOf, type TraceRow, traceRowsWithFindings } from "../../core/trace/rows.ts";
+import { bodiesOf, type TraceRow, traceRows, traceRowsWithFindings } from "../../core/trace/rows.ts";
+import { isContentDropped, journalChanged, readBodies, readRecord, type RunRecord } from "../../host/journals.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import type { StepDetail, StepPage, StepSummary } from "../../ui/wire.ts";
 import { CliError } from "../errors.ts";
-import { changed, isContentDropped, journalKeys, readBodies, readEntries } from "../journals.ts";
 import { hasEnded } from "../outcome.ts";
 import type { StepRange } from "./run-source.ts";
 import { trimmed } from "./trim.ts";
 
 /** Runs whose journals are kept in memory: two to compare, and the ones looked at before. */
 const runsKept = 4;
+const entriesPage = 512;
 
-interface Known {
-  readonly journals: Map<string, ItemJournal & { readonly entries: StoredEntry[] }>;
-  /** Nothing more can be recorded. */
-  complete: boolean;
-  steps: readonly Step[] | undefined;
-  numbered: boolean;
-  /** Readings of one run follow each other. */
-  last: Promise<unknown>;
+/** What is known of a run's steps. */
+export interface KnownSteps {
+  readonly record: RunRecord;
+  readonly steps: readonly Step[];
 }
 
 /** A row of the timeline and what it was made of. */
-interface Step {
+export interface Step {
   readonly summary: StepSummary;
   readonly source: TracedCall | Finding;
+}
+
+interface Known {
+  readonly journals: Map<string, ItemJournal>;
+  steps: KnownSteps | undefined;
+  /** It had ended when it was read: nothing more can be recorded. */
+  isComplete: boolean;
+  /** Readings of one run follow each other. */
+  last: Promise<unknown>;
 }
 
 export class StepReader {
   readonly #known = new Map<string, Known>();
 
   async page(store: JournalStore, run: LocalRun, range: StepRange): Promise<StepPage> {
-    const steps = await this.#read(store, run);
+    const { steps } = await this.read(store, run);
     const shown = steps.filter(matcher(range)).map(({ summary }) => summary);
     return {
       from: range.from,
@@ -56,26 +62,23 @@ export class StepReader {
     };
   }
 
-  async all(store: JournalStore, run: LocalRun): Promise<readonly StepSummary[]> {
-    return (await this.#read(store, run)).map(({ summary }) => summary);
-  }
-
   async step(store: JournalStore, run: LocalRun, id: string, whole: boolean): Promise<StepDetail> {
-    const steps = await this.#read(store, run);
+    const { record, steps } = await this.read(store, run);
     const found = steps.find(({ summary }) => summary.id === id);
     if (found === undefined)
       throw new CliError(`${run.key.namespace}/${run.key.name} has no step ${JSON.stringify(id)}`, [
         "it may have been recorded anew: go back to the list of steps",
       ]);
-    const row = await rowOf(store, run, found);
+    const row = await wholeRow(record, found);
     return {
       summary: found.summary,
       row: whole ? row : trimmed(row),
-      dropped: await isContentDropped(store, run),
+      dropped: isContentDropped(record),
     };
   }
 
-  async #read(store: JournalStore, run: LocalRun): Promise<readonly Step[]> {
+  /** Throws RecordChanged. */
+  read(store: JournalStore, run: LocalRun): Promise<KnownSteps> {
     const known = this.#take(run.uid);
     const reading = known.last.then(() => refresh(known, store, run));
     known.last = reading.catch(() => this.#known.delete(run.uid));
@@ -84,13 +87,8 @@ export class StepReader {
 
   /** Of the latest runs. */
   #take(uid: string): Known {
-    const known = this.#known.get(uid) ?? {
-      journals: new Map(),
-      complete: false,
-      steps: undefined,
-      numbered: false,
-      last: Promise.resolve(),
-    };
+    const fresh = { journals: new Map(), steps: undefined, isComplete: false, last: Promise.resolve() };
+    const known = this.#known.get(uid) ?? fresh;
     this.#known.delete(uid);
     this.#known.set(uid, known);
     for (const old of [...this.#known.keys()].slice(0, -runsKept)) this.#known.delete(old);
@@ -98,61 +96,93 @@ export class StepReader {
   }
 }
 
-async function refresh(known: Known, store: JournalStore, run: LocalRun): Promise<readonly Step[]> {
-  if (!known.complete) {
-    const ended = hasEnded(run.status);
-    const grown = await grow(known, store, run);
-    if (grown || known.steps === undefined || known.numbered !== ended) {
-      known.steps = stepsOf(run, [...known.journals.values()], ended);
-      known.numbered = ended;
-    }
-    known.complete = ended;
-  }
-  return known.steps ?? [];
+async function refresh(known: Known, store: JournalStore, run: LocalRun): Promise<KnownSteps> {
+  if (known.steps !== undefined && known.isComplete) return known.steps;
+  const record = await readRecord(store, run, known.steps?.record.snapshot);
+  const hasGrown = await grow(known, store, record);
+  const isComplete = hasEnded(run.status);
+  const steps =
+    hasGrown || known.steps === undefined || isComplete
+      ? stepsOf(record, [...known.journals.values()], isComplete)
+      : known.steps.steps;
+  known.isComplete = isComplete;
+  known.steps = { record, steps };
+  return known.steps;
 }
 
 /** Reads what is new. True = something was. */
-async function grow(known: Known, store: JournalStore, run: LocalRun): Promise<boolean> {
-  let grown = false;
-  for (const key of journalKeys(run)) {
+async function grow(known: Known, store: JournalStore, record: RunRecord): Promise<boolean> {
+  let hasGrown = false;
+  for (const key of record.keys) {
     const item = itemName(key);
     const before = known.journals.get(item)?.entries ?? [];
-    let added = await readEntries(store, run.uid, key, before.length);
+    let added = await readFrom(store, record.recorder, key, before.length);
     if (added.length === 0) continue;
     // A store that was rolled back, and healed: what was read before may not be there any more.
     const follows = before.length === 0 || added[0]?.prevHash === before.at(-1)?.hash;
-    if (!follows) added = await readEntries(store, run.uid, key, 0);
-    const journal = { ...key, entries: [...(follows ? before : []), ...added] };
-    const broken = verifyChain(run.uid, journal);
-    if (broken !== undefined) throw changed(item, `entry ${broken.index}: ${broken.reason}`);
+    if (!follows) added = await readFrom(store, record.recorder, key, 0);
+    const journal = await record.linked(key, follows ? [...before, ...added] : added);
+    checkChains(record, journal);
     known.journals.set(item, journal);
-    grown = true;
+    hasGrown = true;
   }
-  return grown;
+  return hasGrown;
 }
 
-function stepsOf(run: LocalRun, journals: readonly ItemJournal[], numbered: boolean): Step[] {
-  const { spec } = run.object;
-  const calls = tracedCalls(spec, journals);
-  const findings = findingsOf(spec, journals);
-  const sources = new Map<ItemJournal, (TracedCall | Finding)[]>(inOrder(spec, journals).map((each) => [each, []]));
-  for (const source of [...calls, ...findings]) sources.get(source.journal)?.push(source);
+async function readFrom(store: JournalStore, uid: string, key: NodeKey, from: number): Promise<StoredEntry[]> {
+  const entries: StoredEntry[] = [];
+  for (;;) {
+    const page = await store.entries(uid, key, from + entries.length, entriesPage).catch((error: unknown) => {
+      throw error instanceof SyntaxError ? journalChanged(key, "an entry is not JSON") : error;
+    });
+    entries.push(...page);
+    if (page.length < entriesPage) return entries;
+  }
+}
+
+/** Of the journal, and of those of other runs that it reuses steps of. */
+function checkChains({ recorder }: RunRecord, journal: ItemJournal): void {
+  for (let held: ItemJournal | undefined = journal; held !== undefined; held = held.origin) {
+    const broken = verifyChain(held.uid ?? recorder, held);
+    if (broken !== undefined) throw journalChanged(held, `entry ${broken.index}: ${broken.reason}`);
+  }
+}
+
+/** In canonical order, an item's findings after its calls. */
+function stepsOf(record: RunRecord, journals: readonly ItemJournal[], numbered: boolean): Step[] {
+  const items = new Map<string, (TracedCall | Finding)[]>();
+  const calls = tracedCalls(record.spec, journals);
+  for (const source of [...calls, ...findingsOf(record.spec, journals)]) {
+    const item = itemName(source.journal);
+    const found = items.get(item);
+    if (found === undefined) items.set(item, [source]);
+    else found.push(source);
+  }
   let number = 0;
   let tokensSoFar = 0;
-  return [...sources.values()].flat().map((source) => {
-    if ("canonical" in source && source.canonical) number += 1;
-    const summary = summaryOf(source, numbered && "canonical" in source && source.canonical ? number : null);
-    tokensSoFar += summary.tokens ?? 0;
+  return [...items.values()].flat().map((source) => {
+    if (isCanonical(source)) number += 1;
+    const summary = summaryOf(source, record, numbered && isCanonical(source) ? number : null);
+    // What was recorded before is not charged again.
+    if (!summary.reused) tokensSoFar += summary.tokens ?? 0;
     return { source, summary: { ...summary, tokensSoFar } };
   });
 }
 
-function summaryOf(source: TracedCall | Finding, number: number | null): StepSummary {
-  const [row] = rowsOf([source], "", () => undefined, true);
-  if (row === undefined) throw new Error("a step gives one row");
-  const { entry } = source;
+export function isCanonical(source: TracedCall | Finding): source is TracedCall<StepEntry> {
+  return "canonical" in source && source.canonical;
+}
+
+/** Of an error in the list: the step itself has all of it. */
+const errorChars = 300;
+
+function summaryOf(source: TracedCall | Finding, record: RunRecord, number: number | null): StepSummary {
+  const row = lightRow(source);
+  const { entry, journal } = source;
+  const recorder = journal.uid ?? record.recorder;
+  const isOwn = recorder === record.uid;
   return {
-    id: `${row.node}:${entry.index}`,
+    id: `${row.node}:${entry.index}${isOwn ? "" : `@${recorder}`}`,
     number,
     node: row.node,
     kind: row.kind,
@@ -165,30 +195,27 @@ function summaryOf(source: TracedCall | Finding, number: number | null): StepSum
     tokens: row.token_usage?.counted.total ?? null,
     tokensSoFar: 0,
     error: row.error === null ? null : `${row.error.class}: ${row.error.message}`.slice(0, errorChars),
+    reused: !isOwn || (entry.type === "step" && entry.from !== undefined),
   };
 }
 
-/** Of an error in the list: the step itself has all of it. */
-const errorChars = 300;
-
-async function rowOf(store: JournalStore, run: LocalRun, { source, summary }: Step): Promise<TraceRow> {
-  const bodies = "canonical" in source ? await readBodies(store, run.uid, bodiesOf(source)) : new Map<string, string>();
-  const [row] = rowsOf([source], run.uid, (digest) => bodies.get(digest), false);
-  if (row === undefined) throw new Error("a step gives one row");
-  return { ...row, step_number: summary.number };
+/** Without the bodies: the digests of a request would have to be put together from all earlier ones. */
+function lightRow(source: TracedCall | Finding): TraceRow {
+  const options = { uid: "", body: () => undefined, numbered: false };
+  if (!("canonical" in source)) return only(traceRowsWithFindings([source.journal], [], [source], options));
+  return only(traceRows([{ ...source, entry: { ...source.entry, input: { body: "" }, output: null } }], options));
 }
 
-/** `light`: without the bodies, whose digests would have to be put together from earlier entries. */
-function rowsOf(
-  [source]: readonly [TracedCall | Finding],
-  uid: string,
-  body: (digest: string) => string | undefined,
-  light: boolean,
-): TraceRow[] {
-  const options = { uid, body, numbered: false };
-  if (!("canonical" in source)) return traceRowsWithFindings([source.journal], [], [source], options);
-  const call = light ? { ...source, entry: { ...source.entry, input: { body: "" }, output: null } } : source;
-  return traceRowsWithFindings([call.journal], [call], [], options);
+async function wholeRow(record: RunRecord, { source, summary }: Step): Promise<TraceRow> {
+  if (!("canonical" in source)) return { ...lightRow(source), execution_id: record.uid };
+  const bodies = await readBodies(record, bodiesOf(source));
+  const options = { uid: record.uid, body: (digest: string) => bodies.get(digest), numbered: false };
+  return { ...only(traceRows([source], options)), step_number: summary.number };
+}
+
+function only([row]: readonly TraceRow[]): TraceRow {
+  if (row === undefined) throw new Error("a step gives one row");
+  return row;
 }
 
 function matcher({ node, text }: StepRange): (step: Step) => boolean {
@@ -202,6 +229,7 @@ function matcher({ node, text }: StepRange): (step: Step) => boolean {
   };
 }
 
+/** From the first start to the last end. */
 function spanOf(steps: readonly Step[]): Pick<StepPage, "startedAt" | "completedAt"> {
   let [startedAt, completedAt] = [steps[0]?.summary.startedAt, steps[0]?.summary.completedAt];
   for (const { summary } of steps) {

@@ -1,8 +1,9 @@
 /** A stored run as the page shows it: the same for runs of this machine and of a cluster. */
 import { specGraph } from "../../core/dag/spec-graph.ts";
 import { itemName } from "../../core/protocol/names.ts";
-import type { NodeSpec } from "../../api/types.ts";
+import type { ExecutionSpec, NodeSpec } from "../../api/types.ts";
 import type { NodeStatus } from "../../api/status.ts";
+import { shownSpec } from "../../core/replay/spec.ts";
 import { canonicalNodeOrder } from "../../core/trace/order.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
 import type { GraphNodeInfo, NodeKind, NodeRow, RunDetail, RunSummary } from "../../ui/wire.ts";
@@ -10,16 +11,20 @@ import type { RunView } from "../render/run-view.ts";
 import { taskOf } from "../render/task.ts";
 import { reasonOf, reasonOfRow } from "../render/tree.ts";
 
-export async function runSummary(run: StoredExecution, unhosted: boolean): Promise<RunSummary> {
+export async function runSummary(
+  run: StoredExecution,
+  unhosted: boolean,
+  spec: ExecutionSpec = shownSpec(run.object, run.status),
+): Promise<RunSummary> {
   const { status } = run;
-  const { spec } = run.object;
+  const { replay } = run.object.spec;
   const nodeCount = spec.nodes.length + (spec.finally?.length ?? 0);
   return {
     ...run.key,
     uid: run.uid,
     phase: status?.phase ?? "Pending",
     unhosted,
-    task: await taskOf(run),
+    task: await taskOf({ ...run, object: { ...run.object, spec } }),
     progress: status?.progress ?? `0/${nodeCount}`,
     nodeCounts: status?.nodeCounts ?? { Pending: nodeCount },
     nodeCount,
@@ -29,16 +34,16 @@ export async function runSummary(run: StoredExecution, unhosted: boolean): Promi
     startedAt: status?.startedAt,
     completedAt: status?.completedAt,
     reason: reasonOf({ run }),
-    replayOf: (spec as { replay?: { executionRef?: { name?: string } } }).replay?.executionRef?.name,
+    replayOf: replay?.executionRef.name,
   };
 }
 
-export async function runDetail(view: RunView, unhosted: boolean): Promise<RunDetail> {
+export async function runDetail(view: RunView, unhosted: boolean, spec: ExecutionSpec): Promise<RunDetail> {
   const { run, tokens } = view;
   const { status } = run;
-  const summary = await runSummary(run, unhosted);
+  const summary = await runSummary(run, unhosted, spec);
   const rows = new Map((status?.nodes ?? []).map((row) => [row.name, row]));
-  const nodes = nodeNames(run).map((name) => nodeRow(view, name, rows.get(name)));
+  const nodes = nodeNames(spec).map((name) => nodeRow(view, name, rows.get(name)));
   return {
     ...summary,
     steps: status?.steps ?? nodes.reduce((sum, node) => sum + node.steps, 0),
@@ -57,6 +62,7 @@ export async function runDetail(view: RunView, unhosted: boolean): Promise<RunDe
       message,
     })),
     policies: (status?.policies ?? []).map(({ namespace, name }) => `${namespace}/${name}`),
+    replay: status?.replay,
     result: status?.result?.preview,
     approvals: (status?.approvals ?? []).map(({ request, node, message, decision, by }) => ({
       request,
@@ -70,9 +76,9 @@ export async function runDetail(view: RunView, unhosted: boolean): Promise<RunDe
 }
 
 /** Nodes in canonical order, with every edge: what is named in an expression is waited for as well. */
-export function graphNodes(run: StoredExecution): GraphNodeInfo[] {
-  const graph = specGraph(run.object.spec);
-  return nodeNames(run).flatMap((name) => {
+export function graphNodes(spec: ExecutionSpec): GraphNodeInfo[] {
+  const graph = specGraph(spec);
+  return nodeNames(spec).flatMap((name) => {
     const node = graph.byName.get(name);
     if (node === undefined) return [];
     return {
@@ -86,7 +92,7 @@ export function graphNodes(run: StoredExecution): GraphNodeInfo[] {
   });
 }
 
-function nodeNames({ object: { spec } }: StoredExecution): string[] {
+function nodeNames(spec: ExecutionSpec): string[] {
   return canonicalNodeOrder(spec.nodes, spec.finally);
 }
 
@@ -130,9 +136,9 @@ function factsOf({ uid, status }: StoredExecution): RunDetail["facts"] {
   const known: readonly (readonly [string, unknown])[] = [
     ["uid", uid],
     ["snapshot", status?.snapshot],
-    ["executionHash", (status as { executionHash?: string } | undefined)?.executionHash],
+    ["executionHash", status?.executionHash],
     ["policyHash", status?.policyHash],
-    ["traceHash", (status as { traceHash?: string } | undefined)?.traceHash],
+    ["traceHash", status?.traceHash],
     ["journalHead", status?.journalHead],
     ["resultDigest", status?.result?.digest],
   ];

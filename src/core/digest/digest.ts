@@ -20,6 +20,20 @@ export function sha256Hex(data: Uint8Array | string): string {
   return createHash("sha256").update(data).digest("hex");
 }
 
+/** The same of text that comes in parts: as if all of it had come at once. */
+export class Sha256 {
+  readonly #hash = createHash("sha256");
+
+  add(part: Uint8Array | string): void {
+    this.#hash.update(part);
+  }
+
+  /** Of what has come so far; nothing may come after it. */
+  hex(): string {
+    return this.#hash.digest("hex");
+  }
+}
+
 /** A digest as it is written in journals and status. */
 export type Digest = `sha256:${string}`;
 

@@ -55,7 +55,8 @@ class Trail {
   }
 }
 
-function pathStep(step: string | number): string {
+/** One step of a path: `.name`, `["a name"]` or `[3]`. */
+export function pathStep(step: string | number): string {
   if (typeof step === "number") return `[${step}]`;
   return /^[A-Za-z_$][\w$]*$/.test(step) ? `.${step}` : `[${JSON.stringify(step)}]`;
 }

@@ -32,10 +32,14 @@ export const catalogue = {
     disposition: "stop",
     about: "A model or tool call failed and its retries are used up; recorded, so a replay fails the same way.",
   },
+  OAO_DIVERGENCE: {
+    disposition: "stop",
+    about: "A replay asked for something else than what was recorded in its place.",
+  },
   OAO_SNAPSHOT_MISMATCH: {
     disposition: "stop",
     about:
-      "The worker was handed another snapshot than the run was opened with, or its tools changed between attempts.",
+      "The worker was handed another snapshot than the run was opened with, or its tools or OAO itself changed between attempts.",
   },
   OAO_INVALID_SPEC: { disposition: "stop", about: "The Execution cannot run as it is written." },
   OAO_MISSING_SECRET: { disposition: "stop", about: "A secret that the Execution names is not there." },

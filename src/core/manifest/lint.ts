@@ -1,3 +1,4 @@
+import { isWhole } from "../replay/spec.ts";
 import { sizes } from "../../api/defaults.ts";
 import { apiVersion, group } from "../../api/common.ts";
 import { has, isFields } from "../../api/fields.ts";
@@ -7,6 +8,7 @@ import type { Execution, GovernancePolicy } from "../../api/types.ts";
 import type { Json } from "../digest/json.ts";
 import { expressionProblems } from "./expression-problems.ts";
 import { cycleProblems, graphOf } from "./graph.ts";
+import { hashProblems } from "./hash-problems.ts";
 import { literalProblems } from "./literals.ts";
 import { type ManifestDocument, parseManifests } from "./parse.ts";
 import { pathText, type Problem, sortProblems, suggestion } from "./problem.ts";
@@ -20,7 +22,7 @@ export interface ManifestObject<T> {
 export interface LintResult {
   /** Every document of kind Execution, sound or not, for checks that need files. */
   readonly documents: readonly ManifestDocument[];
-  /** Objects without errors, in file order. Plain JSON exactly as written: no defaults, nothing dropped. */
+  /** Objects without errors but for a hash that is another than they expect, in file order. Plain JSON exactly as written: no defaults, nothing dropped. */
   readonly executions: readonly ManifestObject<Execution>[];
   readonly policies: readonly ManifestObject<GovernancePolicy>[];
   /** Everything wrong with the file, by line; empty = nothing. */
@@ -49,7 +51,12 @@ export function lintManifest(text: string, file: string, edit?: (document: Manif
     if (kind === "Execution") documents.push(document);
     const sound = findings.every((finding) => finding.severity === "Warning");
     // The schemas accepted the value, and it holds no field that they do not know.
-    if (sound && kind === "Execution") executions.push({ document, object: document.value as unknown as Execution });
+    if (sound && kind === "Execution") {
+      const object = document.value as unknown as Execution;
+      executions.push({ document, object });
+      if (isWhole(object.spec))
+        problems.push(...hashProblems(object.spec).map((finding) => toProblem(document, finding)));
+    }
     if (sound && kind === "GovernancePolicy") {
       policies.push({ document, object: document.value as unknown as GovernancePolicy });
     }

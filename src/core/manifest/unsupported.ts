@@ -5,14 +5,7 @@ import type { Kind } from "../../api/json-schema.ts";
  * promise something; calling them unknown would send people looking for a spelling mistake.
  */
 const fields: Readonly<Record<Kind, readonly string[]>> = {
-  Execution: [
-    "spec.expectedHash",
-    "spec.replay",
-    "spec.tools.*.mcp",
-    "spec.nodes.*.graph",
-    "spec.finally.*.graph",
-    "spec.finally.*.approval",
-  ],
+  Execution: ["spec.tools.*.mcp", "spec.nodes.*.graph", "spec.finally.*.graph", "spec.finally.*.approval"],
   GovernancePolicy: ["spec.budgets.*.warnPercent", "spec.tools.approval"],
 };
 

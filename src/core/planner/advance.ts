@@ -6,6 +6,7 @@ import { overdue, ownFault, timedOut } from "./faults.ts";
 import type { Verdict } from "./judge.ts";
 import { firstRestartDelayMs, lost, restart } from "./losses.ts";
 import { isEnded } from "./node-machine.ts";
+import { succeed } from "./origin.ts";
 import { apply, isBehind, isMarked, marks, type Row, shorten, tellsLoss } from "./rows.ts";
 import type { OpenCall } from "./types.ts";
 
@@ -53,7 +54,7 @@ type Of<Is extends Verdict["is"]> = Extract<Verdict, { is: Is }>;
 
 function finished(draft: Draft, row: Row, { finished: result, steps }: Of<"Finished">): void {
   row.steps = steps;
-  if (result.outcome === "Succeeded") return apply(row, "succeed", draft.nowMs);
+  if (result.outcome === "Succeeded") return succeed(draft, row);
   const error = result.error ?? { class: "Unknown", message: "" };
   // What lost the attempt before is why anything is in doubt.
   const isExplained = error.class === "InDoubt" && row.message !== undefined && !isMarked(row);

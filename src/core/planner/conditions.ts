@@ -5,12 +5,14 @@ import { itemName } from "../protocol/names.ts";
 import { spentOf } from "../protocol/amounts.ts";
 import { units } from "../protocol/types.ts";
 import { isAwaiting, questionOf } from "./approvals.ts";
+import { divergenceText } from "../replay/divergence.ts";
 import type { Draft } from "./draft.ts";
 import { isMainEnded } from "./draft.ts";
 import { durability } from "./durability.ts";
 import { isAtWork } from "./node-machine.ts";
 import { type Outcome, outcomeOf } from "./outcome.ts";
 import { tellsLoss, workRows } from "./rows.ts";
+import { verdictOf } from "./strict.ts";
 import { isoTime } from "./time.ts";
 
 type Verdict = Omit<Condition, "lastTransitionTime" | "type">;
@@ -41,9 +43,23 @@ export function standing(draft: Draft, outcome: Outcome | undefined): Standing {
       : no(draft.suspended && outcome === undefined ? "Suspending" : "NotSuspended"),
     PolicyCompliant: compliance(draft, succeeded),
     CheckpointsDurable: durability(draft),
+    ...verified(draft, outcome),
     ...kept(draft),
   };
   return { phase, conditions: withTimes(draft.seen.status, now, draft.nowMs) };
+}
+
+function verified(draft: Draft, outcome: Outcome | undefined): Readonly<Record<string, Verdict>> {
+  const { replay } = draft.seen;
+  if (replay?.mode !== "Strict") return {};
+  const verdict = outcome === undefined ? undefined : verdictOf(draft);
+  if (verdict === undefined)
+    return {
+      ReplayVerified: { status: "Unknown", reason: outcome === undefined ? "Replaying" : "NotReplayed", message: "" },
+    };
+  const { divergedAt, steps } = verdict;
+  if (divergedAt !== undefined) return { ReplayVerified: no("Divergence", divergenceText(divergedAt)) };
+  return { ReplayVerified: yes("Verified", `${steps} steps went as in ${replay.parent.name}`) };
 }
 
 function kept({ seen }: Draft): Readonly<Record<string, Verdict>> {

@@ -1,6 +1,6 @@
 /** What has to be read before the next plan: pure functions, so that host and planner agree on what was asked for. */
 import type { ExecutionSpec } from "../../api/types.ts";
-import type { ExecutionStatus } from "../../api/status.ts";
+import type { ExecutionStatus, NodeStatus } from "../../api/status.ts";
 import { type GraphNode, specGraph } from "../dag/spec-graph.ts";
 import { itemName } from "../protocol/names.ts";
 import type { ItemRecord, NodeKey } from "../protocol/types.ts";
@@ -78,6 +78,14 @@ export function keysOf(row: Pick<NodeRow, "node" | "itemCount" | "attempt">): re
   const node = row.node.name;
   if (row.node.spec.forEach === undefined) return row.attempt > 0 ? [{ node }] : [];
   return Array.from({ length: row.itemCount ?? 0 }, (_, item) => ({ node, item }));
+}
+
+/** The same of rows as a status has them, of a run that has ended. */
+export function keysOfRows(rows: readonly NodeStatus[]): readonly NodeKey[] {
+  return rows.flatMap(({ name: node, itemCount, state }): NodeKey[] => {
+    if (itemCount === undefined) return state === "Skipped" || state === "Pending" ? [] : [{ node }];
+    return Array.from({ length: itemCount }, (_, item) => ({ node, item }));
+  });
 }
 
 const thawed = new WeakMap<ExecutionStatus, Rows>();

@@ -7,6 +7,7 @@ import { byCodeUnit } from "../dag/spec-graph.ts";
 import { itemName } from "../protocol/names.ts";
 import type { NodeKey } from "../protocol/types.ts";
 import { settleApproval } from "./approvals.ts";
+import { emptyTraceHash } from "../trace/canonical.ts";
 import { advance, cancelRow, notePosition } from "./advance.ts";
 import { withTimes } from "./conditions.ts";
 import { exceededDeadline } from "./deadline.ts";
@@ -20,7 +21,9 @@ import { settlePending } from "./readiness.ts";
 import { renderStatus } from "./render.ts";
 import { finishedOf, type Row, thawRows, workRows } from "./rows.ts";
 import { startReady } from "./start.ts";
+import { strictOutcome, verdictOf } from "./strict.ts";
 import { decideControl, detectStop } from "./stop.ts";
+import { strictNode } from "../replay/strict.ts";
 import { isoTime, parseTime } from "./time.ts";
 import type { Decision, Plan, Seen } from "./types.ts";
 
@@ -74,7 +77,8 @@ function advanceRun(draft: Draft): void {
 /** The stop that stands, or how the nodes ended; an earlier False of Succeeded is kept by the conditions. */
 function overOutcome(draft: Draft): ReturnType<typeof outcomeOf> {
   const latched = draft.seen.status.conditions.find((each) => each.type === "Succeeded" && each.status === "False");
-  const outcome = outcomeOf(draft);
+  const verdict = verdictOf(draft);
+  const outcome = verdict === undefined ? outcomeOf(draft) : strictOutcome(draft, verdict);
   if (latched === undefined) return outcome;
   return {
     phase: latched.reason === "Cancelled" ? "Cancelled" : "Failed",
@@ -131,7 +135,11 @@ function seal(draft: Draft, status: ExecutionStatus): void {
     kind: "Seal",
     dropBodies: seen.policy.recording.content === "DigestOnly",
     keep: [seen.snapshot],
-    items: thawRows(draft.graph, status).flatMap((row) => keysOf(row)),
+    // The rows of a Strict replay that ended are its parent's.
+    items:
+      seen.replay?.mode === "Strict"
+        ? [{ node: strictNode }]
+        : thawRows(draft.graph, status).flatMap((row) => keysOf(row)),
     expireSeconds: Math.max(0, Math.ceil(leftMs / 1_000)),
   });
 }
@@ -148,7 +156,15 @@ function planOf(draft: Draft, status: ExecutionStatus, isSealing: boolean): Plan
   };
 }
 
-const ranks = { SetControl: 0, ReleaseAttempt: 1, StopWorker: 2, StartWorker: 3, RecordAnswer: 4, Seal: 5 } as const;
+const ranks = {
+  SetControl: 0,
+  ReleaseAttempt: 1,
+  StopWorker: 2,
+  StartWorker: 3,
+  RecordAnswer: 4,
+  RecordReuse: 5,
+  Seal: 6,
+} as const;
 
 function sorted(decisions: readonly Decision[]): readonly Decision[] {
   const unique = new Map(decisions.map((decision) => [decisionName(decision), decision]));
@@ -180,6 +196,7 @@ function keyOf(decision: Decision): NodeKey & { attempt: number } {
     case "ReleaseAttempt":
     case "StartWorker":
     case "RecordAnswer":
+    case "RecordReuse":
       return { ...decision.key, attempt: decision.attempt };
   }
 }
@@ -209,6 +226,7 @@ export function failedStatus(
       nowMs,
     ),
     nodes: previous.nodes.map((row) => (isEnded(row.state) ? row : { ...row, state: "Cancelled", reason })),
+    ...(previous.snapshot === undefined ? { traceHash: emptyTraceHash } : {}),
     completedAt: isoTime(nowMs),
     sealed: true,
   };

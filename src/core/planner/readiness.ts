@@ -6,6 +6,7 @@ import { sizes } from "../../api/defaults.ts";
 import { askNode } from "./approvals.ts";
 import { type Draft, isMainEnded, outputDigest, wakeNow } from "./draft.ts";
 import { isEnded } from "./node-machine.ts";
+import { originEnd } from "./origin.ts";
 import { apply, type NodeRow, queued } from "./rows.ts";
 
 /** Missing outputs, by kind: not read yet (look again), or gone from the store. */
@@ -30,7 +31,7 @@ export function settlePending(draft: Draft, row: NodeRow): void {
   // Also where a finally node names the output of a failed main node: its own siblings tidy up all the same.
   if (isMissing) return apply(row, "skip", draft.nowMs, "DependencySkipped");
   if (spec.forEach !== undefined) return expand(draft, row, spec.forEach.items);
-  if (spec.approval !== undefined) {
+  if (spec.approval !== undefined && originEnd(draft.seen, row) === undefined) {
     const scope = load(draft, row.node.approvalNames);
     if (typeof scope === "string") return notLoaded(draft, row, scope);
     return askNode(draft, row, { input: inputOf(draft), nodes: scope.outputs });

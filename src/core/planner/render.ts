@@ -17,14 +17,17 @@ import type { Draft } from "./draft.ts";
 import { journalLife } from "./durability.ts";
 import { isAtWork, isEnded } from "./node-machine.ts";
 import { journalHead, type Outcome, resultOf } from "./outcome.ts";
-import { impliedAttempt, isLarge, type NodeRow, type Row } from "./rows.ts";
+import { impliedAttempt, isLarge, type Row } from "./rows.ts";
+import type { Verdict } from "../replay/strict.ts";
+import { strictRows, verdictOf } from "./strict.ts";
 import { isoTime } from "./time.ts";
+import type { Seen } from "./types.ts";
 
 /** Of a run that was just accepted: nothing has been done yet. */
 export function initialStatus(
   spec: ExecutionSpec,
   nowMs: number,
-  opened: Pick<ExecutionStatus, "snapshot" | "policies" | "policyHash">,
+  opened: Pick<ExecutionStatus, "snapshot" | "policies" | "policyHash" | "executionHash" | "hashParts">,
 ): ExecutionStatus {
   const nodes = specGraph(spec).nodes.map(({ name }): NodeStatus => ({ name, state: "Pending" }));
   return {
@@ -45,15 +48,19 @@ export function renderStatus(draft: Draft, outcome: Outcome | undefined, wasMain
   const { activeMs: _activeMs, activeSince: _activeSince, ...kept } = seen.status;
   const clock = outcome === undefined ? runClock(draft, wasMainEnded) : undefined;
   const result = outcome?.phase === "Succeeded" ? resultOf(draft) : undefined;
-  const steps = rows.reduce((sum, row) => sum + (row.steps ?? 0), 0);
+  const nodes = (outcome === undefined ? undefined : strictRows(draft)) ?? renderRows(draft);
+  const verdict = outcome === undefined ? undefined : verdictOf(draft);
+  const steps = verdict?.steps ?? rows.reduce((sum, row) => sum + (row.steps ?? 0), 0);
   return {
     ...kept,
     observedGeneration: seen.run.generation,
     ...standing(draft, outcome),
     ...(seen.execution === undefined ? {} : { usage: usageOf(seen.execution.account) }),
-    progress: `${rows.filter((row) => isEnded(row.state)).length}/${rows.length}`,
-    nodeCounts: countStates(rows),
-    nodes: renderRows(draft),
+    progress: `${nodes.filter(({ state }) => isEnded(state)).length}/${nodes.length}`,
+    nodeCounts: countStates(nodes),
+    nodes,
+    ...renderReplay(seen, verdict),
+    ...(verdict === undefined ? {} : { traceHash: verdict.traceHash }),
     ...renderApprovals(draft),
     ...(steps === 0 ? {} : { steps }),
     ...journalLife(draft),
@@ -77,7 +84,21 @@ function usageOf(account: Account): UsageStatus {
   };
 }
 
-function countStates(rows: readonly NodeRow[]): ExecutionStatus["nodeCounts"] {
+function renderReplay({ replay }: Seen, verdict: Verdict | undefined): Pick<ExecutionStatus, "replay"> {
+  if (replay === undefined) return {};
+  const { mode, cursor, parent } = replay;
+  return {
+    replay: {
+      parentUID: parent.uid,
+      mode,
+      ...(cursor === undefined ? {} : { fromStep: cursor.step }),
+      ...(verdict === undefined ? {} : { reusedSteps: verdict.steps, liveSteps: 0, patchedSteps: 0 }),
+      ...(verdict?.divergedAt === undefined ? {} : { divergedAt: verdict.divergedAt }),
+    },
+  };
+}
+
+function countStates(rows: readonly { readonly state: NodeState }[]): ExecutionStatus["nodeCounts"] {
   const counts: Partial<Record<NodeState, number>> = {};
   for (const row of rows) counts[row.state] = (counts[row.state] ?? 0) + 1;
   return Object.fromEntries(Object.entries(counts).sort(([a], [b]) => (a < b ? -1 : 1)));

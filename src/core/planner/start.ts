@@ -5,6 +5,7 @@ import type { KnownPosition } from "../protocol/types.ts";
 import { answerOf } from "./approvals.ts";
 import { type Draft, liveWorkers, outputDigest, recordOf, stopOf, wakeAt, wakeNow } from "./draft.ts";
 import { isAtWork, isEnded } from "./node-machine.ts";
+import { beginTry, orderReuse, originEnd } from "./origin.ts";
 import type { Answer, Approved, SeenWorker } from "./types.ts";
 import {
   apply,
@@ -83,6 +84,7 @@ function startRow(draft: Draft, row: Row, free: number): 0 | 1 {
     wakeNow(draft);
     return 0;
   }
+  beginTry(draft, row);
   // Above every number ever seen, also one that a status which was lost had given out.
   const views = draft.workers.get(itemName(row.key)) ?? [];
   row.attempt = Math.max(row.attempt, record?.attempt ?? 0, ...views.map((view) => view.attempt)) + 1;
@@ -98,6 +100,11 @@ function lossOf({ reason, message }: Row): string | undefined {
 }
 
 function order(draft: Draft, row: Row): void {
+  const end = originEnd(draft.seen, row);
+  if (end !== undefined) {
+    orderReuse(draft, row, end);
+    return wakeAt(draft, draft.nowMs + answerLookMs);
+  }
   if (row.node.spec.approval !== undefined) return orderAnswer(draft, row);
   const outputs = outputsOf(draft, row);
   if (outputs === undefined) return wakeNow(draft);

@@ -4,6 +4,8 @@ import type { WorkerExitName, WorkerFailure } from "../../api/exit-codes.ts";
 import type { ApprovalStatus, ExecutionStatus } from "../../api/status.ts";
 import type { Json } from "../digest/json.ts";
 import type { EffectivePolicy } from "../policy/types.ts";
+import type { Replay } from "../replay/types.ts";
+import type { Finished, Reuse } from "../steps/format.ts";
 import type {
   ControlState,
   ExecutionRecord,
@@ -66,6 +68,29 @@ export interface RecordedAnswer {
   readonly approval: Approved;
 }
 
+export interface RecordedReuse {
+  readonly key: NodeKey;
+  readonly attempt: number;
+  readonly try: number;
+  readonly end: KnownEnd;
+}
+
+/** How a node item ended in the run that this one replays, with what is reused of it. */
+export interface KnownEnd {
+  readonly finished: Finished;
+  readonly reuse: Reuse;
+  /** When this run began: the entries that say so are the same on every host. */
+  readonly at: string;
+}
+
+/** What the record of a replayed run says of a node item. */
+export interface Origin {
+  /** Of its last try. */
+  readonly try: number;
+  /** Undefined = it is run again. */
+  readonly end: KnownEnd | undefined;
+}
+
 export interface SeenItem {
   readonly key: NodeKey;
   /** Of `silentItems` alone: a call past its time limit that its last entries leave open. */
@@ -92,6 +117,9 @@ export interface Seen {
   /** Of the snapshot the run was opened with (G2). One object per run, so that what is derived from it is kept. */
   readonly spec: ExecutionSpec;
   readonly policy: EffectivePolicy;
+  readonly replay?: Replay | undefined;
+  /** Of a Fork, by node item: those that its parent ever began. */
+  readonly origins?: ReadonlyMap<string, Origin> | undefined;
   /** Hex digest of the snapshot body. */
   readonly snapshot: string;
   readonly status: ExecutionStatus;
@@ -135,6 +163,8 @@ export type Decision =
     }
   /** Write an approval node's answer into its journal, and end it. */
   | ({ readonly kind: "RecordAnswer" } & RecordedAnswer)
+  /** Write into a node item's journal that its steps and its end are those of the run that is replayed. */
+  | ({ readonly kind: "RecordReuse" } & RecordedReuse)
   /** The end of a run: bodies go when only digests are kept, the journal of all `items` vanishes after `expireSeconds`. */
   | {
       readonly kind: "Seal";

@@ -59,7 +59,7 @@ export function combinePolicies(
   const specs = enforced.map((policy) => policy.spec);
   return {
     requirePairing,
-    policies: policies.map(({ metadata }) => ({ namespace: metadata.namespace ?? "", name: metadata.name ?? "" })),
+    policies: policies.map(identityOf),
     limits: limits.scoped,
     auditLimits: auditLimits.scoped,
     limitNames: { ...limits.names, ...prefixed(auditLimits.names) },
@@ -82,6 +82,11 @@ export function combinePolicies(
       maxBodyBytes: least(specs, (spec) => spec.recording?.maxBodyBytes) ?? policyDefaults.recording.maxBodyBytes,
     },
   };
+}
+
+function identityOf({ metadata }: GovernancePolicy): EffectivePolicy["policies"][number] {
+  const { namespace = "", name = "", generation } = metadata;
+  return { namespace, name, ...(typeof generation === "number" ? { generation } : {}) };
 }
 
 /** Sorted by namespace, name, content; equal ones once. */

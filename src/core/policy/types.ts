@@ -30,7 +30,8 @@ export interface PolicyRules {
 }
 
 export interface EffectivePolicy {
-  readonly policies: readonly { readonly namespace: string; readonly name: string }[];
+  /** generation: the host's count of changes of the spec, where it keeps one. */
+  readonly policies: readonly { readonly namespace: string; readonly name: string; readonly generation?: number }[];
   /** Minimum over all Enforce policies. */
   readonly limits: ScopedLimits;
   /** Minimum over all Audit policies. */

@@ -3,8 +3,9 @@
  * Times are for people; order is the index (J1).
  */
 import type { EffectivePolicy } from "../policy/types.ts";
-import type { ExecutionSpec } from "../../api/types.ts";
+import type { ExecutionSpec, PolicySpec } from "../../api/types.ts";
 import type { Json } from "../digest/json.ts";
+import type { Replay } from "../replay/types.ts";
 
 /** Fixed at the start of a run (G2), stored as a body; workers get its digest and refuse any other. */
 export interface Snapshot {
@@ -14,6 +15,10 @@ export interface Snapshot {
   readonly name: string;
   readonly spec: ExecutionSpec;
   readonly policy: EffectivePolicy;
+  /** Of a run that replays another one. */
+  readonly replay?: Replay;
+  /** The rules that `policy` was made of, as the execution hash takes them. Runs of before 0.2 lack them. */
+  readonly rules?: readonly PolicySpec[];
 }
 
 export type StepKind = "model" | "tool" | "value" | "approval";
@@ -36,6 +41,14 @@ export interface RequestRef {
   readonly keep: number;
   readonly append: readonly string[];
   readonly header: string;
+  /** Run in whose journal of this node item `base` stands; absent = this one. */
+  readonly from?: string;
+}
+
+/** Steps of another run's journal that are this one's too: the first `steps` ones, in canonical order, of its last try. */
+export interface Reuse {
+  readonly uid: string;
+  readonly steps: number;
 }
 
 interface EntryBase {
@@ -46,17 +59,29 @@ interface EntryBase {
   readonly try: number;
 }
 
-/** What only the worker can know, once per attempt. A later attempt that differs in `tools` is refused. */
+/** Which program ran. `version` and `node` are for people. */
+export interface Runtime {
+  readonly format: 1;
+  readonly version: string;
+  readonly node: string;
+  /** Digest of the worker's own code. Workers of before 0.2 did not say it. */
+  readonly build?: string;
+}
+
+/** What only the worker can know, once per attempt. A later attempt that differs in `tools`, or in the runtime's format or build, is refused. */
 export interface StartEntry extends EntryBase {
   readonly type: "start";
   readonly snapshot: string;
-  readonly runtime: { readonly format: 1; readonly version: string; readonly node: string };
+  readonly runtime: Runtime;
   /** Tool name -> digest of what runs. */
   readonly tools: Readonly<Record<string, string>>;
+  /** Of a replay, in the try that it begins with: read by reference, so they are stored once however often they are replayed. */
+  readonly reuse?: Reuse;
   readonly at: string;
 }
 
-interface StepIdentity {
+/** Which step a call is, whoever asks. */
+export interface StepIdentity {
   readonly path: readonly number[];
   readonly kind: StepKind;
   /** Tool name, model name, the value's name, or for an approval who asks. */
@@ -91,6 +116,8 @@ export interface StepEntry extends CallRecord {
   readonly type: "step";
   readonly outcome: StepOutcome;
   readonly toolCalls: readonly { readonly name: string; readonly arguments: Json }[];
+  /** Of a replay: not called again, the answer is that run's. */
+  readonly from?: string;
 }
 
 /** A failed call that OAO itself tried again: charged, visible, never looked up. */
@@ -114,6 +141,8 @@ export interface FinishEntry extends EntryBase {
   readonly outcome: "Succeeded" | "Failed";
   readonly output: { readonly body: string } | null;
   readonly error: { readonly class: string; readonly message: string } | null;
+  /** Of a patched replay: reused steps that were asked otherwise than they were recorded. */
+  readonly patched?: number;
   readonly at: string;
 }
 

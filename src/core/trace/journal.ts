@@ -2,12 +2,16 @@
 import { genesis } from "../protocol/names.ts";
 import type { NodeKey, StoredEntry } from "../protocol/types.ts";
 import { firstBroken, readEntry } from "../steps/chain.ts";
-import type { JournalEntry, RepeatEntry, StepEntry, ViolationEntry } from "../steps/format.ts";
+import type { JournalEntry, RepeatEntry, Reuse, StepEntry, ViolationEntry } from "../steps/format.ts";
 import { canonicalNodeOrder, compareItems, comparePaths, type OrderedNode } from "./order.ts";
 
 /** One node item's journal, whole and in order. */
 export interface ItemJournal extends NodeKey {
   readonly entries: readonly StoredEntry[];
+  /** Run whose journal this is; absent = the one that is looked at. */
+  readonly uid?: string | undefined;
+  /** The same node item's journal of the run that this one replays, where it reuses steps of it. */
+  readonly origin?: ItemJournal | undefined;
 }
 
 export interface RunShape {
@@ -47,7 +51,7 @@ export function tracedCalls(shape: RunShape, journals: readonly ItemJournal[]): 
 }
 
 /** In the order of the nodes, items by number. */
-export function inOrder(shape: RunShape, journals: readonly ItemJournal[]): ItemJournal[] {
+export function inOrder<K extends NodeKey>(shape: RunShape, journals: readonly K[]): K[] {
   const place = new Map(canonicalNodeOrder(shape.nodes, shape.finally).map((name, index) => [name, index]));
   const last = place.size;
   return [...journals].sort((a, b) => (place.get(a.node) ?? last) - (place.get(b.node) ?? last) || compareItems(a, b));
@@ -61,14 +65,36 @@ export function canonicalSteps(shape: RunShape, journals: readonly ItemJournal[]
 function callsOf(journal: ItemJournal): TracedCall[] {
   const entries = journal.entries.map((stored) => ({ entry: readEntry(stored), hash: stored.hash }));
   const lastTry = entries.reduce((highest, { entry }) => Math.max(highest, entry.try), 0);
-  return entries
-    .flatMap(({ entry, hash }) => {
-      if (!isCall(entry)) return [];
-      return [{ journal, entry, hash, canonical: entry.type === "step" && entry.try === lastTry }];
-    })
-    .sort(
-      (a, b) => a.entry.try - b.entry.try || comparePaths(a.entry.path, b.entry.path) || a.entry.index - b.entry.index,
-    );
+  const own = entries.flatMap(({ entry, hash }) => {
+    if (!isCall(entry)) return [];
+    return [{ journal, entry, hash, canonical: entry.type === "step" && entry.try === lastTry }];
+  });
+  return [...reusedSteps(journal), ...own].sort(
+    (a, b) => a.entry.try - b.entry.try || comparePaths(a.entry.path, b.entry.path) || a.entry.index - b.entry.index,
+  );
+}
+
+/** Steps of one item's last try in canonical order, those that it reuses of another run's journal among them. */
+export function stepsOf(journal: ItemJournal): TracedCall<StepEntry>[] {
+  return callsOf(journal).filter((call): call is TracedCall<StepEntry> => call.canonical);
+}
+
+/** What the last try of a journal says that it reuses; undefined = nothing. */
+export function reuseOf(entries: readonly StoredEntry[]): Reuse | undefined {
+  let found: { readonly reuse: Reuse | undefined; readonly try: number } | undefined;
+  for (const stored of entries) {
+    const entry = readEntry(stored);
+    if (found === undefined || entry.try > found.try) found = { reuse: undefined, try: entry.try };
+    if (entry.type === "start" && entry.try === found.try && entry.reuse !== undefined)
+      found = { reuse: entry.reuse, try: entry.try };
+  }
+  return found?.reuse;
+}
+
+/** The steps of another run's journal that are this one's too. */
+export function reusedSteps(journal: ItemJournal): TracedCall<StepEntry>[] {
+  const reuse = reuseOf(journal.entries);
+  return reuse === undefined || journal.origin === undefined ? [] : stepsOf(journal.origin).slice(0, reuse.steps);
 }
 
 function isCall(entry: JournalEntry): entry is StepEntry | RepeatEntry {

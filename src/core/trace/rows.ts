@@ -40,7 +40,7 @@ export interface TraceRow {
 /** Digests of the bodies that a row of this call shows; their texts (`textsOf`) are needed as well. */
 export function bodiesOf(call: TracedCall): string[] {
   const { input, output } = call.entry;
-  const request = isRequestRef(input) ? rebuildRequest(input, call.journal.entries) : undefined;
+  const request = isRequestRef(input) ? rebuildRequest(input, call.journal) : undefined;
   return [
     ...(request === undefined ? ["body" in input ? input.body : ""] : [request.header, ...request.messages]),
     ...(output === null ? [] : [output.body]),
@@ -132,7 +132,7 @@ function stateOf({ entry, canonical }: TracedCall): TraceRow["state"] {
 
 function inputOf({ entry, journal }: TracedCall, options: RowOptions): Json {
   if (!isRequestRef(entry.input)) return read(entry.input.body, options);
-  const { header, messages } = rebuildRequest(entry.input, journal.entries);
+  const { header, messages } = rebuildRequest(entry.input, journal);
   const request: Record<string, Json> = {};
   const parts = read(header, options);
   if (parts !== null && typeof parts === "object" && !Array.isArray(parts)) {

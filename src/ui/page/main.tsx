@@ -2,6 +2,7 @@
 import { render, type VNode } from "preact";
 import { useEffect } from "preact/hooks";
 import { takeToken } from "./client.ts";
+import { DiffView } from "./diff-view.tsx";
 import { visible } from "./format.ts";
 import { fatal, isLive, session, startSession } from "./load.ts";
 import { ProblemBox } from "./parts.tsx";
@@ -74,7 +75,7 @@ function View(): VNode {
     case "run":
       return <RunView key={`${value.key.namespace}/${value.key.name}`} runKey={value.key} />;
     case "diff":
-      return <main id="main" />;
+      return <DiffView key={location.pathname} left={value.left} right={value.right} />;
   }
 }
 

@@ -1,11 +1,12 @@
 /** What is known of a run or a node as a whole. */
 import type { ComponentChildren, VNode } from "preact";
 import type { Json } from "../../core/digest/json.ts";
-import type { GraphNodeInfo, NodeRow, RunDetail } from "../wire.ts";
+import type { ReplayStatus } from "../../api/status.ts";
+import type { GraphNodeInfo, NodeRow, RunDetail, RunKey } from "../wire.ts";
 import { between, grouped, visible } from "./format.ts";
 import { JsonView, Text } from "./json-view.tsx";
 import { Facts, State, useNow } from "./parts.tsx";
-import { runPath, select } from "./route.ts";
+import { diffPath, runPath, select } from "./route.ts";
 
 export function Section({
   title,
@@ -53,6 +54,7 @@ export function RunPanel({ run }: { run: RunDetail }): VNode {
             </p>
           </Section>
         ))}
+        {run.replay === undefined ? null : <Replay run={run} replay={run.replay} />}
         <Section title="Task">
           <p>
             <Text text={run.task} />
@@ -71,14 +73,6 @@ export function RunPanel({ run }: { run: RunDetail }): VNode {
               ["Input tokens", grouped(usage.input)],
               ["Output tokens", grouped(usage.output)],
               ["Policies", run.policies.length === 0 ? "none" : run.policies.map(visible).join(", ")],
-              ...(run.replayOf === undefined
-                ? []
-                : [
-                    [
-                      "Replay of",
-                      <a href={runPath({ ...run, name: run.replayOf })}>{visible(run.replayOf)}</a>,
-                    ] as const,
-                  ]),
             ]}
           />
         </Section>
@@ -102,6 +96,58 @@ export function RunPanel({ run }: { run: RunDetail }): VNode {
       </div>
     </>
   );
+}
+
+function Replay({ run, replay }: { run: RunDetail; replay: ReplayStatus }): VNode {
+  const parent = run.replayOf === undefined ? undefined : { namespace: run.namespace, name: run.replayOf };
+  const cursor = replay.fromStep === undefined ? "" : ` from step ${replay.fromStep}`;
+  return (
+    <Section title="Replay">
+      <Facts
+        facts={[
+          [
+            "Of",
+            parent === undefined ? (
+              <span class="mono digest">{replay.parentUID}</span>
+            ) : (
+              <Parent run={run} parent={parent} />
+            ),
+          ],
+          ["Mode", replay.mode + cursor],
+          ...(replay.reusedSteps === undefined ? [] : [["Steps", stepsText(replay)] as const]),
+          ...divergence(replay.divergedAt),
+        ]}
+      />
+    </Section>
+  );
+}
+
+function Parent({ run, parent }: { run: RunKey; parent: RunKey }): VNode {
+  return (
+    <>
+      <a href={runPath(parent)}>{visible(parent.name)}</a> · <a href={diffPath(parent, run)}>Compare</a>
+    </>
+  );
+}
+
+function stepsText({ reusedSteps = 0, liveSteps = 0, patchedSteps = 0 }: ReplayStatus): string {
+  const patched = patchedSteps === 0 ? "" : `, ${grouped(patchedSteps)} patched`;
+  return `${grouped(reusedSteps)} from the record, ${grouped(liveSteps)} made${patched}`;
+}
+
+function divergence(at: ReplayStatus["divergedAt"]): (readonly [string, VNode])[] {
+  if (at === undefined) return [];
+  const place = `${visible(at.node)}${at.step === undefined ? "" : `, step ${at.step}`}`;
+  return [
+    [
+      "Diverged at",
+      <span class="bad">
+        {place} <span class="mono">{visible(at.field)}</span>
+      </span>,
+    ],
+    ["Recorded", <Text text={at.recorded ?? "–"} />],
+    ["Replayed", <Text text={at.replayed ?? "–"} />],
+  ];
 }
 
 /** JSON that may have been cut. */

@@ -2,9 +2,9 @@
 import { useSignal } from "@preact/signals";
 import type { VNode } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import type { RunKey, StepSummary } from "../wire.ts";
+import type { RunKey, StepPage, StepSummary } from "../wire.ts";
 import { elapsed, grouped, plural, visible } from "./format.ts";
-import { PagedSteps } from "./paged-steps.ts";
+import { Paged } from "./paged.ts";
 import { Meter, Name, ProblemBox, State } from "./parts.tsx";
 import { runApi, select, selection } from "./route.ts";
 import { Cell, VirtualList } from "./virtual-list.tsx";
@@ -27,7 +27,7 @@ export function Steps({ runKey, limit, recorded, isOver }: Props): VNode {
     const query = new URLSearchParams();
     if (node !== undefined) query.set("node", node);
     if (applied !== "") query.set("text", applied);
-    return new PagedSteps(`${runApi(runKey)}/steps?${query.toString()}`);
+    return new Paged<StepPage, StepSummary>(`${runApi(runKey)}/steps?${query.toString()}`, (page) => page.steps);
   }, [runKey.namespace, runKey.name, node, applied]);
   useEffect(() => () => steps.stop(), [steps]);
   useEffect(() => {
@@ -37,7 +37,9 @@ export function Steps({ runKey, limit, recorded, isOver }: Props): VNode {
   useEffect(() => {
     active.value = -1;
   }, [steps]);
-  const total = steps.total.value ?? 0;
+  const page = steps.latest.value;
+  const total = page?.total ?? 0;
+  const span = spanOf(page);
   const selected = selection.value["step"];
   /** A row that was gone to before it was read is selected when it comes. */
   const isWanted = useRef(false);
@@ -72,7 +74,7 @@ export function Steps({ runKey, limit, recorded, isOver }: Props): VNode {
           </button>
         )}
         <span class="muted grow right" aria-live="polite">
-          {steps.total.value === undefined ? "" : plural(total, "step")}
+          {page === undefined ? "" : plural(total, "step")}
           {isOver ? "" : " so far; numbers come with the end"}
         </span>
       </div>
@@ -97,15 +99,24 @@ export function Steps({ runKey, limit, recorded, isOver }: Props): VNode {
           active={marked}
           onActive={choose}
           onOpen={() => document.getElementById("step-panel")?.focus()}
-          rowClass={(index) => steps.at(index)?.state ?? ""}
-          row={(index) => <StepCells step={steps.at(index)} span={steps.span} limit={limit} />}
-          empty={emptyText(steps.total.value, node, applied)}
+          rowClass={(index) => classOf(steps.at(index))}
+          row={(index) => <StepCells step={steps.at(index)} span={span} limit={limit} />}
+          empty={emptyText(page?.total, node, applied)}
         />
       ) : (
         <ProblemBox problem={problem} />
       )}
     </section>
   );
+}
+
+function noteOf({ error, reused }: StepSummary): string | undefined {
+  if (error !== null) return visible(error);
+  return reused ? "from the record" : undefined;
+}
+
+function classOf(step: StepSummary | undefined): string {
+  return step === undefined ? "" : `${step.state} ${step.reused ? "reused" : ""}`;
 }
 
 function emptyText(total: number | undefined, node: string | undefined, text: string): string {
@@ -115,15 +126,25 @@ function emptyText(total: number | undefined, node: string | undefined, text: st
 }
 
 /** Where an address names a step: found among what is here. */
-function placeOf(steps: PagedSteps, id: string | undefined, total: number): number {
+function placeOf(steps: Paged<StepPage, StepSummary>, id: string | undefined, total: number): number {
   if (id === undefined) return -1;
   for (let index = 0; index < Math.min(total, 200); index += 1) if (steps.at(index)?.id === id) return index;
   return -1;
 }
 
+interface Span {
+  readonly startedMs: number;
+  readonly completedMs: number;
+}
+
+function spanOf(page: StepPage | undefined): Span | undefined {
+  if (page?.startedAt === undefined || page.completedAt === undefined) return undefined;
+  return { startedMs: Date.parse(page.startedAt), completedMs: Date.parse(page.completedAt) };
+}
+
 interface CellsProps {
   readonly step: StepSummary | undefined;
-  readonly span: PagedSteps["span"];
+  readonly span: Span | undefined;
   readonly limit: number | undefined;
 }
 
@@ -141,7 +162,7 @@ function StepCells({ step, span, limit }: CellsProps): VNode {
         <Name text={step.name} />
       </Cell>
       <Cell class="clip">
-        <State state={step.state} note={step.error === null ? undefined : visible(step.error)} />
+        <State state={step.state} note={noteOf(step)} />
       </Cell>
       <Cell class="num">{step.tokens === null ? "" : grouped(step.tokens)}</Cell>
       <Cell class="budget">
@@ -160,15 +181,7 @@ function StepCells({ step, span, limit }: CellsProps): VNode {
   );
 }
 
-function When({
-  from,
-  to,
-  span,
-}: {
-  from: number;
-  to: number;
-  span: { startedMs: number; completedMs: number };
-}): VNode {
+function When({ from, to, span }: { from: number; to: number; span: Span }): VNode {
   const length = Math.max(1, span.completedMs - span.startedMs);
   const left = ((from - span.startedMs) / length) * 100;
   const width = Math.max(0.6, ((to - from) / length) * 100);

@@ -3,6 +3,7 @@
  * status, finalizer. No plan, no journal, no Secret, no Event, no policy, no precondition but what the API server asks for.
  * Arguments: kubeconfig, namespace.
  */
+import { shownSpec } from "../../../src/core/replay/spec.ts";
 import { systemClock } from "../../../src/adapters/clock/system-clock.ts";
 import { KubeClient } from "../../../src/adapters/kube/client.ts";
 import { loadKubeConfig } from "../../../src/adapters/kube/connection.ts";
@@ -47,7 +48,7 @@ process.stdout.write("ready\n");
 async function host(object: KubeExecution): Promise<void> {
   const run = storedExecution(object);
   const { key, uid } = run;
-  const { spec } = object;
+  const spec = shownSpec(object, undefined);
   const setFinalizers = (finalizers: readonly string[]) =>
     client.request<KubeExecution>({
       method: "PATCH",

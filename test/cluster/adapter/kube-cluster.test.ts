@@ -1,4 +1,5 @@
 /** The Cluster port on a real API server. */
+import { shownSpec } from "../../../src/core/replay/spec.ts";
 import { randomBytes } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { systemClock } from "../../../src/adapters/clock/system-clock.ts";
@@ -47,7 +48,14 @@ function open(): KubeCluster {
     workerImage: "oao-worker:none",
     storeUrl: "redis://redis:6379/0",
     credentials: { ensure: (run) => Promise.resolve({ user: `oao-${run.uid}`, password: "s3cret" }) },
-    snapshot: (run) => Promise.resolve({ v: 1, uid: run.uid, ...run.key, spec: run.object.spec, policy: openPolicy() }),
+    snapshot: (run) =>
+      Promise.resolve({
+        v: 1,
+        uid: run.uid,
+        ...run.key,
+        spec: shownSpec(run.object, run.status),
+        policy: openPolicy(),
+      }),
   });
 }
 

@@ -50,6 +50,27 @@ describe("oao submit", () => {
     expect(trace).toMatchObject({ code: 2, stderr: expect.stringContaining("oao logs brief --on cluster") });
   });
 
+  test("gives a run the hash that oao hash says of its file, once the operator's floor policy is known", async () => {
+    const [, file, , name, ...sets] = at.brief("hashed") as [string, string, string, string, ...string[]];
+    const of = async (...args: string[]) => {
+      const { code, stdout, stderr } = await at.oao("hash", ...args, "-o", "json");
+      return { code, stderr, ...(JSON.parse(stdout) as { executionHash: string; hashParts: object }) };
+    };
+    const known = await of(file, ...sets, "--on", "cluster", "--floor", "none");
+    const unknown = await of(file, ...sets, "--on", "cluster");
+    expect(unknown).toMatchObject({ code: 0, executionHash: null, hashParts: { ...known.hashParts, policy: null } });
+    expect(unknown.stderr).toContain("floor policy is not known here");
+    const pinned = `expectedHash.hash=${known.executionHash}`;
+    expect((await at.oao(...at.brief(name), "--set", pinned)).code).toBe(0);
+    expect(await of(name)).toEqual(known);
+    expect((await at.oao("hash", name, "--explain")).stdout).toContain(`hash ${known.executionHash}`);
+    const drifted = await at.oao(...at.brief("drifted"), "--set", pinned, "--set", "models.main.model=gpt-5");
+    expect(drifted.code).toBe(1);
+    expect(drifted.stderr).toMatch(
+      /HashMismatch: the execution hash is sha256:\w{12}…, expected sha256:\w{12}…; see what/,
+    );
+  });
+
   test("refuses a name that is taken, saying how to follow or look at it and how to take another", async () => {
     await at.oao(...at.brief("taken"));
     const again = await at.oao(...at.brief("taken"));

@@ -274,6 +274,8 @@ describe("a module tool from a ConfigMap", () => {
     expect(run.status).toMatchObject({ phase: "Succeeded", result: { preview: '"Hello Ada"' } });
     await govern("no-modules", { tools: { modules: ["tools/*"] } });
     await create(runOf("not-listed", quick, { tools, nodes, policyRef: { name: "no-modules" } }));
+    // Which generation of which policy governed, and by what hash, is in the status.
+    expect(run.status?.policies).toContainEqual({ namespace: field.namespace, name: "modules", generation: 1 });
     const refused = await field.until("not-listed", ended);
     expect(told(refused, "Succeeded")?.message).toBe(
       "PolicyViolation: Module Not Allowed: tool greet is configmap:tools/greet.mjs (policy no-modules, spec.tools.modules)",
@@ -315,6 +317,8 @@ test("kubectl alone shows every state: columns, wide columns, a wait for a condi
   const table = kubectl(["get", "oaox"]).stdout;
   expect(table.split("\n")[0]).toMatch(/^NAME +PHASE +NODES +STEPS +TOKENS +AGE/);
   expect(table).toMatch(/proven +Succeeded +2\/2/);
-  expect(kubectl(["get", "oaox", "stopped", "-o", "wide"]).stdout).toMatch(/Cancelled\s*$/m);
+  const wide = kubectl(["get", "oaox", "stopped", "-o", "wide"]).stdout;
+  expect(wide.split("\n")[0]).toMatch(/AGE +POLICY +HASH +REASON$/);
+  expect(wide).toMatch(/ sha256:[0-9a-f]{64} +Cancelled\s*$/m);
   expect(kubectl(["wait", "--for=condition=Succeeded", "oaox/proven", "--timeout=5s"]).status).toBe(0);
 });

@@ -2,8 +2,8 @@
 import { expect } from "vitest";
 import { firstBroken } from "../../../src/core/steps/chain.ts";
 import { genesis } from "../../../src/core/protocol/names.ts";
-import type { Wake } from "../../../src/core/protocol/types.ts";
-import { body, Hand, openCommand, snapshot } from "../../support/journal.ts";
+import type { StoredEntry, Wake } from "../../../src/core/protocol/types.ts";
+import { body, entryAfter, Hand, openCommand, snapshot } from "../../support/journal.ts";
 import type { Case, CaseWorld } from "./suite.ts";
 
 async function claimed({ store, uid }: CaseWorld): Promise<Hand> {
@@ -24,7 +24,52 @@ function wakes(expected: Wake): { listener: (wake: Wake) => void; arrived: Promi
   return { listener, arrived };
 }
 
+/** Entries as another store would hand them out. */
+function recorded(uid: string, node: string, contents: readonly string[]): StoredEntry[] {
+  const entries: StoredEntry[] = [];
+  for (const content of contents)
+    entries.push(entryAfter(entries.length, entries.at(-1)?.hash ?? genesis(uid, { node }), content));
+  return entries;
+}
+const figures = { attempt: 2, try: 1, steps: 3, finished: '{"outcome":"Succeeded"}' };
+
 export const dataCases: readonly Case[] = [
+  [
+    "entries are restored as they were, in parts and repeatedly, and nobody may go on with them",
+    async ({ store, other, uid }) => {
+      const entries = recorded(uid, "a", ["one", "two", "three", "four"]);
+      await store.restoreEntries(uid, { node: "a" }, entries.slice(0, 2), { ...figures, finished: undefined });
+      await other.restoreEntries(uid, { node: "a" }, entries.slice(1), figures);
+      await store.restoreEntries(uid, { node: "a" }, entries, figures);
+      await store.restoreEntries(uid, { node: "a" }, entries.slice(0, 2), figures);
+      expect(await store.entries(uid, { node: "a" }, 0, 100)).toEqual(entries);
+      const [item] = (await other.view(uid, [{ node: "a" }])).items;
+      expect(item).toMatchObject({ ...figures, claimId: "", length: 4, head: entries.at(-1)?.hash });
+      const hand = new Hand(uid, { node: "a" });
+      expect((await store.execute(uid, hand.claimCommand)).code).toBe("NOT_OPEN");
+    },
+  ],
+  [
+    "no entry is restored beside another one, after a gap, or into a run that was opened here",
+    async (world) => {
+      const { store, uid } = world;
+      const entries = recorded(uid, "a", ["one", "two", "three", "four"]);
+      const restore = (some: readonly StoredEntry[]) => store.restoreEntries(uid, { node: "a" }, some, figures);
+      const refused = { code: "OAO_PROTOCOL" };
+      await expect(restore(entries.slice(1))).rejects.toMatchObject(refused);
+      await restore(entries.slice(0, 2));
+      await expect(restore(entries.slice(3))).rejects.toMatchObject(refused);
+      await expect(restore(recorded(uid, "a", ["one", "other", "three"]))).rejects.toMatchObject(refused);
+      await expect(restore(recorded(uid, "b", ["one"]))).rejects.toMatchObject(refused);
+      // The first of these would follow; the second does not.
+      await expect(
+        restore([...entries.slice(2, 3), ...entries.slice(2, 3).map((entry) => ({ ...entry, index: 3 }))]),
+      ).rejects.toMatchObject(refused);
+      expect(await store.entries(uid, { node: "a" }, 0, 100)).toEqual(entries.slice(0, 2));
+      await store.execute(uid, openCommand());
+      await expect(restore(entries)).rejects.toMatchObject(refused);
+    },
+  ],
   [
     "entries come back as they were written, page by page, and hold together",
     async (world) => {

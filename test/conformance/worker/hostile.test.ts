@@ -322,6 +322,49 @@ describe("a node whose tools cannot be made", () => {
   });
 });
 
+describe("a later attempt", () => {
+  const killedOnce = async () => {
+    const spec = toolNode(probe("echo"), { n: 1 });
+    const store = newStore();
+    const opened = await openTestRun(store, spec);
+    const terminate = new AbortController();
+    const invoke: Tool["invoke"] = (_args, { signal }) =>
+      new Promise((_, reject) => {
+        signal.addEventListener("abort", () => reject(new CallFailure("ToolFailure", "stopped")));
+        terminate.abort("killed");
+      });
+    const createTools = async () =>
+      new Map([["echo", { spec: spec.tools?.[0] as ToolSpec, digest: "sha256:a", invoke }]]);
+    const first = { createTools, terminate: terminate.signal, build: "sha256:one", version: "1.0.0" };
+    expect(await attemptNode(store, orderFor(opened, "n", 1), first)).toBe("stopped");
+    const again = (changes: { build: string; version: string }) =>
+      attemptNode(store, orderFor(opened, "n", 2), {
+        ...changes,
+        createTools: async () =>
+          new Map([["echo", { spec: spec.tools?.[0] as ToolSpec, digest: "sha256:a", invoke: async () => 1 }]]),
+      });
+    return { store, opened, again };
+  };
+
+  it("of another build of OAO refuses to go on: what the journal holds was made by another program", async () => {
+    const { store, opened, again } = await killedOnce();
+    expect(await again({ build: "sha256:two", version: "1.1.0" })).toBe("failed");
+    expect((await endOf(store, opened)).finished?.error).toEqual({
+      class: "SnapshotMismatch",
+      message: expect.stringContaining("another build of OAO (1.1.0, sha256:two)") as unknown,
+    });
+  });
+
+  it("of the same build goes on, and both have noted which it was", async () => {
+    const { store, opened, again } = await killedOnce();
+    expect(await again({ build: "sha256:one", version: "1.0.0" })).toBe("done");
+    const starts = (await journalOf(store, opened.uid, "n")).filter((entry) => entry.type === "start");
+    expect(starts.map(({ runtime }) => runtime)).toEqual(
+      [1, 2].map(() => ({ format: 1, version: "1.0.0", node: process.version, build: "sha256:one" })),
+    );
+  });
+});
+
 describe("a resume", () => {
   it("finds the answers of many parallel tools, in whatever order they are read", async () => {
     const calls = Array.from({ length: 150 }, (_, n) => ({ name: "echo", arguments: { n } }));

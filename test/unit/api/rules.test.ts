@@ -62,6 +62,16 @@ const node = fc.record(
 );
 const list = <T extends { name: string }>(entry: fc.Arbitrary<T>) =>
   fc.uniqueArray(entry, { maxLength: 3, selector: (value) => value.name });
+const replay = fc.record(
+  {
+    executionRef: fc.constant({ name: "a" }),
+    fromStep: fc.constantFrom(1, 2),
+    from: fc.constant({ node: "a", step: 1 }),
+    mode: fc.constantFrom("Strict", "Fork"),
+    toolOutputs: fc.constantFrom("Recorded", "Live"),
+  },
+  { requiredKeys: ["executionRef"] },
+);
 const executionSpec = fc.record(
   {
     nodes: list(node),
@@ -75,6 +85,8 @@ const executionSpec = fc.record(
     parallelism: fc.constantFrom(1, 2),
     activeDeadlineSeconds: fc.constantFrom(1, 2),
     policyRef: fc.constantFrom({ name: "a" }, { name: "b" }),
+    replay,
+    expectedHash: fc.constantFrom({}, { hash: "x" }, { tools: "y" }),
   },
   optional,
 );
@@ -171,6 +183,7 @@ test("desiredState goes to Cancelled and never back", () => {
 
 test("a breach names the place, the name and what would be right", () => {
   const spec = {
+    task: "t",
     agents: [{ name: "writer", model: "man" }],
     models: [{ name: "main" }],
     nodes: [

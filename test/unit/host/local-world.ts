@@ -6,8 +6,9 @@ import type { Json } from "../../../src/core/digest/json.ts";
 import { canonicalJson, sha256Hex } from "../../../src/core/digest/digest.ts";
 import { emptyLedger } from "../../../src/core/protocol/amounts.ts";
 import { genesis } from "../../../src/core/protocol/names.ts";
-import type { Command } from "../../../src/core/protocol/types.ts";
+import type { Command, NodeKey, StoredEntry } from "../../../src/core/protocol/types.ts";
 import { packBody } from "../../../src/core/steps/bodies.ts";
+import { chain, type EntryDraft } from "../../../src/core/steps/chain.ts";
 import { type HostEvent, type HostIo, SnapshotCache } from "../../../src/host/io.ts";
 import { Slots } from "../../../src/host/slots.ts";
 import type { Clock } from "../../../src/ports/clock.ts";
@@ -58,6 +59,8 @@ export class World implements Cluster {
   readonly events: HostEvent[] = [];
   views: WorkerView[] = [];
   policyList: StoredPolicy[] = [];
+  /** Workers write into their journals what is no entry. */
+  garbled = false;
   writes = 0;
   /** Called before an effect; a throw is the host losing it. */
   before: (effect: string) => void = () => undefined;
@@ -155,7 +158,6 @@ export class World implements Cluster {
       return;
     }
     const packed = packBody(output);
-    const bytes = canonicalJson({ index: 0 });
     const content = {
       op: "finish",
       ...key,
@@ -167,7 +169,7 @@ export class World implements Cluster {
       steps: 1,
       finished: JSON.stringify({ outcome: "Succeeded", output: packed.digest, error: null }),
     };
-    const entries = [{ index: 0, prevHash: genesis(uid, key), hash: sha256Hex(bytes), bytes }];
+    const entries = this.garbled ? [garbledEntry(key)] : chain(draftsOf(order, packed.digest), 0, genesis(uid, key));
     const reply = this.store.executeNow(uid, {
       ...content,
       digest: sha256Hex(canonicalJson(content)),
@@ -216,4 +218,30 @@ export class World implements Cluster {
   tell(key: ObjectKey): void {
     for (const listener of this.#listeners) listener(key);
   }
+}
+
+/** One tool call and the end, as a worker writes them. */
+function draftsOf({ attempt, try: tryNumber }: WorkerOrder, output: string): EntryDraft[] {
+  const common = { attempt, try: tryNumber, output: { body: output }, error: null };
+  const at = "2026-01-01T00:00:00.000Z";
+  const identity = { path: [0, 0], kind: "tool", name: "t", requestDigest: "r", occurrence: 0 } as const;
+  const times = { startedAt: at, completedAt: at };
+  return [
+    {
+      type: "step",
+      ...common,
+      ...identity,
+      ...times,
+      input: { body: output },
+      usage: null,
+      outcome: "Ok",
+      toolCalls: [],
+    },
+    { type: "finish", ...common, outcome: "Succeeded", at },
+  ];
+}
+
+function garbledEntry(key: NodeKey): StoredEntry {
+  const bytes = canonicalJson({ index: 0 });
+  return { index: 0, prevHash: genesis(uid, key), hash: sha256Hex(bytes), bytes };
 }

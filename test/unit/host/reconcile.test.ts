@@ -1,7 +1,11 @@
 import { describe, expect, test } from "vitest";
 import type { GovernancePolicy, PolicySpec } from "../../../src/api/policy.ts";
 import type { ExecutionSpec } from "../../../src/api/types.ts";
+import { executionHash } from "../../../src/core/hash/execution-hash.ts";
+import { canonicalLines, emptyTraceHash, traceHash } from "../../../src/core/trace/canonical.ts";
+import { canonicalSteps } from "../../../src/core/trace/journal.ts";
 import { SnapshotCache } from "../../../src/host/io.ts";
+import { readJournals, readRecord } from "../../../src/host/journals.ts";
 import { governingPolicies } from "../../../src/host/open-run.ts";
 import { reconcile } from "../../../src/host/reconcile.ts";
 import type { ObjectKey } from "../../../src/ports/cluster.ts";
@@ -63,6 +67,39 @@ describe("a run", () => {
     const { writes } = world;
     expect(await reconcile(key, world.io)).toBeUndefined();
     expect(world.writes).toBe(writes);
+  });
+
+  test("tells the hash of its canonical trace with its end, in no write of its own", async () => {
+    const world = new World();
+    world.outputs = outputs;
+    const key = world.apply("r", diamond);
+    await settle(world, key);
+    const run = world.runs.get("r")!;
+    const record = await readRecord(world.store, run);
+    const lines = canonicalLines(canonicalSteps(record.spec, await readJournals(record)));
+    expect(run.status?.traceHash).toBe(traceHash(lines));
+    const told = world.events.flatMap((event) => (event.kind === "Status" ? [event.status] : []));
+    expect(told.filter((status) => status.completedAt !== undefined).map((status) => status.traceHash)).toEqual([
+      traceHash(lines),
+    ]);
+  });
+
+  test("that was never opened has the hash of no lines", async () => {
+    const world = new World();
+    const key = world.apply("r", { ...diamond, desiredState: "Cancelled", policyRef: { name: "missing" } });
+    await settle(world, key);
+    expect(world.status("r")).toMatchObject({ phase: "Cancelled", traceHash: emptyTraceHash });
+  });
+
+  test("ends without a hash when what a worker wrote is no journal", async () => {
+    const world = new World();
+    world.outputs = outputs;
+    world.garbled = true;
+    const key = world.apply("r", diamond);
+    await settle(world, key);
+    expect(world.status("r").phase).toBe("Succeeded");
+    expect(world.status("r")).not.toHaveProperty("traceHash");
+    expect(world.events.some((event) => event.kind === "Failed")).toBe(true);
   });
 
   test("survives the loss of its host before every single effect, and starts no attempt twice", async () => {
@@ -496,12 +533,52 @@ describe("the start of a run", () => {
       policyNamed("other", {}),
       policyNamed("base", {}, { "oao.dev/default": "true" }),
     ];
-    const found = governingPolicies(world.runs.get("r")!, [policyNamed("floor", {})], inNamespace);
+    const found = governingPolicies(world.runs.get("r")!, "mine", [policyNamed("floor", {})], inNamespace);
     expect("reason" in found ? found : found.map(({ policy, role }) => `${role} ${policy.metadata.name}`)).toEqual([
       "Floor floor",
       "Default base",
       "Ref mine",
     ]);
+  });
+
+  test("fixes the execution hash, its parts and the generations of the policies, before the first worker", async () => {
+    const world = new World();
+    const standard = policyNamed("standard", { maxTokens: 5 });
+    world.policyList = [{ ...standard, metadata: { ...standard.metadata, generation: 7 } }];
+    const ran: ExecutionSpec = { task: "t", policyRef: { name: "standard" }, nodes: [{ name: "a" }] };
+    const key = world.apply("r", ran);
+    let atStart: unknown;
+    world.before = (effect) => {
+      if (effect === "start a#1") atStart = world.status("r");
+    };
+    await settle(world, key);
+    const hash = executionHash(ran, [{ maxTokens: 5 }]);
+    const fixed = {
+      ...hash,
+      policyHash: hash.hashParts.policy,
+      policies: [{ namespace: "team-a", name: "standard", generation: 7 }],
+    };
+    expect(atStart).toMatchObject(fixed);
+    expect(world.status("r")).toMatchObject(fixed);
+  });
+
+  test("with another hash than it expects is refused, with the parts that differ, before anything is started", async () => {
+    const other = `sha256:${"0".repeat(64)}`;
+    const { executionHash: hash, hashParts } = executionHash({ task: "t", nodes: [{ name: "a" }] }, []);
+    const world = new World();
+    const expectedHash = { task: hashParts.task, policy: other };
+    await settle(world, world.apply("r", { task: "t", expectedHash, nodes: [{ name: "a" }] }));
+    expect(reasonOf(world, "r")).toEqual(["False", "HashMismatch"]);
+    expect(world.status("r")).toMatchObject({ phase: "Failed", executionHash: hash, hashParts });
+    expect(world.status("r").conditions.find(({ type }) => type === "Stalled")?.message).toBe(
+      `policy is ${hashParts.policy.slice(0, 19)}…, expected sha256:000000000000…; see what was hashed: oao hash -n team-a r --explain; if the change is meant, put the new digests into spec.expectedHash of a new Execution`,
+    );
+    expect(world.orders).toEqual([]);
+    const sure = new World();
+    sure.outputs = { a: 1 };
+    const key = sure.apply("r", { task: "t", expectedHash: { hash, ...hashParts }, nodes: [{ name: "a" }] });
+    await settle(sure, key);
+    expect(sure.status("r").phase).toBe("Succeeded");
   });
 
   test("keeps the first snapshot that reached the journal, whatever the policies became meanwhile (G2)", async () => {
@@ -516,5 +593,10 @@ describe("the start of a run", () => {
     world.policyList = [policyNamed("late", { maxTokens: 1 }, { "oao.dev/default": "true" })];
     await settle(world, key);
     expect(world.status("r").snapshot).toBe(first);
+    // What the status says of it is about that one too.
+    expect(world.status("r")).toMatchObject({
+      policies: [],
+      ...executionHash({ task: "t", nodes: [{ name: "a" }] }, []),
+    });
   });
 });

@@ -22,7 +22,7 @@ test("a field is explained with type, limits and whether it is required", () => 
   });
   expect(explain("execution.spec.nodes")).toMatchObject({
     type: "list of object",
-    required: true,
+    required: false,
     limits: ["1 to 1000 entries"],
   });
   expect(explain("execution.spec.nodes")?.children[0]).toBe("name");

@@ -130,8 +130,8 @@ test.each<[string, Fields, string[]]>([
   ],
   [
     "a field of a later version",
-    { replay: { fromStep: 3 } },
-    ["spec.replay  replay is not supported by this version  (remove it)"],
+    { expectedHash: { task: "sha256:0" } },
+    ["spec.expectedHash  expectedHash is not supported by this version  (remove it)"],
   ],
   [
     "a node kind of a later version",

@@ -4,6 +4,7 @@ import type { ExecutionStatus, ItemStatus, NodeStatus } from "../../../src/api/s
 import type { ExecutionSpec, NodeSpec } from "../../../src/api/types.ts";
 import { canonicalJson, sha256Hex } from "../../../src/core/digest/digest.ts";
 import { plan } from "../../../src/core/planner/plan.ts";
+import { executionHash } from "../../../src/core/hash/execution-hash.ts";
 import { initialStatus } from "../../../src/core/planner/render.ts";
 import { isoTime } from "../../../src/core/planner/time.ts";
 import type { Seen, SeenWorker } from "../../../src/core/planner/types.ts";
@@ -242,7 +243,8 @@ describe("the size of a status (P4) with 1,000 nodes of 20-character names", () 
     rows: (place: number) => Partial<NodeStatus>,
     records: (name: string) => ReturnType<typeof record> | undefined,
   ) => {
-    const fresh = initialStatus(of, t0, { snapshot: sha256Hex("s") });
+    const opened = { snapshot: sha256Hex("s"), ...executionHash(of, []) };
+    const fresh = initialStatus(of, t0, opened);
     const status = { ...fresh, nodes: fresh.nodes.map((row, place) => ({ ...row, ...rows(place) })) };
     const held = Object.fromEntries(
       of.nodes.flatMap(({ name }) => {

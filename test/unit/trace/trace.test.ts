@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Json } from "../../../src/core/digest/json.ts";
 import { chain, readEntry } from "../../../src/core/steps/chain.ts";
 import { genesis } from "../../../src/core/protocol/names.ts";
-import { canonicalLines, traceHash } from "../../../src/core/trace/canonical.ts";
+import { canonicalLines, emptyTraceHash, traceHash, TraceHasher } from "../../../src/core/trace/canonical.ts";
 import { canonicalSteps, findingsOf, inOrder, tracedCalls, verifyChain } from "../../../src/core/trace/journal.ts";
 import { isRequestRef, rebuildRequest } from "../../../src/core/trace/request.ts";
 import { bodiesOf, traceRows, traceRowsWithFindings } from "../../../src/core/trace/rows.ts";
@@ -49,6 +49,30 @@ describe("the canonical trace", () => {
     const lines = canonicalLines(canonicalSteps(shape, undisturbed));
     expect(canonicalLines(canonicalSteps(shape, disturbed))).toEqual(lines);
     expect(traceHash(lines)).toMatch(/^sha256:[0-9a-f]{64}$/);
+  });
+
+  it("has the same hash when its entries come one by one", () => {
+    const bodies = new Bodies();
+    const journals = [
+      journal({ node: "rate", item: 10 }, [step(bodies, [0, 1])]),
+      journal({ node: "gather" }, [
+        step(bodies, [7, 7]),
+        step(bodies, [0, 2], { try: 2 }),
+        step(bodies, [0, 0], { try: 2, type: "repeat" }),
+        step(bodies, [0, 0, 0, 1], { try: 2, tokens: 9 }),
+        step(bodies, [0, 0], { try: 2 }),
+        step(bodies, [5, 5], { try: 1 }),
+      ]),
+      journal({ node: "rate", item: 2 }, []),
+    ];
+    const hasher = new TraceHasher();
+    for (const { entries, ...key } of inOrder(shape, journals)) {
+      hasher.item(key);
+      for (const stored of entries) hasher.entry(readEntry(stored));
+    }
+    const lines = canonicalLines(canonicalSteps(shape, journals));
+    expect(hasher.end()).toEqual({ traceHash: traceHash(lines), steps: 4 });
+    expect(new TraceHasher().end()).toEqual({ traceHash: emptyTraceHash, steps: 0 });
   });
 
   it("changes with an answer, a request and a number of tokens", () => {
@@ -137,7 +161,7 @@ describe("model requests stored as differences", () => {
     for (const index of [0, 1, 99, 100, 101, 12_345, 19_999]) {
       const entry = readEntry(entries[index]!);
       if (entry.type !== "step" || !isRequestRef(entry.input)) throw new Error("no model step");
-      expect(rebuildRequest(entry.input, entries)).toEqual({ header, messages: wanted[index] });
+      expect(rebuildRequest(entry.input, { node: "gather", entries })).toEqual({ header, messages: wanted[index] });
     }
   });
 
@@ -165,10 +189,10 @@ describe("model requests stored as differences", () => {
   it("refuse a reference to something that is no earlier model step", () => {
     const bodies = new Bodies();
     const { entries } = journal({ node: "gather" }, [step(bodies, [0, 1])]);
-    expect(() => rebuildRequest({ base: 0, keep: 1, append: [], header: "h" }, entries)).toThrow(
+    expect(() => rebuildRequest({ base: 0, keep: 1, append: [], header: "h" }, { node: "gather", entries })).toThrow(
       "entry 0 is no model step",
     );
-    expect(() => rebuildRequest({ base: 7, keep: 1, append: [], header: "h" }, entries)).toThrow(
+    expect(() => rebuildRequest({ base: 7, keep: 1, append: [], header: "h" }, { node: "gather", entries })).toThrow(
       "entry 7 is no model step",
     );
   });

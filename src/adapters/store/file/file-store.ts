@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { OaoError } from "../../../core/errors/errors.ts";
 import { isUid } from "../../../core/protocol/names.ts";
+import type { RestoredFigures } from "../../../core/protocol/restore.ts";
 import type {
   Account,
   Command,
@@ -86,6 +87,15 @@ export class FileStore implements JournalStore {
       const journal = this.#journal(uid);
       journal.transaction(() => journal.putBodies(bodies));
     });
+  }
+
+  async restoreEntries(
+    uid: string,
+    key: NodeKey,
+    entries: readonly StoredEntry[],
+    figures: RestoredFigures,
+  ): Promise<void> {
+    this.#guard(() => this.#journal(uid).restore(uid, key, entries, figures));
   }
 
   /**

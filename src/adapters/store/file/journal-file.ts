@@ -14,6 +14,7 @@ import type {
 } from "../../../core/protocol/types.ts";
 import { decide } from "../../../core/protocol/decide.ts";
 import { itemKey } from "../../../core/protocol/names.ts";
+import { type RestoredFigures, restoreEntries } from "../../../core/protocol/restore.ts";
 import type { JournalView } from "../../../ports/store.ts";
 
 /**
@@ -120,11 +121,24 @@ export class Journal {
       if (after.node !== undefined && after.node !== before.node)
         this.#write.run(`node/${key.node}`, JSON.stringify(after.node));
       if (after.item !== undefined && after.item !== before.item) this.#write.run(item, JSON.stringify(after.item));
-      const first = outcome.entries.length === 0 ? 0 : (this.#record(item)?.id ?? 0) * itemRange;
-      for (const entry of outcome.entries)
-        this.#append.run(first + entry.index, Buffer.from(entry.hash, "hex"), entry.bytes);
+      this.#appendAll(item, outcome.entries);
     }
     this.putBodies(outcome.bodies);
+  }
+
+  restore(uid: string, key: NodeKey, entries: readonly StoredEntry[], figures: RestoredFigures): void {
+    this.transaction(() => {
+      const records = { execution: this.execution(), item: this.item(key) };
+      const held = (index: number) => this.entries(key, index, 1)[0]?.hash;
+      const restored = restoreEntries(uid, key, entries, figures, records, held);
+      this.#write.run(`item/${itemKey(key)}`, JSON.stringify(restored.item));
+      this.#appendAll(`item/${itemKey(key)}`, restored.entries);
+    });
+  }
+
+  #appendAll(item: string, entries: readonly StoredEntry[]): void {
+    const first = entries.length === 0 ? 0 : (this.#record(item)?.id ?? 0) * itemRange;
+    for (const entry of entries) this.#append.run(first + entry.index, Buffer.from(entry.hash, "hex"), entry.bytes);
   }
 
   putBodies(bodies: readonly StoredBody[]): void {

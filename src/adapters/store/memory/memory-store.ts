@@ -2,6 +2,7 @@
 import { OaoError } from "../../../core/errors/errors.ts";
 import { decide } from "../../../core/protocol/decide.ts";
 import { isUid, itemKey } from "../../../core/protocol/names.ts";
+import { type RestoredFigures, restoreEntries } from "../../../core/protocol/restore.ts";
 import type {
   Account,
   Command,
@@ -95,6 +96,20 @@ export class MemoryStore implements JournalStore {
   async putBodies(uid: string, bodies: readonly StoredBody[]): Promise<void> {
     const held = this.#run(uid).bodies;
     for (const body of bodies) held.set(body.digest, body.bytes);
+  }
+
+  async restoreEntries(
+    uid: string,
+    key: NodeKey,
+    entries: readonly StoredEntry[],
+    figures: RestoredFigures,
+  ): Promise<void> {
+    const run = this.#run(uid);
+    const held = run.entries.get(itemKey(key)) ?? [];
+    const records = { execution: run.execution, item: run.items.get(itemKey(key)) };
+    const restored = restoreEntries(uid, key, entries, figures, records, (index) => held[index]?.hash);
+    run.items.set(itemKey(key), restored.item);
+    run.entries.set(itemKey(key), [...held, ...restored.entries]);
   }
 
   async watch(uid: string, listener: (wake: Wake) => void): Promise<() => Promise<void>> {

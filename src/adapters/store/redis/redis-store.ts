@@ -4,6 +4,8 @@
  * A command is sent once. When its reply is lost the caller sends it again, and the script gives its first reply (J6).
  */
 import { Redis, type RedisOptions } from "ioredis";
+import { genesis } from "../../../core/protocol/names.ts";
+import { refusedRestore, type RestoredFigures } from "../../../core/protocol/restore.ts";
 import type { Account, Command, NodeKey, Reply, StoredBody, StoredEntry, Wake } from "../../../core/protocol/types.ts";
 import type { Durability, JournalStore, JournalView } from "../../../ports/store.ts";
 import { StoreUnavailable } from "../../../ports/store-errors.ts";
@@ -92,6 +94,22 @@ export class RedisStore implements JournalStore {
     const { bodies: key } = runKeys(uid);
     if (bodies.length === 0) return;
     await this.#ask(() => this.#redis.hset(key, ...bodies.flatMap((body) => [body.digest, body.bytes])));
+  }
+
+  async restoreEntries(
+    uid: string,
+    key: NodeKey,
+    entries: readonly StoredEntry[],
+    { attempt, try: tryNumber, steps, finished }: RestoredFigures,
+  ): Promise<void> {
+    const keys = runKeys(uid);
+    const figures = [attempt, tryNumber, steps].map(String);
+    const args = [...figures, finished === undefined ? "" : `=${finished}`, genesis(uid, key)];
+    for (const entry of entries) args.push(String(entry.index), entry.prevHash, entry.hash, entry.bytes);
+    const reply = await this.#ask(() =>
+      this.#run("restore", [keys.execution, keys.item(key), keys.entries(key)], args),
+    );
+    if (reply !== "OK") throw refusedRestore(key, String(reply));
   }
 
   async watch(uid: string, listener: (wake: Wake) => void): Promise<() => Promise<void>> {

@@ -1,6 +1,6 @@
-/** The steps of a run, a page at a time: the list asks for rows, what is not here yet comes and says so. */
+/** Rows of a long list, a page at a time: the list asks for rows, what is not here yet comes and says so. */
 import { signal } from "@preact/signals";
-import type { Problem, StepPage, StepSummary } from "../wire.ts";
+import type { Problem } from "../wire.ts";
 import { get, problemOf } from "./client.ts";
 
 const pageSize = 200;
@@ -8,42 +8,45 @@ const pageSize = 200;
 const pagesKept = 40;
 const restMs = 400;
 
-export class PagedSteps {
-  readonly total = signal<number | undefined>(undefined);
+export class Paged<P extends { readonly total: number }, R> {
+  /** The page that came last: for what is said of the whole list. */
+  readonly latest = signal<P | undefined>(undefined);
   readonly problem = signal<Problem | undefined>(undefined);
   /** Grows with everything that comes. */
   readonly version = signal(0);
-  span: { readonly startedMs: number; readonly completedMs: number } | undefined;
   readonly #address: string;
-  readonly #pages = new Map<number, readonly StepSummary[]>();
+  readonly #rowsOf: (page: P) => readonly R[];
+  readonly #pages = new Map<number, readonly R[]>();
   readonly #asked = new Set<number>();
   readonly #stop = new AbortController();
   #lastPage = 0;
-  #stale = false;
+  #isStale = false;
   #isReading = false;
 
-  /** `address`: below /api/, with a query. */
-  constructor(address: string) {
+  /** `address`: below /api/, with a query. Reading begins at once. */
+  constructor(address: string, rowsOf: (page: P) => readonly R[]) {
     this.#address = address;
+    this.#rowsOf = rowsOf;
     this.again();
   }
 
-  at(index: number): StepSummary | undefined {
+  /** Undefined = it is on its way, or there is a problem. */
+  at(index: number): R | undefined {
     const page = Math.floor(index / pageSize);
-    this.#lastPage = page;
     const found = this.#pages.get(page);
-    if (found === undefined) void this.#read(page);
+    if (found !== undefined) this.#lastPage = page;
+    else if (this.problem.value === undefined) void this.#read(page);
     return found?.[index % pageSize];
   }
 
   /** Reads what is looked at anew; other pages when they are looked at. */
   again(): void {
     if (this.#isReading) {
-      this.#stale = true;
+      this.#isStale = true;
       return;
     }
     this.#isReading = true;
-    this.#stale = false;
+    this.#isStale = false;
     void (async () => {
       const page = this.#lastPage;
       await this.#fetch(page, () => {
@@ -51,7 +54,7 @@ export class PagedSteps {
       });
       await new Promise((resolve) => setTimeout(resolve, restMs));
       this.#isReading = false;
-      if (this.#stale && !this.#stop.signal.aborted) this.again();
+      if (this.#isStale && !this.#stop.signal.aborted) this.again();
     })();
   }
 
@@ -70,14 +73,11 @@ export class PagedSteps {
 
   async #fetch(page: number, before: () => void): Promise<void> {
     try {
-      const address = `${this.#address}&from=${page * pageSize}&limit=${pageSize}`;
-      const { steps, total, startedAt, completedAt } = await get<StepPage>(address, this.#stop.signal);
+      const found = await get<P>(`${this.#address}&from=${page * pageSize}&limit=${pageSize}`, this.#stop.signal);
       before();
-      this.#pages.set(page, steps);
-      if (startedAt !== undefined && completedAt !== undefined)
-        this.span = { startedMs: Date.parse(startedAt), completedMs: Date.parse(completedAt) };
+      this.#pages.set(page, this.#rowsOf(found));
       this.problem.value = undefined;
-      this.total.value = total;
+      this.latest.value = found;
     } catch (error) {
       if (this.#stop.signal.aborted) return;
       this.problem.value = problemOf(error);

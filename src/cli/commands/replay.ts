@@ -1,0 +1,147 @@
+/** oao replay */
+import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
+import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
+import type { Execution, ExecutionSpec } from "../../api/types.ts";
+import type { StoredExecution } from "../../ports/cluster.ts";
+import type { JournalStore } from "../../ports/store.ts";
+import { isWhole } from "../../core/replay/spec.ts";
+import { loadSnapshot } from "../../host/observe.ts";
+import { resolveReplay } from "../../host/open-replay.ts";
+import { withRun } from "../cluster/locate.ts";
+import type { ClusterConnection } from "../cluster/connect.ts";
+import type { PlaceFlags } from "../cluster/place.ts";
+import { CliError } from "../errors.ts";
+import { hostRun, type HostRunOptions } from "../host-run.ts";
+import { hasEnded } from "../outcome.ts";
+import { checkFormat } from "../render/output.ts";
+import { nameArguments } from "../render/run-tables.ts";
+import { type ReplayFlags, replayOf } from "../replay-manifest.ts";
+import { readPolicies } from "../run-manifest.ts";
+import { checkSecrets } from "../secrets.ts";
+import { givenRedis, openRunStore } from "../store.ts";
+import type { Terminal } from "../terminal.ts";
+
+export interface ReplayCommandFlags extends ReplayFlags, PlaceFlags {
+  readonly name?: string | undefined;
+  readonly policy?: readonly string[] | undefined;
+  readonly redis?: string | undefined;
+  readonly output?: string | undefined;
+}
+
+export async function replay(name: string, flags: ReplayCommandFlags, terminal: Terminal): Promise<CliExitCode> {
+  const output = checkFormat(flags.output, ["table", "json", "yaml"]);
+  return withRun(name, flags, terminal, {
+    local: (index, parent) => replayHere(index, parent, flags, output, terminal),
+    cluster: (cluster, parent) => replayThere(cluster, parent, flags, output, terminal),
+  });
+}
+
+async function replayHere(
+  index: LocalIndex,
+  parent: LocalRun,
+  flags: ReplayCommandFlags,
+  output: HostRunOptions["output"],
+  terminal: Terminal,
+): Promise<CliExitCode> {
+  checkEnded(parent);
+  const { namespace } = parent.key;
+  const child = freeName(flags.name, parent, (name) => index.get({ namespace, name }) !== undefined);
+  const store = await openRunStore(parent, givenRedis(parent, flags.redis, terminal.env));
+  let execution: Execution;
+  try {
+    const spec = await recordedSpec(parent, store);
+    execution = replayOf({ name: parent.key.name, uid: parent.uid, spec }, flags, child, terminal);
+    await checkReplayable(index, parent, execution, store);
+  } finally {
+    await store.close();
+  }
+  if (execution.spec.replay?.mode === "Fork") checkSecrets(execution, terminal);
+  for (const policy of readPolicies(flags.policy, terminal)) index.putPolicy(namespace, policy);
+  const run = index.create({ namespace, name: child }, execution, parent.place);
+  return hostRun({
+    terminal,
+    index,
+    run,
+    announcement: `${namespace}/${child} replays ${parent.key.name}`,
+    redis: flags.redis,
+    output,
+    desiredState: undefined,
+  });
+}
+
+function checkEnded(parent: StoredExecution): void {
+  if (hasEnded(parent.status)) return;
+  throw new CliError(
+    `Execution ${parent.key.namespace}/${parent.key.name} has not ended (${parent.status?.phase ?? "Pending"}), so its record is not whole`,
+    [`watch it: oao tree ${nameArguments(parent)}`, `end it:   oao cancel ${nameArguments(parent)}`],
+  );
+}
+
+/** As it was fixed at the start: with all that it inherited. */
+async function recordedSpec(parent: LocalRun, store: JournalStore): Promise<ExecutionSpec> {
+  const digest = parent.status?.snapshot?.replace(/^sha256:/, "");
+  const snapshot = digest === undefined ? undefined : await loadSnapshot(store, parent.uid, digest);
+  if (snapshot !== undefined) return snapshot.spec;
+  throw new CliError(
+    digest === undefined
+      ? `${parent.key.namespace}/${parent.key.name} was never started, so nothing is recorded`
+      : `the journal of ${parent.key.namespace}/${parent.key.name} is gone: its retention (spec.journalRetentionSeconds) is over`,
+  );
+}
+
+/** What the host would refuse is refused before a run is made for it. */
+async function checkReplayable(
+  index: LocalIndex,
+  parent: LocalRun,
+  execution: Execution,
+  store: JournalStore,
+): Promise<void> {
+  const asked = execution.spec.replay;
+  if (asked === undefined) return;
+  const cluster = { get: async () => index.get(parent.key) };
+  const found = await resolveReplay({ ...parent, object: execution }, asked, { cluster, journal: () => store });
+  if ("refused" in found) throw new CliError(found.refused, [`every step: oao trace ${nameArguments(parent)}`]);
+}
+
+export function freeName(
+  given: string | undefined,
+  parent: StoredExecution,
+  isTaken: (name: string) => boolean,
+): string {
+  if (given !== undefined) {
+    if (isTaken(given))
+      throw new CliError(`Execution ${parent.key.namespace}/${given} exists already`, ["give another --name"]);
+    return given;
+  }
+  for (let number = 1; ; number += 1) {
+    const name = `${parent.key.name.slice(0, 50)}-replay-${number}`;
+    if (!isTaken(name)) return name;
+  }
+}
+
+async function replayThere(
+  cluster: ClusterConnection,
+  parent: StoredExecution,
+  flags: ReplayCommandFlags,
+  output: HostRunOptions["output"],
+  terminal: Terminal,
+): Promise<CliExitCode> {
+  checkEnded(parent);
+  if ((flags.policy ?? []).length > 0)
+    throw new CliError("--policy is for runs here: on a cluster the namespace's policies govern a replay too");
+  const { spec } = parent.object;
+  if (!isWhole(spec))
+    throw new CliError(
+      `${parent.key.namespace}/${parent.key.name} inherits its spec from another run, so its changes are written as a manifest`,
+      ["an Execution with spec.replay and the changed fields: kubectl apply -f FILE"],
+      cliExitCodes.usage,
+    );
+  const { namespace } = parent.key;
+  const known = new Set(await cluster.executions.someNames(namespace).catch(() => []));
+  const child = freeName(flags.name, parent, (name) => known.has(name));
+  const execution = replayOf({ name: parent.key.name, uid: parent.uid, spec }, flags, child, terminal);
+  const run = await cluster.executions.create({ namespace, name: child }, execution);
+  terminal.err(`${namespace}/${child} replays ${parent.key.name} in the cluster of context ${cluster.context}\n`);
+  const { followToExit } = await import("../cluster/outcome.ts");
+  return followToExit(cluster, run, output, terminal);
+}

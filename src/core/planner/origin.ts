@@ -1,0 +1,28 @@
+/** Of a Fork: what the record of the run that it replays says about a node item. */
+import type { KnownEnd, Seen } from "./types.ts";
+import type { Draft } from "./draft.ts";
+import { itemName } from "../protocol/names.ts";
+import { apply, type Row } from "./rows.ts";
+
+/** Reason of a row whose end is the parent's. */
+export const reused = "Reused";
+
+/** The parent's end, which is this run's too; undefined = the item is run. */
+export function originEnd(seen: Seen, { key }: Pick<Row, "key">): KnownEnd | undefined {
+  return seen.origins?.get(itemName(key))?.end;
+}
+
+/** A try is part of a step's key, so the first one here is the one that the record ended with. */
+export function beginTry(draft: Draft, row: Row): void {
+  if (row.attempt === 0) row.try = draft.seen.origins?.get(itemName(row.key))?.try ?? row.try;
+}
+
+/** By the host, like an approval's answer: claim and end in one. */
+export function orderReuse(draft: Draft, row: Row, end: KnownEnd): void {
+  draft.decisions.push({ kind: "RecordReuse", key: row.key, attempt: row.attempt, try: row.try, end });
+}
+
+/** Succeeded as the parent's did, and says so. */
+export function succeed(draft: Draft, row: Row): void {
+  apply(row, "succeed", draft.nowMs, originEnd(draft.seen, row) === undefined ? undefined : reused);
+}

@@ -1,0 +1,96 @@
+/** What a Fork answers from the record of the run it replays: steps before its cursor, and tool calls that were recorded with the same arguments. */
+import type { StepEntry, StepIdentity } from "../steps/format.ts";
+import { pathText, stepKey } from "../steps/identity.ts";
+import type { TracedCall } from "../trace/journal.ts";
+
+export type RecordedCall = TracedCall<StepEntry>;
+
+export type Found =
+  | { readonly is: "Reused"; readonly call: RecordedCall; readonly isPatched: boolean }
+  /** Another call stands recorded in this place: J5 makes no guess. */
+  | { readonly is: "Diverged"; readonly call: RecordedCall };
+
+export interface ReusedStepsOptions {
+  /** Steps of the node item before the cursor, in canonical order. */
+  readonly prefix: readonly RecordedCall[];
+  /** All of them: what tool calls after the cursor may be answered from; empty where they are made again. */
+  readonly recorded: readonly RecordedCall[];
+  /** The request of a step before the cursor may differ, and its place decides. */
+  readonly isPatched: boolean;
+}
+
+export class ReusedSteps {
+  readonly #options: ReusedStepsOptions;
+  readonly #byKey: ReadonlyMap<string, RecordedCall>;
+  readonly #byPath: ReadonlyMap<string, RecordedCall>;
+  /** Recorded answers of tools by what was asked, in canonical order. */
+  readonly #answers = new Map<string, RecordedCall[]>();
+  readonly #consumed = new Set<RecordedCall>();
+  readonly #patched = new Set<RecordedCall>();
+  /** An error is no answer to go on from: such a call is made again. */
+  readonly #unanswered = new Set<RecordedCall>();
+
+  constructor(options: ReusedStepsOptions) {
+    this.#options = options;
+    const { prefix, recorded } = options;
+    this.#byKey = new Map(prefix.map((call) => [keyOf(call.entry), call]));
+    this.#byPath = new Map(prefix.map((call) => [pathText(call.entry.path), call]));
+    for (const call of recorded) {
+      const { kind, outcome, requestDigest } = call.entry;
+      if (kind !== "tool") continue;
+      const answers = this.#answers.get(requestDigest) ?? [];
+      this.#answers.set(requestDigest, answers);
+      answers.push(call);
+      if (outcome !== "Ok") this.#unanswered.add(call);
+    }
+  }
+
+  /** How many steps stand before the cursor. */
+  get length(): number {
+    return this.#options.prefix.length;
+  }
+
+  /** How many of them were asked otherwise than they were recorded. */
+  get patched(): number {
+    return this.#patched.size;
+  }
+
+  /** Undefined = after the cursor. */
+  find(asked: StepIdentity): Found | undefined {
+    const same = this.#byKey.get(keyOf(asked));
+    if (same !== undefined) {
+      this.#consumed.add(same);
+      return { is: "Reused", call: same, isPatched: false };
+    }
+    const there = this.#byPath.get(pathText(asked.path));
+    if (there === undefined) return undefined;
+    const { kind, name } = there.entry;
+    if (!this.#options.isPatched || kind !== asked.kind || name !== asked.name) return { is: "Diverged", call: there };
+    this.#consumed.add(there);
+    this.#patched.add(there);
+    return { is: "Reused", call: there, isPatched: true };
+  }
+
+  /** The recorded answer of a tool call after the cursor; `nth`: how often the node made this call so far, this one included. */
+  answer(asked: StepIdentity, nth: number): RecordedCall | undefined {
+    const found = this.#answers.get(asked.requestDigest)?.[nth - 1];
+    return found === undefined || this.#unanswered.has(found) ? undefined : found;
+  }
+
+  /** The first step before the cursor that nobody asked for; what was called inside of a tool goes with it. */
+  unconsumed(): RecordedCall | undefined {
+    const paths = [...this.#consumed].map(({ entry }) => entry.path);
+    return this.#options.prefix.find(
+      (call) => !this.#consumed.has(call) && !paths.some((path) => isInside(call.entry.path, path)),
+    );
+  }
+}
+
+/** Whether a call was made in the course of another one. */
+export function isInside(path: readonly number[], outer: readonly number[]): boolean {
+  return path.length > outer.length && outer.every((part, place) => path[place] === part);
+}
+
+function keyOf({ path, kind, requestDigest, occurrence }: StepIdentity): string {
+  return stepKey(path, kind, requestDigest, occurrence);
+}

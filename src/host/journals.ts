@@ -1,0 +1,199 @@
+/**
+ * The record of a run: journals of every item, bodies by digest. The one place that reads it, for host, operator and CLI.
+ *
+ * Whoever needs more than a few bodies or more than one item at a time asks for them in turn: a run may have 10,000 steps.
+ */
+import type { ExecutionStatus } from "../api/status.ts";
+import type { Execution, ExecutionSpec } from "../api/types.ts";
+import { cliExitCodes } from "../api/exit-codes.ts";
+import { specGraph } from "../core/dag/spec-graph.ts";
+import { type Digest, sha256Hex } from "../core/digest/digest.ts";
+import { keysOf } from "../core/planner/needs.ts";
+import { thawRows } from "../core/planner/rows.ts";
+import { itemName } from "../core/protocol/names.ts";
+import type { NodeKey, StoredEntry } from "../core/protocol/types.ts";
+import { textsOf } from "../core/steps/bodies.ts";
+import { readEntry } from "../core/steps/chain.ts";
+import type { Snapshot } from "../core/steps/format.ts";
+import { TraceHasher } from "../core/trace/canonical.ts";
+import { inOrder, type ItemJournal, reusedSteps } from "../core/trace/journal.ts";
+import { shownSpec } from "../core/replay/spec.ts";
+import type { StoredExecution } from "../ports/cluster.ts";
+import type { JournalStore } from "../ports/store.ts";
+import { bodiesOfRuns, linked } from "./lineage.ts";
+
+const entriesPage = 512;
+const bodiesPage = 256;
+
+/** What is read of a run, wherever its record is: in a store, or in a bundle. */
+export interface RunRecord {
+  readonly uid: string;
+  readonly object: Execution;
+  readonly status: ExecutionStatus | undefined;
+  /** As the run was opened with; of a run that was never opened as it was asked for. */
+  readonly spec: ExecutionSpec;
+  /** Undefined = never opened, or the record is gone. */
+  readonly snapshot: Snapshot | undefined;
+  /** Every item that may have entries, in canonical order. */
+  readonly keys: readonly NodeKey[];
+  /** Run whose journals `entries` gives: this one, but for a Strict replay, which has none of its own. */
+  readonly recorder: string;
+  /** Of one item, in order, in pages. Throws RecordChanged. */
+  entries(key: NodeKey): AsyncGenerator<readonly StoredEntry[]>;
+  /** The journal of `entries`, with those of other runs that it reuses steps of. */
+  linked(key: NodeKey, entries: readonly StoredEntry[]): Promise<ItemJournal>;
+  /** What is not there is absent. */
+  bodies(digests: readonly string[]): Promise<ReadonlyMap<string, string>>;
+}
+
+type Run = Pick<StoredExecution, "uid" | "object" | "status">;
+
+/** `snapshot`: where it is known already. */
+export async function readRecord(store: JournalStore, run: Run, snapshot?: Snapshot): Promise<RunRecord> {
+  const { uid, object, status } = run;
+  const opened = snapshot ?? (await readSnapshot(store, run));
+  const spec = opened?.spec ?? shownSpec(object, status);
+  const lineage = opened?.replay?.lineage ?? [];
+  const recorder = opened?.replay?.mode === "Strict" ? (lineage[0] ?? uid) : uid;
+  return {
+    uid,
+    object,
+    status,
+    spec,
+    snapshot: opened,
+    keys: journalKeys(spec, status),
+    recorder,
+    entries: (key) => entryPages(store, recorder, key),
+    linked: (key, entries) => linked(store, recorder, key, entries),
+    bodies: (digests) => bodiesOfRuns(store, [uid, ...lineage], digests),
+  };
+}
+
+/** A record that is not what was recorded is never passed off as one. */
+export class RecordChanged extends Error {
+  override readonly name = "RecordChanged";
+  readonly exitCode = cliExitCodes.tampered;
+  constructor(what: string, why: string) {
+    super(`${what} was changed after it was recorded: ${why}`);
+  }
+}
+
+export function journalChanged(key: NodeKey, why: string): RecordChanged {
+  return new RecordChanged(`the journal of node ${itemName(key)}`, why);
+}
+
+async function readSnapshot(store: JournalStore, { uid, status }: Run): Promise<Snapshot | undefined> {
+  const digest = status?.snapshot?.replace(/^sha256:/, "");
+  const bytes = digest === undefined ? undefined : (await store.bodies(uid, [digest])).get(digest);
+  if (bytes === undefined) return undefined;
+  if (sha256Hex(bytes) !== digest) throw new RecordChanged("the snapshot of the run", "it does not have its digest");
+  return JSON.parse(bytes) as Snapshot;
+}
+
+function journalKeys(spec: ExecutionSpec, status: ExecutionStatus | undefined): readonly NodeKey[] {
+  if (status?.snapshot === undefined) return [];
+  const keys = thawRows(specGraph(spec), status).flatMap((row) => keysOf(row));
+  return inOrder(spec, keys);
+}
+
+async function* entryPages(
+  store: JournalStore,
+  uid: string,
+  key: NodeKey,
+): AsyncGenerator<readonly StoredEntry[], void> {
+  for (let from = 0; ; from += entriesPage) {
+    const page = await store.entries(uid, key, from, entriesPage).catch((error: unknown) => {
+      throw error instanceof SyntaxError ? journalChanged(key, "an entry is not JSON") : error;
+    });
+    if (page.length > 0) yield page;
+    if (page.length < entriesPage) return;
+  }
+}
+
+/** Item by item, in canonical order; those without entries are left out. */
+export async function* itemJournals(record: RunRecord): AsyncGenerator<ItemJournal, void> {
+  for (const key of record.keys) {
+    const entries: StoredEntry[] = [];
+    for await (const page of record.entries(key)) entries.push(...page);
+    if (entries.length > 0) yield await record.linked(key, entries);
+  }
+}
+
+export async function readJournals(record: RunRecord): Promise<ItemJournal[]> {
+  const journals: ItemJournal[] = [];
+  for await (const journal of itemJournals(record)) journals.push(journal);
+  return journals;
+}
+
+export interface RunEnd {
+  readonly traceHash: Digest;
+  /** Steps by where their answers come from: other runs' records, or this run itself. */
+  readonly reusedSteps: number;
+  readonly liveSteps: number;
+  /** Reused ones that were asked otherwise than they were recorded. */
+  readonly patchedSteps: number;
+}
+
+/** Holds no more of a journal than one page of it and what the trace says of one item. Throws where an entry is none. */
+export async function readEnd(record: RunRecord): Promise<RunEnd> {
+  const hasher = new TraceHasher();
+  let [reusedSteps, patchedSteps] = [0, 0];
+  for (const key of record.keys) {
+    hasher.item(key);
+    let [reused, answered] = [0, 0];
+    let lastTry = 0;
+    for await (const page of record.entries(key))
+      for (const stored of page) {
+        const entry = readEntry(stored);
+        if (entry.try > lastTry) {
+          lastTry = entry.try;
+          [reused, answered] = [await addReused(record, key, stored, hasher), 0];
+        }
+        hasher.entry(entry);
+        if (entry.type === "step" && entry.from !== undefined) answered += 1;
+        if (entry.type === "finish") patchedSteps += entry.patched ?? 0;
+      }
+    reusedSteps += reused + answered;
+  }
+  const { traceHash, steps } = hasher.end();
+  return { traceHash, reusedSteps, liveSteps: steps - reusedSteps, patchedSteps };
+}
+
+/** Each try begins with its start entry, which says what it reuses. */
+async function addReused(record: RunRecord, key: NodeKey, start: StoredEntry, hasher: TraceHasher): Promise<number> {
+  const steps = reusedSteps(await record.linked(key, [start]));
+  for (const { entry } of steps) hasher.entry(entry);
+  return steps.length;
+}
+
+/**
+ * Whether the contents of a run that has ended are gone although its journal is there (a policy's recording.content: DigestOnly).
+ * The snapshot is the one body that such a run keeps.
+ */
+export function isContentDropped({ status, snapshot }: RunRecord): boolean {
+  // Without a policy everything is kept.
+  if ((status?.policies ?? []).length === 0 || status?.completedAt === undefined) return false;
+  return snapshot?.policy.recording.content === "DigestOnly";
+}
+
+/** Bodies and the long texts they refer to; what the store no longer has is absent. */
+export async function readBodies(
+  record: Pick<RunRecord, "bodies">,
+  digests: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  const found = new Map<string, string>();
+  await load(record, digests, found);
+  await load(record, [...found.values()].flatMap(textsOf), found);
+  return found;
+}
+
+async function load(
+  record: Pick<RunRecord, "bodies">,
+  digests: readonly string[],
+  found: Map<string, string>,
+): Promise<void> {
+  const wanted = [...new Set(digests)].filter((digest) => !found.has(digest));
+  for (let from = 0; from < wanted.length; from += bodiesPage) {
+    for (const [digest, bytes] of await record.bodies(wanted.slice(from, from + bodiesPage))) found.set(digest, bytes);
+  }
+}

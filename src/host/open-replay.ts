@@ -1,0 +1,142 @@
+/** The start of a replay: find its parent's record, take over what the replay does not say, and fix where it begins. */
+import { hasCursor, modeOf, type ReplaySpec } from "../api/replay.ts";
+import type { ExecutionStatus } from "../api/status.ts";
+import { checkRules } from "../api/rules.ts";
+import { pathText } from "../core/manifest/problem.ts";
+import { keysOfRows } from "../core/planner/needs.ts";
+import type { ExecutionSpec } from "../api/types.ts";
+import { canonicalNodeOrder, compareItems } from "../core/trace/order.ts";
+import { changedParts, inherit } from "../core/replay/spec.ts";
+import type { Cursor, ParentEnd, Replay } from "../core/replay/types.ts";
+import { itemName } from "../core/protocol/names.ts";
+import type { NodeKey } from "../core/protocol/types.ts";
+import type { Snapshot } from "../core/steps/format.ts";
+import type { StoredExecution } from "../ports/cluster.ts";
+import type { JournalStore } from "../ports/store.ts";
+import type { HostIo } from "./io.ts";
+import { loadSnapshot } from "./observe.ts";
+
+export interface ResolvedReplay {
+  readonly spec: ExecutionSpec;
+  readonly replay: Replay;
+}
+
+/** `refused`: why there is nothing to replay, and what to do. Throws StoreUnavailable. */
+export async function resolveReplay(
+  run: StoredExecution,
+  asked: ReplaySpec,
+  io: Pick<HostIo, "journal"> & { readonly cluster: Pick<HostIo["cluster"], "get"> },
+): Promise<ResolvedReplay | { readonly refused: string }> {
+  const { name, uid } = asked.executionRef;
+  const { namespace } = run.key;
+  const parent = await io.cluster.get({ namespace, name });
+  const refused = (why: string) => ({ refused: `${namespace}/${name} cannot be replayed: ${why}` });
+  if (parent === undefined)
+    return refused("there is no Execution of this name in this namespace (a replay stays in its parent's)");
+  if (uid !== undefined && uid !== parent.uid)
+    return refused(`its uid is ${parent.uid}, not ${uid}: the name was given to another run`);
+  const { status } = parent;
+  if (status?.completedAt === undefined)
+    return refused("it has not ended; wait for its end, or set its desiredState to Cancelled");
+  const store = await io.journal(run);
+  const snapshot =
+    status.snapshot === undefined ? undefined : await loadSnapshot(store, parent.uid, hexOf(status.snapshot));
+  if (status.snapshot === undefined) return refused("it was never started, so nothing is recorded");
+  if (snapshot === undefined)
+    return refused("its journal is gone: its retention (journalRetentionSeconds) is over, or it is in another store");
+  if (snapshot.policy.recording.content === "DigestOnly")
+    return refused(
+      "a policy let it record digests only (recording.content: DigestOnly), so there are no answers to replay",
+    );
+  const spec = inherit(snapshot.spec, run.object.spec);
+  const invalid = checkRules("Execution", { spec: { ...spec, replay: undefined } });
+  if (invalid.length > 0)
+    return refused(
+      `what its replay changes does not fit together: ${invalid
+        .slice(0, 5)
+        .map(({ path, message }) => `${pathText(path)}: ${message}`)
+        .join("; ")}`,
+    );
+  const changed = changedParts(snapshot.spec, spec);
+  const mode = modeOf(asked);
+  if (mode === "Strict" && changed.length > 0)
+    return refused(
+      `${changed.join(", ")} differ from what was recorded, and a Strict replay proves that nothing does. Leave them as they were, or try the change with mode: Fork and a fromStep`,
+    );
+  const origin = originOf(snapshot, parent);
+  const base = {
+    mode,
+    parent: { uid: origin.uid, name, snapshot: hexOf(status.snapshot) },
+    lineage: origin.lineage,
+    isPatched: changed.length > 0,
+    toolOutputs: asked.toolOutputs ?? "Recorded",
+  } as const;
+  if (mode === "Strict") return { spec, replay: { ...base, end: endOf(status, snapshot) } };
+  const itemCounts = Object.fromEntries(
+    status.nodes.flatMap((row) => (row.itemCount === undefined ? [] : [[row.name, row.itemCount]])),
+  );
+  const counted = { ...base, ...(Object.keys(itemCounts).length === 0 ? {} : { itemCounts }) };
+  if (!hasCursor(asked)) return { spec, replay: counted };
+  const cursor = await findCursor(asked, snapshot, status, origin.uid, store);
+  return "refused" in cursor ? refused(cursor.refused) : { spec, replay: { ...counted, cursor } };
+}
+
+/** A Strict replay recorded nothing of its own: its steps are its parent's. */
+function originOf({ replay }: Snapshot, { uid }: StoredExecution): { uid: string; lineage: readonly string[] } {
+  if (replay?.mode === "Strict") return { uid: replay.parent.uid, lineage: replay.lineage };
+  return { uid, lineage: [uid, ...(replay?.lineage ?? [])] };
+}
+
+function endOf(status: ExecutionStatus, { replay }: Snapshot): ParentEnd {
+  const { reason, message } = status.conditions.find(({ type }) => type === "Succeeded") ?? { reason: "", message: "" };
+  const phase = status.phase as ParentEnd["phase"];
+  // A Strict replay that diverged ended otherwise than the run whose record it is.
+  return reason === "Divergence" && replay?.end !== undefined
+    ? replay.end
+    : { phase, reason, message, nodes: status.nodes };
+}
+
+/** Step numbers follow from how many steps each node item has, so only the item of the cursor need be looked for. */
+async function findCursor(
+  { fromStep, from }: ReplaySpec,
+  { spec }: Snapshot,
+  status: ExecutionStatus,
+  uid: string,
+  store: JournalStore,
+): Promise<Cursor | { readonly refused: string }> {
+  const places = new Map(canonicalNodeOrder(spec.nodes, spec.finally).map((node, place) => [node, place]));
+  const keys = [...keysOfRows(status.nodes)].sort(
+    (a, b) => (places.get(a.node) ?? 0) - (places.get(b.node) ?? 0) || compareItems(a, b),
+  );
+  const { items } = await store.view(uid, keys);
+  let first = 1;
+  const range: string[] = [];
+  for (const [place, key] of keys.entries()) {
+    const steps = items[place]?.steps ?? 0;
+    const found = from === undefined ? (fromStep ?? 0) - first : isAsked(from, key) ? from.step - 1 : -1;
+    if (found >= 0 && found < steps) return cursorAt(key, first + found, found);
+    if (from !== undefined && from.node === key.node) range.push(`${itemName(key)} has ${steps}`);
+    first += steps;
+  }
+  if (from === undefined)
+    return {
+      refused:
+        first === 1 ? "it has no steps" : `fromStep ${fromStep ?? 0} is out of range: it has steps 1 to ${first - 1}`,
+    };
+  if (range.length === 0) return { refused: `it has no recorded steps of a node ${from.node}` };
+  return {
+    refused: `step ${from.step} of ${from.node} is out of range: ${range.slice(0, 5).join(", ")}${from.item === undefined && range.length > 1 ? "; say which item" : ""}`,
+  };
+}
+
+function isAsked({ node, item }: NonNullable<ReplaySpec["from"]>, key: NodeKey): boolean {
+  return node === key.node && item === key.item;
+}
+
+function cursorAt({ node, item }: NodeKey, step: number, before: number): Cursor {
+  return { step, node, ...(item === undefined ? {} : { item }), before };
+}
+
+function hexOf(digest: string): string {
+  return digest.replace(/^sha256:/, "");
+}

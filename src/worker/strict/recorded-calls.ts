@@ -1,0 +1,124 @@
+/** Calls of one node item answered from its record alone: nothing is made, nothing is written, and every step that was asked for is noted. */
+import type { Json, JsonObject } from "../../core/digest/json.ts";
+import { divergenceAt } from "../../core/replay/divergence.ts";
+import { isInside, type RecordedCall } from "../../core/replay/reused-steps.ts";
+import type { Divergence } from "../../core/replay/types.ts";
+import { pathText } from "../../core/steps/identity.ts";
+import { stepsOf, type ItemJournal } from "../../core/trace/journal.ts";
+import { comparePaths } from "../../core/trace/order.ts";
+import type { BodyReader } from "../body-reader.ts";
+import { requestJson } from "../model-step.ts";
+import { type CallIdentity, keyOf, recordedError } from "../recorder.ts";
+import { inputOf } from "../reuse.ts";
+import { counted, type StepCalls } from "../scope.ts";
+
+/** The record ends here, and so did the node: its run was stopped, or its surroundings failed. */
+export class EndOfRecord extends Error {
+  override readonly name = "EndOfRecord";
+}
+
+/** Thrown to the node's code; `RecordedCalls.divergence` says where, whatever that code makes of it. */
+export class DivergedError extends Error {
+  override readonly name = "DivergedError";
+}
+
+export interface RecordedCallsOptions {
+  /** gather, or rate[3]. */
+  readonly name: string;
+  readonly journal: ItemJournal;
+  /** Step number of the item's first step. */
+  readonly firstStep: number;
+  /** Whether the record shows the node's own end: then nothing may be asked for beyond it. */
+  readonly isComplete: boolean;
+  readonly bodies: Pick<BodyReader, "read">;
+  readonly mask: (text: string) => string;
+}
+
+export class RecordedCalls implements StepCalls {
+  readonly #options: RecordedCallsOptions;
+  readonly #steps: readonly RecordedCall[];
+  readonly #byKey: ReadonlyMap<string, RecordedCall>;
+  readonly #byPath: ReadonlyMap<string, RecordedCall>;
+  readonly #asked = new Map<RecordedCall, CallIdentity>();
+  readonly #counts = new Map<string, number>();
+  #divergence: Divergence | undefined;
+
+  constructor(options: RecordedCallsOptions) {
+    this.#options = options;
+    this.#steps = stepsOf(options.journal);
+    this.#byKey = new Map(this.#steps.map((call) => [keyOf(call.entry), call]));
+    this.#byPath = new Map(this.#steps.map((call) => [pathText(call.entry.path), call]));
+  }
+
+  /** The first place where another call was made than the recorded one. */
+  get divergence(): Divergence | undefined {
+    return this.#divergence;
+  }
+
+  async model(identity: CallIdentity, request: Parameters<StepCalls["model"]>[1]) {
+    const message = (await this.#answer(identity, () => requestJson(request))) as JsonObject;
+    return { message, previous: undefined };
+  }
+
+  async tool(identity: CallIdentity, request: { readonly arguments: Json }): Promise<Json> {
+    return this.#answer(identity, () => request.arguments);
+  }
+
+  async value(identity: CallIdentity): Promise<Json> {
+    return this.#answer(identity, () => ({ value: identity.name }));
+  }
+
+  count(requestDigest: string): number {
+    return counted(this.#counts, requestDigest);
+  }
+
+  /** A recorded step that nothing asked for. What was called inside of a tool is not called again, and goes with it. */
+  unasked(): Divergence | undefined {
+    const left = this.#steps.find((call) => !this.#asked.has(call) && !this.#isInner(call));
+    if (left === undefined) return undefined;
+    return divergenceAt(this.#place(left), "call", `${left.entry.kind} ${left.entry.name}`, undefined);
+  }
+
+  /** As it went this time, in canonical order: answers are the record's, everything else is what was asked for. */
+  remade(): RecordedCall[] {
+    return this.#steps
+      .filter((call) => this.#asked.has(call) || this.#isInner(call))
+      .map((call) => {
+        const { path, kind, requestDigest, occurrence } = this.#asked.get(call) ?? call.entry;
+        return { ...call, entry: { ...call.entry, path, kind, requestDigest, occurrence } };
+      })
+      .sort((a, b) => comparePaths(a.entry.path, b.entry.path));
+  }
+
+  async #answer(identity: CallIdentity, asked: () => Json): Promise<Json> {
+    const found = this.#byKey.get(keyOf(identity));
+    if (found === undefined) throw await this.#miss(identity, asked);
+    this.#asked.set(found, identity);
+    const { entry } = found;
+    if (entry.outcome === "Ok") return entry.output === null ? null : this.#options.bodies.read(entry.output.body);
+    throw recordedError(entry.outcome, entry.error ?? { class: "Unknown", message: "the recorded call has no error" });
+  }
+
+  async #miss(identity: CallIdentity, asked: () => Json): Promise<Error> {
+    const there = this.#byPath.get(pathText(identity.path));
+    if (there === undefined && !this.#options.isComplete) return new EndOfRecord();
+    const call = `${identity.kind} ${identity.name}`;
+    let found: Divergence;
+    if (there === undefined) found = divergenceAt({ node: this.#options.name }, "call", undefined, call);
+    else if (there.entry.kind !== identity.kind || there.entry.name !== identity.name)
+      found = divergenceAt(this.#place(there), "call", `${there.entry.kind} ${there.entry.name}`, call);
+    else found = divergenceAt(this.#place(there), "input", await inputOf(there, this.#options.bodies), asked());
+    const { mask } = this.#options;
+    this.#divergence ??= found.replayed === undefined ? found : { ...found, replayed: mask(found.replayed) };
+    return new DivergedError(call);
+  }
+
+  #isInner({ entry }: RecordedCall): boolean {
+    for (const outer of this.#asked.keys()) if (isInside(entry.path, outer.entry.path)) return true;
+    return false;
+  }
+
+  #place(call: RecordedCall) {
+    return { node: this.#options.name, step: this.#options.firstStep + this.#steps.indexOf(call) };
+  }
+}
