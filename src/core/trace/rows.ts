@@ -72,9 +72,11 @@ export function traceRowsWithFindings(
   options: RowOptions,
 ): TraceRow[] {
   const rows = traceRows(calls, options);
-  const found = new Map<ItemJournal, TraceRow[]>(journals.map((journal) => [journal, []]));
-  for (const [index, { journal }] of calls.entries()) found.get(journal)?.push(...rows.slice(index, index + 1));
-  for (const finding of findings) found.get(finding.journal)?.push(findingRow(finding, options.uid));
+  // By name: a step that is reused was found in another run's journal of the same item.
+  const found = new Map<string, TraceRow[]>(journals.map((journal) => [itemName(journal), []]));
+  for (const [index, { journal }] of calls.entries())
+    found.get(itemName(journal))?.push(...rows.slice(index, index + 1));
+  for (const finding of findings) found.get(itemName(finding.journal))?.push(findingRow(finding, options.uid));
   return [...found.values()].flat();
 }
 
