@@ -89,7 +89,13 @@ async function record(store: JournalStore, uid: string, { steps, ...key }: SeedN
     for (const body of packed.bodies) bodies.set(body.digest, body);
     return packed.digest;
   };
-  const drafts = steps.map((step, index) => draftOf(step, index, put));
+  const asked = new Map<string, number>();
+  const drafts = steps.map((step, index) => {
+    const request = sha256Hex(JSON.stringify(step.input));
+    const occurrence = asked.get(request) ?? 0;
+    asked.set(request, occurrence + 1);
+    return draftOf(step, index, put, { requestDigest: request, occurrence });
+  });
   const tokens = steps.reduce((sum, step) => sum + (step.tokens ?? 0), 0);
   const spent = { ...zeroAmounts, TotalTokens: tokens };
   const common = { ...key, attempt: 1, claimId: "c", leaseTtlMs: 1_000 };
@@ -122,7 +128,12 @@ async function record(store: JournalStore, uid: string, { steps, ...key }: SeedN
   if (refused !== undefined) throw new Error(`the store said ${JSON.stringify(refused)}`);
 }
 
-function draftOf(step: SeedStep, index: number, put: (value: Json) => string): EntryDraft {
+function draftOf(
+  step: SeedStep,
+  index: number,
+  put: (value: Json) => string,
+  identity: { readonly requestDigest: string; readonly occurrence: number },
+): EntryDraft {
   const at = startMs + index * stepMs;
   const isModel = step.kind === "model";
   const total = step.tokens ?? 0;
@@ -133,8 +144,7 @@ function draftOf(step: SeedStep, index: number, put: (value: Json) => string): E
     path: [index, 0],
     kind: step.kind,
     name: step.name,
-    requestDigest: sha256Hex(JSON.stringify(step.input)),
-    occurrence: 0,
+    ...identity,
     input: isModel
       ? { base: null, keep: 0, append: messagesOf(step.input).map(put), header: put({ model: step.name }) }
       : { body: put(step.input) },

@@ -229,8 +229,10 @@ function matcher({ node, text }: StepRange): (step: Step) => boolean {
   };
 }
 
-/** From the first start to the last end. */
-function spanOf(steps: readonly Step[]): Pick<StepPage, "startedAt" | "completedAt"> {
+/** From the first start to the last end of what this run did itself. */
+function spanOf(all: readonly Step[]): Pick<StepPage, "startedAt" | "completedAt"> {
+  const own = all.filter(({ summary }) => !summary.reused);
+  const steps = own.length > 0 ? own : all;
   let [startedAt, completedAt] = [steps[0]?.summary.startedAt, steps[0]?.summary.completedAt];
   for (const { summary } of steps) {
     if (startedAt === undefined || summary.startedAt < startedAt) startedAt = summary.startedAt;

@@ -3,11 +3,20 @@ import { useSignal } from "@preact/signals";
 import type { VNode } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { Json } from "../../core/digest/json.ts";
-import type { DiffDetail, DiffPage, DiffRow, DiffVerdict, RunDetail, RunKey, StepSummary } from "../wire.ts";
+import type {
+  DiffDetail,
+  DiffPage,
+  DiffRow,
+  DiffVerdict,
+  RunDetail,
+  RunKey,
+  ServerEvent,
+  StepSummary,
+} from "../wire.ts";
 import { get } from "./client.ts";
 import { elapsed, grouped, plural, visible } from "./format.ts";
 import { JsonView } from "./json-view.tsx";
-import { load } from "./load.ts";
+import { follow, load } from "./load.ts";
 import { Paged } from "./paged.ts";
 import { Name, ProblemBox, State } from "./parts.tsx";
 import { diffPath, runApi, runPath, select, selection } from "./route.ts";
@@ -24,6 +33,14 @@ export function DiffView({ left, right }: { left: RunKey; right: RunKey }): VNod
   }, []);
   const pairs = useMemo(() => new Paged<DiffPage, DiffRow>(address, (page) => page.rows), [address]);
   useEffect(() => () => pairs.stop(), [pairs]);
+  useEffect(() => {
+    const isOurs = (key: RunKey) =>
+      [left, right].some(({ namespace, name }) => key.namespace === namespace && key.name === name);
+    const onEvent = (event: ServerEvent) => {
+      if (event.event === "runs" && event.data.keys.some(isOurs)) pairs.again();
+    };
+    return follow("events", onEvent, () => pairs.again());
+  }, [pairs]);
   void pairs.version.value;
   const page = pairs.latest.value;
   const problem = pairs.problem.value;
@@ -246,14 +263,24 @@ function DifferenceList({ detail: { row, differences, since } }: { detail: DiffD
           Earlier messages of this request differ too, since step {since} of the left run; they are shown there.
         </p>
       )}
-      {differences.map(({ path, left, right }) => (
-        <Field key={path} path={path} left={left} right={right} />
-      ))}
+      {differences
+        .toSorted((a, b) => placeOf(a.path) - placeOf(b.path))
+        .map(({ path, left, right }) => (
+          <Field key={path} path={path} left={left} right={right} />
+        ))}
       {differences.length === 0 && since === undefined ? (
         <p class="muted">Only digests differ; the contents were not kept.</p>
       ) : null}
     </>
   );
+}
+
+/** What was asked, then what was answered, then what it cost. */
+const order = ["$.state", "$.error", "$.input", "$.tool_calls", "$.output", "$.token_usage"];
+
+function placeOf(path: string): number {
+  const place = order.findIndex((start) => path.startsWith(start));
+  return place < 0 ? 0 : place;
 }
 
 function Field({ path, left, right }: { path: string; left: Json | undefined; right: Json | undefined }): VNode {

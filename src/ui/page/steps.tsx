@@ -176,7 +176,9 @@ function StepCells({ step, span, limit }: CellsProps): VNode {
         )}
       </Cell>
       <Cell class="num muted">{elapsed(to - from)}</Cell>
-      <Cell class="when">{span === undefined ? null : <When from={from} to={to} span={span} />}</Cell>
+      <Cell class="when">
+        {span === undefined || to < span.startedMs ? null : <When from={from} to={to} span={span} />}
+      </Cell>
     </>
   );
 }
