@@ -150,6 +150,13 @@ function Input({ value, onWhole }: { value: Json; onWhole: () => void }): VNode 
 
 /** A chat message as a person reads it; anything else as JSON. */
 function Message({ value }: { value: Json }): VNode {
+  if (typeof value === "string") {
+    return (
+      <div class="message">
+        <Text text={value} />
+      </div>
+    );
+  }
   if (!isObject(value) || typeof value["content"] !== "string") return <JsonView value={value} />;
   const { role, content, ...rest } = value;
   const isOnlyText = Object.keys(rest).length === 0;
