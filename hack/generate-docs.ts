@@ -47,7 +47,7 @@ function prose(text: string): string {
 
 const cliExitMeaning: Readonly<Record<keyof typeof cliExitCodes, string>> = {
   succeeded: "Succeeded; for other commands: done",
-  failed: "Failed",
+  failed: "Failed; `diff`: the runs differ",
   usage: "wrong usage, an invalid manifest, a name that does not exist or is in two places, or a right that is missing",
   policyViolation: "Failed with reason PolicyViolation",
   cancelled: "Cancelled",
@@ -55,7 +55,7 @@ const cliExitMeaning: Readonly<Record<keyof typeof cliExitCodes, string>> = {
   waiting: "suspended, waiting for an approval, detached, or not there yet",
   infrastructure:
     "workers or the journal store were lost, a cluster cannot be asked, a server cannot listen, or an unexpected error",
-  tampered: "`trace`: the journal was changed after it was recorded",
+  tampered: "`trace`, `diff`, `export`, `import`, `verify`: the record was changed after it was recorded",
 };
 
 /** Nothing is read from the machine: the page is the same everywhere. */
@@ -64,6 +64,7 @@ function silentTerminal(out: (text: string) => void): Terminal {
     env: {},
     cwd: ".",
     out,
+    write: async (text) => out(text),
     err: out,
     interactive: false,
     colorOut: false,

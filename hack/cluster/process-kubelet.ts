@@ -61,12 +61,14 @@ const nodes: Resource = { group: "", version: "v1", plural: "nodes" };
 const configMaps: Resource = { group: "", version: "v1", plural: "configmaps" };
 /** The node controller gives a node up after 40 s without one. */
 const heartbeatMs = 10_000;
+const retryMs = 1_000;
 
 export class ProcessKubelet {
   readonly #options: ProcessKubeletOptions;
   readonly #runs = new Map<string, Run>();
   readonly #taken = new Set<string>();
   readonly #work = new Set<Promise<void>>();
+  readonly #retries = new Set<NodeJS.Timeout>();
   #informer: Informer<Pod> | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
   #isCutOff = false;
@@ -100,14 +102,14 @@ export class ProcessKubelet {
 
   /** As a machine that is cut off: from now on it hears and says nothing, and its processes go on. */
   async partition(): Promise<void> {
-    clearInterval(this.#heartbeat);
+    this.#endTimers();
     await this.#informer?.stop();
     this.#isCutOff = true;
   }
 
   /** Ends every process that it started, and takes its node away: nothing may be bound to it any more. */
   async stop(): Promise<void> {
-    clearInterval(this.#heartbeat);
+    this.#endTimers();
     await this.#informer?.stop();
     for (const { child } of this.#runs.values()) child.kill("SIGKILL");
     await Promise.all([...this.#runs.values()].map(({ ended }) => ended));
@@ -119,6 +121,11 @@ export class ProcessKubelet {
   /** Of a pod that runs now. */
   pidOf(podName: string): number | undefined {
     return [...this.#runs.values()].find(({ pod }) => pod.metadata.name === podName)?.child.pid;
+  }
+
+  #endTimers(): void {
+    clearInterval(this.#heartbeat);
+    for (const timer of this.#retries) clearTimeout(timer);
   }
 
   #track(work: Promise<void>): void {
@@ -144,19 +151,31 @@ export class ProcessKubelet {
     }
     if (run !== undefined || isOver || this.#taken.has(uid)) return undefined;
     this.#taken.add(uid);
-    await this.#run(pod).catch((error: unknown) => {
+    const hasBegun = await this.#run(pod).catch((error: unknown) => {
       this.#taken.delete(uid);
       throw error;
     });
+    if (hasBegun) return undefined;
+    this.#taken.delete(uid);
+    // As a kubelet does: what is missing may be there later, and the pod tells nothing of that.
+    const timer = setTimeout(() => {
+      this.#retries.delete(timer);
+      const current = this.#informer?.get(pod.metadata.namespace ?? "", pod.metadata.name);
+      if (current?.metadata.uid === uid) this.#track(this.#sync(current));
+    }, retryMs);
+    this.#retries.add(timer);
     return undefined;
   }
 
-  async #run(pod: Pod): Promise<void> {
+  /** Whether its process was started. */
+  async #run(pod: Pod): Promise<boolean> {
     const { program, baseDir, logs, env: more } = this.#options;
     const [container] = pod.spec.containers;
-    if (container === undefined) return;
-    const waiting = (reason: string, message: string) =>
-      this.#report(pod, { phase: "Pending" }, { waiting: { reason, message } }, false);
+    if (container === undefined) return true;
+    const waiting = async (reason: string, message: string) => {
+      await this.#report(pod, { phase: "Pending" }, { waiting: { reason, message } }, false);
+      return false;
+    };
     const env: Record<string, string> = { PATH: process.env["PATH"] ?? "" };
     for (const { name, value, valueFrom } of container.env ?? []) {
       const found = valueFrom === undefined ? (value ?? "") : await this.#secret(pod, valueFrom.secretKeyRef);
@@ -164,6 +183,7 @@ export class ProcessKubelet {
       env[name] = found;
     }
     const top = await this.#mount(pod);
+    if (top === undefined) return false; // a kubelet says so in an Event alone
     for (const [variable, value] of Object.entries(env))
       if (value.startsWith("/etc/oao/")) env[variable] = join(top, value);
     const log = openSync(join(logs, `${pod.metadata.namespace}_${pod.metadata.name}.log`), "a");
@@ -190,6 +210,7 @@ export class ProcessKubelet {
     });
     this.#runs.set(pod.metadata.uid, { pod, child, ended });
     this.#track(ended);
+    return true;
   }
 
   /** An exit code is told once the API server can be told. */
@@ -229,8 +250,8 @@ export class ProcessKubelet {
     return value === undefined ? undefined : Buffer.from(value, "base64").toString();
   }
 
-  /** Files of Secrets and ConfigMaps below a folder that stands for the pod's root. */
-  async #mount(pod: Pod): Promise<string> {
+  /** Files of Secrets and ConfigMaps below a folder that stands for the pod's root; undefined = one of them is missing. */
+  async #mount(pod: Pod): Promise<string | undefined> {
     const { namespace, name } = place(pod);
     const top = join(this.#options.logs, `${namespace}_${name}.root`);
     for (const { name: volume, configMap, secret } of pod.spec.volumes ?? []) {
@@ -238,9 +259,11 @@ export class ProcessKubelet {
       const mount = pod.spec.containers[0]?.volumeMounts?.find((each) => each.name === volume);
       if (source === undefined || mount === undefined) continue;
       const path = resourcePath(secret === undefined ? configMaps : resources.secrets, { namespace, name: source });
-      const { data = {} } = await this.#options.client.request<{ readonly data?: Readonly<Record<string, string>> }>({
-        path,
-      });
+      const found = await this.#options.client
+        .request<{ readonly data?: Readonly<Record<string, string>> }>({ path })
+        .catch(unless(404));
+      if (found === undefined) return undefined;
+      const { data = {} } = found;
       mkdirSync(join(top, mount.mountPath), { recursive: true });
       for (const [key, value] of Object.entries(data))
         writeFileSync(join(top, mount.mountPath, key), secret === undefined ? value : Buffer.from(value, "base64"));

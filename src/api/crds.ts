@@ -58,6 +58,13 @@ const options: Readonly<Record<Kind, KindOptions>> = {
       age,
       { name: "Policy", type: "string", jsonPath: ".spec.policyRef.name", priority: 1 },
       { name: "Hash", type: "string", jsonPath: ".status.executionHash", priority: 1 },
+      {
+        name: "Operator",
+        type: "string",
+        jsonPath: ".status.operator",
+        description: "namespace/release of the operator that holds the run",
+        priority: 1,
+      },
       { name: "Reason", type: "string", jsonPath: '.status.conditions[?(@.type=="Succeeded")].reason', priority: 1 },
     ],
   },

@@ -114,6 +114,17 @@ const replayRules: readonly Rule[] = [
             }))
         : [],
   },
+  {
+    code: "ReplayTimes",
+    at: [...spec, "replay"],
+    message: "times is for a Strict replay: a Fork makes calls, once.",
+    cel: "!has(self.times) || (!(has(self.mode) && self.mode == 'Fork') && !has(self.fromStep) && !has(self.from))",
+    fieldPath: ".times",
+    check: (self) =>
+      has(self, "times") && (self.mode === "Fork" || has(self, "fromStep") || has(self, "from"))
+        ? [{ path: ["times"], message: "times is for a Strict replay: a Fork makes calls, once", hint: "remove it" }]
+        : [],
+  },
 ];
 const expectable = ["hash", "task", "policy", "agents", "tools", "runtime"] as const;
 

@@ -27,6 +27,10 @@ export type WorkerFailure =
   | "Unschedulable"
   /** It cannot be made as asked for: a missing secret or key, an image name that is none. */
   | "BadConfig"
+  /** The cluster takes no pod for it as yet: a quota, an admission policy, or a field that is not allowed there. */
+  | "PodRefused"
+  /** It has a machine, and its host says nothing of why it does not start there. */
+  | "StartDelayed"
   | "DeadlineExceeded"
   /** Its machine is gone, or its host did not hear of it for too long. */
   | "NodeLost"

@@ -28,8 +28,12 @@ const labelValue = z
 export const placement = {
   resources: z
     .strictObject({
-      requests: quantities.optional().describe("What is set aside; 100m cpu and 256Mi memory when absent."),
-      limits: quantities.optional().describe("What may be used at most; none when absent."),
+      requests: quantities
+        .optional()
+        .describe("What is set aside; what the installation sets (100m cpu, 256Mi memory) when absent."),
+      limits: quantities
+        .optional()
+        .describe("What may be used at most; what the installation sets (1Gi memory) when absent."),
     })
     .optional()
     .describe("Resources of the node's pod. No effect on a laptop."),

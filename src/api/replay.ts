@@ -30,6 +30,12 @@ export const replaySpec = z.strictObject({
     .describe(
       "Strict makes no call at all and proves that the run would go the same way; Fork makes calls from the cursor on. Fork when there is a cursor, else Strict.",
     ),
+  times: z
+    .int()
+    .min(1)
+    .max(1_000)
+    .optional()
+    .describe("How often a Strict replay is made; every time must go as the record does. 1 when absent."),
   toolOutputs: toolOutputs
     .optional()
     .describe(

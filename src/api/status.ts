@@ -108,6 +108,8 @@ export interface UsageStatus {
 /** Of a run that replays another one. */
 export interface ReplayStatus {
   readonly parentUID: string;
+  /** Runs whose journals are read: the parent, its own parent, and so on. */
+  readonly lineage: readonly string[];
   readonly mode: "Strict" | "Fork";
   /** Step number from which calls were made again. */
   readonly fromStep?: number;
@@ -145,6 +147,8 @@ export interface ExecutionStatus {
   readonly observedGeneration: number;
   readonly phase: Phase;
   readonly conditions: readonly Condition[];
+  /** `namespace/release` of the operator that holds the run: every other one leaves it alone. Absent on a laptop. */
+  readonly operator?: string;
   /** Digest of the snapshot body in the journal store. */
   readonly snapshot?: string;
   /** generation: as the host counts changes of the spec; absent for policies of the operator's own. */
@@ -154,6 +158,8 @@ export interface ExecutionStatus {
   /** What the run is (core/hash): fixed when it was opened, or what it would have been where expectedHash refused it. */
   readonly executionHash?: string;
   readonly hashParts?: Readonly<Record<"task" | "policy" | "agents" | "tools" | "runtime", string>>;
+  /** What Audit policies would have stopped in nodes that have ended: the first few messages, each once. */
+  readonly auditFindings?: readonly string[];
   readonly usage?: UsageStatus;
   readonly progress: string;
   readonly nodeCounts: Readonly<Partial<Record<NodeState, number>>>;
@@ -185,4 +191,10 @@ export interface ExecutionStatus {
   readonly sealed?: boolean;
 }
 
-export const statusLimits = { messageRows: 20, messageChars: 256, timedRows: 200, previewBytes: 4_096 } as const;
+export const statusLimits = {
+  messageRows: 20,
+  messageChars: 256,
+  auditFindings: 10,
+  timedRows: 200,
+  previewBytes: 4_096,
+} as const;

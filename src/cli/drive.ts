@@ -74,7 +74,7 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
         } else if (event.kind === "Passed") {
           hasLooked = true;
           if (isOver()) over.resolve();
-        } else if (event.kind === "Lost" || event.kind === "LetGo") return;
+        } else if (event.kind !== "Failed") return;
         else if (!isPassing(event.error)) over.reject(event.error);
         else if (++failures === failuresShown)
           note(`waiting: ${event.error instanceof Error ? event.error.message : String(event.error)}`);

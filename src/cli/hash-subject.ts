@@ -1,5 +1,4 @@
 /** What `oao hash` is asked about: a manifest, or a run here or on a cluster, as far as each part is known from here. */
-import { isWhole, shownSpec } from "../core/replay/spec.ts";
 import { existsSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { LocalIndex, LocalRun } from "../adapters/local/local-index.ts";
@@ -10,6 +9,7 @@ import type { Json } from "../core/digest/json.ts";
 import { type HashedContent, hashedContent, type HashPart, hashParts } from "../core/hash/content.ts";
 import { hashOf } from "../core/hash/execution-hash.ts";
 import { lintManifest } from "../core/manifest/lint.ts";
+import { isWhole, shownSpec } from "../core/replay/spec.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { governingPolicies } from "../host/open-run.ts";
 import type { StoredExecution, StoredPolicy } from "../ports/cluster.ts";
@@ -45,14 +45,18 @@ export async function hashSubject(name: string, flags: SubjectFlags, terminal: T
   if (isFile) return ofFile(name, flags, terminal);
   return withRun(name, flags, terminal, {
     local: (index, run) => ofLocalRun(name, index, run, terminal),
-    cluster: async (_cluster, run) => ofRun(name, run, {}),
+    cluster: async (cluster, run) => {
+      // The snapshot is out of reach; policies that give its digest say the same.
+      const stored = await cluster.executions.policies(run.key.namespace).catch(() => []);
+      return ofRun(name, run, rulesNow(run, floorOf(flags, terminal), stored));
+    },
   });
 }
 
 async function ofFile(file: string, flags: SubjectFlags, terminal: Terminal): Promise<HashSubject> {
   const options = { missingModules: "Warning", anyHash: true } as const;
   const manifest = await readRunManifest(file, flags, terminal, () => systemClock.random(), options);
-  const floor = (flags.floor ?? []).flatMap((path) => (path === noFloor ? [] : policiesOf(path, terminal)));
+  const floor = floorOf(flags, terminal);
   if (askedPlace(flags) !== "cluster") {
     const stored = (await openExistingIndex(terminal))?.policies(manifest.namespace) ?? [];
     return ofManifest(file, manifest, floor, overlaid(stored, manifest.policies));
@@ -77,6 +81,10 @@ async function ofFile(file: string, flags: SubjectFlags, terminal: Terminal): Pr
       return partly(file, specOf(manifest.execution), `you may not read the policies of namespace ${namespace}`);
     return ofManifest(file, { ...manifest, namespace }, floor, stored);
   });
+}
+
+function floorOf({ floor = [] }: SubjectFlags, terminal: Terminal): readonly GovernancePolicy[] {
+  return floor.flatMap((path) => (path === noFloor ? [] : policiesOf(path, terminal)));
 }
 
 /** Throws CliError for a replay that leaves parts to its parent: those are known where its record is read. */
@@ -134,15 +142,22 @@ function partly(name: string, spec: ExecutionSpec, unknown: string): HashSubject
 
 async function ofLocalRun(name: string, index: LocalIndex, run: LocalRun, terminal: Terminal): Promise<HashSubject> {
   const digest = run.status?.snapshot;
-  if (digest === undefined) {
-    // It was refused: the policies of now, if they are still what it was refused under.
-    const governing = governingPolicies(run, run.object.spec.policyRef?.name, [], index.policies(run.key.namespace));
-    return ofRun(name, run, "reason" in governing ? {} : { rules: governing.map(({ policy }) => policy.spec) });
-  }
+  // It was refused: the policies of now, if they are still what it was refused under.
+  if (digest === undefined) return ofRun(name, run, rulesNow(run, [], index.policies(run.key.namespace)));
   const store = await openJournalToLook(run, givenRedis(run, undefined, terminal.env));
   const bytes = (await store?.bodies(run.uid, [digest]))?.get(digest);
   await store?.close();
   return ofRun(name, run, bytes === undefined ? {} : (JSON.parse(bytes) as Snapshot));
+}
+
+function rulesNow(
+  run: StoredExecution,
+  floor: readonly GovernancePolicy[],
+  inNamespace: readonly StoredPolicy[],
+): Partial<Snapshot> {
+  const wanted = shownSpec(run.object, run.status).policyRef?.name;
+  const governing = governingPolicies(run, wanted, floor, inNamespace);
+  return "reason" in governing ? {} : { rules: governing.map(({ policy }) => policy.spec) };
 }
 
 /** What the status says, and what it was made of as far as that can be had: it gives the same digests. */

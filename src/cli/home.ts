@@ -12,6 +12,8 @@ import type { Terminal } from "./terminal.ts";
 
 /** Journals removed at the start of one command at most, so that no command is slow because of old ones. */
 const expiredMax = 20;
+/** Until a journal whose time is over, and that a replay still needs, is looked at again. */
+const keptLookMs = 86_400_000;
 
 /** OAO_HOME, else the nearest `.oao` from here upwards (as Git finds its folder), else `.oao` here. */
 export function homeFolder(terminal: Pick<Terminal, "env" | "cwd">): string {
@@ -60,6 +62,12 @@ async function removeExpired(index: LocalIndex): Promise<void> {
       const store = await openStore(run.place.store, systemClock);
       await store.expire(run.uid, [], 0);
       await store.close();
+      if (existsSync(join(index.home, "journals", `${run.uid}.db`))) {
+        // A replay reads it: it is looked at again later.
+        index.setExpiry(run.uid, systemClock.nowMs() + keptLookMs);
+        lock.release();
+        continue;
+      }
     }
     rmSync(join(index.home, "logs", run.uid), { recursive: true, force: true });
     const atMs = expiryOf(run.object, Date.parse(run.status?.completedAt ?? ""))?.atMs;

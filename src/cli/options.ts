@@ -16,7 +16,7 @@ export function namespaceOption(): Option {
   return namespaced("namespace of the run; default when absent");
 }
 
-function namespaced(text: string): Option {
+export function namespaced(text: string): Option {
   return new Option("-n, --namespace <namespace>", text).argParser((value: string) => {
     if (/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(value)) return value;
     throw new InvalidArgumentError("It must be a DNS label: lower case letters, digits and '-'.");

@@ -3,7 +3,16 @@ import { Command, Option } from "commander";
 import type { CliExitCode } from "../api/exit-codes.ts";
 import { productVersion } from "../api/version.ts";
 import type { CommandShape } from "./commands/completion.ts";
-import { allowPlace, collect, examples, namespaceOption, outputOption, redisOption, wholeNumber } from "./options.ts";
+import {
+  allowPlace,
+  collect,
+  examples,
+  namespaced,
+  namespaceOption,
+  outputOption,
+  redisOption,
+  wholeNumber,
+} from "./options.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Commands whose first argument is the name of a run, for shell completion. */
@@ -12,6 +21,9 @@ const takesRun = new Set([
   "get",
   "tree",
   "trace",
+  "diff",
+  "export",
+  "verify",
   "logs",
   "cancel",
   "suspend",
@@ -37,6 +49,7 @@ export function buildProgram(terminal: Terminal, exit: (code: CliExitCode) => vo
   replayCommand(program, terminal, exit);
   steerCommands(program, terminal, exit);
   readCommands(program, terminal, exit);
+  recordCommands(program, terminal, exit);
   pageCommand(program, terminal, exit);
   manifestCommands(program, terminal, exit);
   otherCommands(program, terminal, exit);
@@ -96,6 +109,7 @@ function replayCommand(program: Command, terminal: Terminal, exit: (code: CliExi
       "--strict",
       "make no call at all, and prove that everything goes as it was recorded (without --from-step the default)",
     )
+    .option("--times <number>", "how often a strict replay is made, each time to the same trace", wholeNumber)
     .addOption(
       new Option("--tool-outputs <mode>", "from that step on: recorded answers of tools, or live calls").choices([
         "Recorded",
@@ -111,7 +125,13 @@ function replayCommand(program: Command, terminal: Terminal, exit: (code: CliExi
     .addOption(outputOption("table, json or yaml: print the finished Execution instead of its result"))
     .addHelpText(
       "after",
-      `${examples("oao replay brief", "oao replay brief --from-step 7", "oao replay brief --from-step 7 --set agents.writer.systemPrompt='Be brief.'", "oao replay brief --from write/1 --file fixed.yaml --tool-outputs Live")}
+      `${examples(
+        "oao replay brief",
+        "oao replay brief --times 100",
+        "oao replay brief --from-step 7",
+        "oao replay brief --from-step 7 --set agents.writer.systemPrompt='Be brief.'",
+        "oao replay brief --from write/1 --file fixed.yaml --tool-outputs Live",
+      )}
 A replay is an Execution of its own that names NAME as its parent. What is recorded is not paid for again.
 Exit codes: 0 as recorded (also when NAME had failed), 5 it went another way; with --from-step those of oao run.`,
     )
@@ -227,6 +247,67 @@ function readCommands(program: Command, terminal: Terminal, exit: (code: CliExit
     );
 }
 
+function recordCommands(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
+  allowPlace(sub(program, "diff <a> <b>", "Show in what two runs differ, step by step; A and B are names or bundles"))
+    .option(
+      "--all",
+      "each step, also where many in a row are the same, and each field, also what a provider makes anew",
+    )
+    .addOption(redisOption())
+    .addOption(outputOption("table or json"))
+    .addHelpText(
+      "after",
+      `${examples("oao diff brief brief-2", "oao diff brief yesterday.jsonl", "oao diff brief brief-2 -o json | jq '.steps[] | select(.verdict != \"Same\")'")}
+Steps are aligned by their content, then by where they stand. Exit codes: 0 the same steps with the same answers (and the same
+traceHash), 1 different.`,
+    )
+    .action(async (a: string, b: string, flags) =>
+      exit(await (await import("./commands/diff.ts")).diff(a, b, flags, terminal)),
+    );
+  allowPlace(sub(program, "export <name>", "Write a run that has ended, with all that is recorded of it, as one file"))
+    .option("-O, --output-file <file>", "to this file instead of stdout")
+    .addOption(redisOption())
+    .addHelpText(
+      "after",
+      `${examples("oao export brief -O brief.jsonl", "oao export brief | gzip > brief.jsonl.gz")}
+The same run gives the same bytes each time. What a policy redacted is not in it; prompts and answers are. Exit code 8: its record was
+changed, so nothing is exported.`,
+    )
+    .action(async (name: string, flags) =>
+      exit(await (await import("./commands/export.ts")).exportRun(name, flags, terminal)),
+    );
+  sub(program, "import <file>", "Put an exported run among those of this folder, as it was")
+    .option("--as <name>", "under another name")
+    .addOption(namespaced("namespace to put it in; its own when absent"))
+    .addHelpText(
+      "after",
+      `${examples("oao import brief.jsonl", "oao import brief.jsonl --as brief-of-monday -n audit")}
+It is checked as a whole first (exit code 8: tampered with). A run that is here already is left as it is; its journal stays until you
+delete the folder's.`,
+    )
+    .action(async (file: string, flags) =>
+      exit(await (await import("./commands/import.ts")).importRun(file, flags, terminal)),
+    );
+  allowPlace(
+    sub(
+      program,
+      "verify <run>",
+      "Check that nothing of a run was changed since it was recorded; RUN is a name or a bundle",
+    ),
+  )
+    .addOption(redisOption())
+    .addOption(outputOption("table, json or yaml"))
+    .addHelpText(
+      "after",
+      `${examples("oao verify brief", "oao verify brief.jsonl")}
+Every entry follows the one before it, every body has its digest, and all adds up to journalHead and traceHash of the status: compare
+these with what the cluster says. Exit codes: 0 it holds, 8 tampered with, naming the entry.`,
+    )
+    .action(async (run: string, flags) =>
+      exit(await (await import("./commands/verify.ts")).verify(run, flags, terminal)),
+    );
+}
+
 function pageCommand(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
   allowPlace(sub(program, "ui [name]", "Open a page on this machine to look at runs, their graphs and steps"))
     .option("--port <number>", "port of 127.0.0.1; one that is free when absent", wholeNumber)
@@ -235,7 +316,8 @@ function pageCommand(program: Command, terminal: Terminal, exit: (code: CliExitC
     .addHelpText(
       "after",
       `${examples("oao ui", "oao ui brief", "oao ui --port 7070 --no-open", "oao ui --on cluster -n team-a")}
-The address holds a random token and works on this machine alone, until Ctrl-C. Of a cluster's runs it shows what their status says.`,
+The address holds a random token and works on this machine alone, until Ctrl-C, which also suspends replays that were started on the
+page. Of a cluster's runs it shows what their status says. docs/ui.md tells more.`,
     )
     .action(async (name: string | undefined, flags) =>
       exit(await (await import("./commands/ui.ts")).ui(name, flags, terminal)),

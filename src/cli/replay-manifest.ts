@@ -16,6 +16,7 @@ export interface ReplayFlags {
   readonly fromStep?: number | undefined;
   readonly from?: string | undefined;
   readonly strict?: boolean | undefined;
+  readonly times?: number | undefined;
   readonly toolOutputs?: ReplaySpec["toolOutputs"] | undefined;
   readonly input?: readonly string[] | undefined;
   readonly set?: readonly string[] | undefined;
@@ -49,7 +50,7 @@ export function replayOf(
 }
 
 function replaySpec({ name, uid }: { name: string; uid: string }, flags: ReplayFlags): ReplaySpec {
-  const { fromStep, from, strict, toolOutputs } = flags;
+  const { fromStep, from, strict, times, toolOutputs } = flags;
   if (fromStep !== undefined && from !== undefined)
     throw new CliError("--from-step and --from both say where calls begin; give one of them");
   const cursor = fromStep !== undefined ? { fromStep } : from !== undefined ? { from: placeOf(from) } : undefined;
@@ -57,12 +58,17 @@ function replaySpec({ name, uid }: { name: string; uid: string }, flags: ReplayF
     throw new CliError("--strict makes no calls, so it has no step from which they begin", [
       "try a change from a step on: leave out --strict",
     ]);
+  if (times !== undefined && cursor !== undefined)
+    throw new CliError("--times is for a strict replay: one from a step on makes calls, once", [
+      "leave one of them out",
+    ]);
   if (toolOutputs !== undefined && cursor === undefined)
     throw new CliError("--tool-outputs says what becomes of tool calls from a step on", ["add --from-step N"]);
   return {
     executionRef: { name, uid },
     mode: cursor === undefined ? "Strict" : "Fork",
     ...cursor,
+    ...(times === undefined ? {} : { times }),
     ...(toolOutputs === undefined ? {} : { toolOutputs }),
   };
 }

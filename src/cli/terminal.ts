@@ -1,10 +1,13 @@
 /** Where output goes: data to stdout, everything for people's eyes to stderr. */
+import { once } from "node:events";
 import type { WriteStream } from "node:tty";
 
 export interface Terminal {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   readonly out: (text: string) => void;
+  /** The same, waiting until the reader has taken what it holds: for output of any size. */
+  readonly write: (text: string) => Promise<void>;
   readonly err: (text: string) => void;
   /** stderr is a terminal that can be redrawn. */
   readonly interactive: boolean;
@@ -24,6 +27,9 @@ export function processTerminal(): Terminal {
     env,
     cwd: process.cwd(),
     out: (text) => void process.stdout.write(text),
+    write: async (text) => {
+      if (!process.stdout.write(text)) await once(process.stdout, "drain");
+    },
     err: (text) => void process.stderr.write(text),
     interactive: stderr.isTTY === true && env["TERM"] !== "dumb" && (env["CI"] ?? "") === "",
     colorOut: process.stdout.isTTY === true && !plain,

@@ -20,6 +20,8 @@ export interface HostIo {
   readonly requireSecretPairing: boolean;
   /** Whether runs wait while the store drops journals or keeps none on disk. True in a cluster; on a laptop it is said, no more. */
   readonly requireFitStore: boolean;
+  /** Name of the operator that this host is, as the status of its runs holds it; absent = this host is the only one. */
+  readonly operator?: string;
   /** Between the wish and the force, when a worker is to end. Milliseconds. */
   readonly stopGraceMs: number;
   /** Snapshots by digest: one parsed object per run, so that what the planner derives from it is kept too. */
@@ -44,6 +46,8 @@ export type HostEvent =
   | { readonly kind: "Lost"; readonly key: ObjectKey; readonly uid: string; readonly loss: Loss }
   /** A run that was deleted before it had ended has no workers left and is let go of. */
   | { readonly kind: "LetGo"; readonly key: ObjectKey; readonly uid: string }
+  /** A run that another operator holds: nothing was done. */
+  | { readonly kind: "Elsewhere"; readonly key: ObjectKey; readonly holder: string }
   | { readonly kind: "Passed"; readonly key: ObjectKey; readonly tookMs: number }
   | { readonly kind: "Failed"; readonly key: ObjectKey; readonly error: unknown; readonly retryAfterMs: number };
 

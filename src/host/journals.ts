@@ -73,8 +73,12 @@ export async function readRecord(store: JournalStore, run: Run, snapshot?: Snaps
 export class RecordChanged extends Error {
   override readonly name = "RecordChanged";
   readonly exitCode = cliExitCodes.tampered;
+  readonly what: string;
+  readonly why: string;
   constructor(what: string, why: string) {
     super(`${what} was changed after it was recorded: ${why}`);
+    this.what = what;
+    this.why = why;
   }
 }
 
@@ -102,8 +106,9 @@ async function* entryPages(
   key: NodeKey,
 ): AsyncGenerator<readonly StoredEntry[], void> {
   for (let from = 0; ; from += entriesPage) {
+    // A store reads the bytes of the very first entry itself, for the hash that it begins with.
     const page = await store.entries(uid, key, from, entriesPage).catch((error: unknown) => {
-      throw error instanceof SyntaxError ? journalChanged(key, "an entry is not JSON") : error;
+      throw error instanceof SyntaxError ? journalChanged(key, "entry 0: its bytes are not JSON") : error;
     });
     if (page.length > 0) yield page;
     if (page.length < entriesPage) return;

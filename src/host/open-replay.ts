@@ -71,7 +71,10 @@ export async function resolveReplay(
     isPatched: changed.length > 0,
     toolOutputs: asked.toolOutputs ?? "Recorded",
   } as const;
-  if (mode === "Strict") return { spec, replay: { ...base, end: endOf(status, snapshot) } };
+  if (mode === "Strict") {
+    const times = asked.times === undefined ? {} : { times: asked.times };
+    return { spec, replay: { ...base, end: endOf(status, snapshot), ...times } };
+  }
   const itemCounts = Object.fromEntries(
     status.nodes.flatMap((row) => (row.itemCount === undefined ? [] : [[row.name, row.itemCount]])),
   );

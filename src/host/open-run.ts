@@ -1,6 +1,7 @@
 /** The start of a run: resolve its policies, fix them with the spec as the snapshot (G2), open its journal. */
+import { executionDefaults } from "../api/defaults.ts";
 import type { GovernancePolicy, PolicySpec } from "../api/policy.ts";
-import type { Condition, ExecutionStatus } from "../api/status.ts";
+import { type Condition, type ExecutionStatus, statusLimits } from "../api/status.ts";
 import { graphProblems } from "../core/dag/spec-graph.ts";
 import { canonicalJson, sha256Hex } from "../core/digest/digest.ts";
 import { OaoError } from "../core/errors/errors.ts";
@@ -12,7 +13,7 @@ import { initialStatus } from "../core/planner/render.ts";
 import { withTimes } from "../core/planner/conditions.ts";
 import { combinePolicies, type GoverningPolicy } from "../core/policy/combine.ts";
 import { checkImages } from "../core/policy/checks.ts";
-import type { EffectivePolicy } from "../core/policy/types.ts";
+import type { EffectivePolicy, Violation } from "../core/policy/types.ts";
 import { executionLimits } from "../core/policy/limits.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { plannedSpec } from "../core/replay/strict.ts";
@@ -21,7 +22,9 @@ import type { Replay } from "../core/replay/types.ts";
 import type { ExecutionSpec } from "../api/types.ts";
 import { resolveReplay } from "./open-replay.ts";
 import type { StoredExecution, StoredPolicy } from "../ports/cluster.ts";
+import { freshStatus, otherHolder } from "./holder.ts";
 import type { HostIo } from "./io.ts";
+import { keepLineage, runningSeconds } from "./keep-lineage.ts";
 import { lookAgainMs } from "./slots.ts";
 import { storeLife } from "./store-life.ts";
 
@@ -47,7 +50,7 @@ export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened>
   const nowMs = io.clock.nowMs();
   const resolved = await resolve(run, io);
   const spec = "refused" in resolved ? shownSpec(run.object, run.status) : resolved.spec;
-  const fresh = run.status ?? freshStatus(spec, nowMs);
+  const fresh = run.status ?? freshStatus(run, nowMs);
   if ("refused" in resolved)
     return over(run, failedStatus(fresh, "ReplayRefused", resolved.refused, run.generation, nowMs));
   const problems = specProblems(spec);
@@ -62,7 +65,8 @@ export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened>
   );
   if ("reason" in governing) return waits(run, fresh, governing, nowMs);
   const policy = combinePolicies(governing, { requirePairing: io.requireSecretPairing });
-  const refused = checkImages(spec, policy).find(({ enforcement }) => enforcement === "Enforce");
+  const images = checkImages(spec, policy);
+  const refused = images.find(({ enforcement }) => enforcement === "Enforce");
   if (refused !== undefined) {
     return over(run, failedStatus(fresh, "PolicyViolation", refused.message, run.generation, nowMs));
   }
@@ -79,7 +83,7 @@ export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened>
   try {
     const unfit = await unfitStore(run, spec, policy, io);
     if (unfit !== undefined) return waits(run, fresh, unfit, nowMs);
-    started = await start(run, resolved, policy, rules, io);
+    started = await start(run, resolved, policy, rules, images, io);
     return started;
   } finally {
     if (started === undefined) io.slots.give(run);
@@ -106,36 +110,38 @@ function specProblems(spec: ExecutionSpec): readonly string[] {
   }
 }
 
-/** Of a spec that cannot even be looked through, a status without rows. */
-function freshStatus(spec: ExecutionSpec, nowMs: number): ExecutionStatus {
-  try {
-    return initialStatus(spec, nowMs, {});
-  } catch {
-    return initialStatus({ task: "", nodes: [] }, nowMs, {});
-  }
-}
-
 async function start(
   found: StoredExecution,
   { spec, replay }: { readonly spec: ExecutionSpec; readonly replay?: Replay },
   policy: EffectivePolicy,
   rules: readonly PolicySpec[],
+  audited: readonly Violation[],
   io: HostIo,
 ): Promise<Opened> {
   const run = await io.cluster.hold(found); // no worker may outlive its object unseen
   const { uid, key } = run;
   const base = { v: 1, uid, namespace: key.namespace, name: key.name, spec, policy, rules } as const;
+  // Before it is opened: what it reads must be there for as long as it is.
+  const kept = runningSeconds + (spec.journalRetentionSeconds ?? executionDefaults.journalRetentionSeconds);
+  if (replay !== undefined) await keepLineage(await io.journal(run), replay.lineage, kept);
   const fixed = await open(run, io, replay === undefined ? base : { ...base, replay });
   io.snapshots.set(fixed.digest, fixed.snapshot);
-  const opened = { snapshot: fixed.digest, ...fixedBy(fixed.snapshot, rules) };
+  const { operator } = found.status ?? {};
+  const opened = {
+    ...(operator === undefined ? {} : { operator }),
+    snapshot: fixed.digest,
+    ...fixedBy(fixed.snapshot, rules),
+  };
+  const auditFindings = [...new Set(audited.map(({ message }) => message.slice(0, statusLimits.messageChars)))];
   const status = {
     ...initialStatus(plannedSpec(fixed.snapshot), io.clock.nowMs(), opened),
+    ...(audited.length === 0 ? {} : { auditFindings: auditFindings.slice(0, statusLimits.auditFindings) }),
     observedGeneration: run.generation,
   };
   return { run, status, wakeAfterMs: 0 };
 }
 
-/** What the status says of a snapshot. One of before 0.2 does not hold its rules: those of now are the best guess then. */
+/** What the status says of a snapshot. One of OAO 0.1 does not hold its rules: those of now are the best guess then. */
 function fixedBy(
   snapshot: Snapshot,
   rulesNow: readonly PolicySpec[],
@@ -186,7 +192,9 @@ async function queued(run: StoredExecution, policy: EffectivePolicy, io: HostIo)
   // It asks for no turn, so it takes none.
   if (run.object.spec.desiredState === "Suspended")
     return { reason: "Suspended", message: "it is queued once it is resumed", lookAgainMs: undefined };
-  const found = io.slots.take(run, most.limit, await io.cluster.list(run.key.namespace));
+  const inNamespace = await io.cluster.list(run.key.namespace);
+  const own = inNamespace.filter((each) => otherHolder(each, io) === undefined);
+  const found = io.slots.take(run, most.limit, own);
   if (found === undefined) return undefined;
   const { place, waiting, running } = found;
   const message = `place ${place} of ${waiting}; ${running} of ${most.limit} are at work in namespace ${run.key.namespace} (policy ${most.policy}, limits.maxConcurrentExecutions)`;

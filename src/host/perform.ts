@@ -5,6 +5,7 @@ import type { Command, ReplyCode } from "../core/protocol/types.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
 import { recordAnswer } from "./answers.ts";
 import type { HostIo } from "./io.ts";
+import { keepLineage } from "./keep-lineage.ts";
 import { recordReuse } from "./record-end.ts";
 
 /** Throws what the ports throw; the loop backs off and plans anew. */
@@ -38,6 +39,7 @@ export async function perform(decision: Decision, run: StoredExecution, io: Host
       return recordReuse(run, decision, io);
     case "Seal": {
       const store = await io.journal(run);
+      if (decision.lineage !== undefined) await keepLineage(store, decision.lineage, decision.expireSeconds);
       if (decision.dropBodies) await store.dropBodies(run.uid, decision.keep);
       return store.expire(run.uid, decision.items, decision.expireSeconds);
     }

@@ -7,6 +7,7 @@ import { failedStatus, plan } from "../core/planner/plan.ts";
 import type { Decision, Plan } from "../core/planner/types.ts";
 import type { NodeKey } from "../core/protocol/types.ts";
 import type { ObjectKey, StoredExecution } from "../ports/cluster.ts";
+import { claim, otherHolder } from "./holder.ts";
 import type { HostIo } from "./io.ts";
 import { readEnd, readRecord } from "./journals.ts";
 import { observe } from "./observe.ts";
@@ -24,18 +25,24 @@ const looksMax = 4;
 export async function reconcile(key: ObjectKey, io: HostIo): Promise<number | undefined> {
   const found = await io.cluster.get(key);
   if (found === undefined) return undefined; // gone
+  const holder = otherHolder(found, io);
+  if (holder !== undefined) {
+    io.report?.({ kind: "Elsewhere", key, holder });
+    return undefined;
+  }
   if (found.deletedAtMs !== undefined) return letGo(found, io);
   if (isOver(found)) return settle(found, io);
-  const { status } = found;
+  const claimed = await claim(found, io);
+  const { status } = claimed;
   if (status?.snapshot === undefined) {
     if (status?.completedAt !== undefined)
-      return finish(found, { ...status, observedGeneration: found.generation }, io);
-    const { run, status: opened, wakeAfterMs } = await openRun(found, io);
+      return finish(claimed, { ...status, observedGeneration: claimed.generation }, io);
+    const { run, status: opened, wakeAfterMs } = await openRun(claimed, io);
     if (opened.snapshot !== undefined) return pass(run, opened, opened.snapshot, io);
     await write(run, opened, io);
     return wakeAfterMs;
   }
-  return pass(await io.cluster.hold(found), status, status.snapshot, io);
+  return pass(await io.cluster.hold(claimed), status, status.snapshot, io);
 }
 
 /** `status` is what the run goes on from: the stored one, or that of a run that was just opened. */

@@ -1,6 +1,7 @@
 /** reconcile() for every run that something happens to: object and worker changes, journal wake-ups, time. */
 import type { ExecutionStatus } from "../api/status.ts";
 import type { ObjectKey } from "../ports/cluster.ts";
+import { otherHolder } from "./holder.ts";
 import type { HostIo } from "./io.ts";
 import { frontOf } from "./slots.ts";
 import { reconcile } from "./reconcile.ts";
@@ -73,7 +74,7 @@ export function runLoop(given: HostIo, options: RunLoopOptions = {}): RunLoop {
   async function follow(key: ObjectKey): Promise<void> {
     const run = await io.cluster.get(key);
     const name = `${key.namespace}/${key.name}`;
-    const isOver = run === undefined || run.status?.completedAt !== undefined;
+    const isOver = run === undefined || run.status?.completedAt !== undefined || otherHolder(run, io) !== undefined;
     if (run === undefined) begun.delete(name);
     else begun.add(name);
     if (isOver) sizes.delete(name);
@@ -98,8 +99,9 @@ export function runLoop(given: HostIo, options: RunLoopOptions = {}): RunLoop {
   /** A run of this namespace has ended, so it may be another's turn. */
   async function freed(namespace: string): Promise<void> {
     // Where this fails, each queued run looks again by itself.
-    const waiting = await io.cluster.list(namespace).then(frontOf, () => []);
-    for (const { key } of waiting) if (concerns(key)) queue.add(key);
+    const waiting = await io.cluster.list(namespace).catch(() => []);
+    for (const { key } of frontOf(waiting.filter((run) => otherHolder(run, io) === undefined)))
+      if (concerns(key)) queue.add(key);
   }
 
   const unwatch = io.cluster.watch((key) => concerns(key) && queue.add(key));

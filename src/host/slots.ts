@@ -72,7 +72,9 @@ function isOpen({ status }: StoredExecution): boolean {
 /** One that waits for something else, a policy or a store, keeps nobody behind it waiting. */
 function isQueued(run: StoredExecution): boolean {
   if (run.deletedAtMs !== undefined || isOpen(run)) return false;
-  return run.status === undefined || run.status.phase === "Queued";
+  const { status } = run;
+  // Without conditions it was taken, and nothing is decided about it yet.
+  return status === undefined || status.phase === "Queued" || status.conditions.length === 0;
 }
 
 function byAge(a: StoredExecution, b: StoredExecution): number {

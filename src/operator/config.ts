@@ -1,5 +1,6 @@
 /** The operator's configuration, parsed once from its environment; the chart sets every variable. */
 import { readFileSync } from "node:fs";
+import { amountOf, defaultResources, type PodResources } from "../adapters/kube/pod-resources.ts";
 import type { GovernancePolicy } from "../api/types.ts";
 import { lintManifest } from "../core/manifest/lint.ts";
 import { formatProblem } from "../core/manifest/problem.ts";
@@ -20,11 +21,15 @@ export interface OperatorConfig {
   /** Unique per process. */
   readonly identity: string;
   readonly workerImage: string;
+  /** Of worker pods whose node does not say. */
+  readonly workerResources: PodResources;
   readonly floorPolicies: readonly GovernancePolicy[];
   /** Of /healthz, /readyz and /metrics; 0 = any free one. */
   readonly metricsPort: number;
   readonly leaderElection: boolean;
   readonly leaseName: string;
+  /** `namespace/lease`, as the status of its runs names it: replicas that share a lease are one operator, and so is a release that comes back. */
+  readonly operator: string;
   readonly leaseMs: number;
   readonly leaseTtlMs: number;
   readonly stopGraceMs: number;
@@ -69,6 +74,8 @@ export function readOperatorConfig(env: Environment): OperatorConfig {
   const storeUserKey = need("OAO_STORE_USER_KEY");
   if (storeUserKey !== "" && storeUserKey.length < keyLengthMin)
     problems.push(`OAO_STORE_USER_KEY must have ${keyLengthMin} characters or more: passwords are derived from it`);
+  const podNamespace = need("OAO_POD_NAMESPACE");
+  const leaseName = env["OAO_LEASE_NAME"] || "oao";
   const floor = file("OAO_FLOOR_POLICY");
   const config: OperatorConfig = {
     storeUrl,
@@ -76,13 +83,15 @@ export function readOperatorConfig(env: Environment): OperatorConfig {
     storeCa: file("OAO_STORE_CA"),
     storeUserKey,
     namespaces: (env["OAO_NAMESPACES"] ?? "").split(",").filter((name) => name !== ""),
-    podNamespace: need("OAO_POD_NAMESPACE"),
+    podNamespace,
     identity: need("OAO_IDENTITY"),
     workerImage: need("OAO_WORKER_IMAGE"),
+    workerResources: resourcesFrom(env["OAO_WORKER_RESOURCES"], problems),
     floorPolicies: floor === undefined ? [] : policiesOf(floor, problems),
     metricsPort: whole("OAO_METRICS_PORT", 8_080, 0),
     leaderElection: env["OAO_LEADER_ELECTION"] !== "false",
-    leaseName: env["OAO_LEASE_NAME"] || "oao",
+    leaseName,
+    operator: `${podNamespace}/${leaseName}`,
     leaseMs: whole("OAO_LEASE_MS", 15_000, 3_000),
     leaseTtlMs: whole("OAO_LEASE_TTL_MS", 10_000, 5_000),
     stopGraceMs: whole("OAO_STOP_GRACE_MS", 15_000, 1_000),
@@ -103,6 +112,26 @@ function withoutCredentials(url: string, problems: string[]): string {
   parsed.username = "";
   parsed.password = "";
   return parsed.href;
+}
+
+/** As a container has them: `{ requests: { memory: … }, limits: { … } }`. */
+function resourcesFrom(text: string | undefined, problems: string[]): PodResources {
+  if (text === undefined || text === "") return defaultResources;
+  const quantities = (given: Readonly<Record<string, unknown>> = {}) =>
+    Object.fromEntries(
+      Object.entries(given).map(([name, value]) => {
+        if (Number.isNaN(amountOf(String(value))))
+          problems.push(`OAO_WORKER_RESOURCES: ${name} is ${JSON.stringify(value)}: write it as in 500m, 2 or 1Gi`);
+        return [name, String(value)];
+      }),
+    );
+  try {
+    const { requests, limits } = JSON.parse(text) as { requests?: object; limits?: object };
+    return { requests: quantities({ ...requests }), limits: quantities({ ...limits }) };
+  } catch (error) {
+    problems.push(`OAO_WORKER_RESOURCES is no JSON object: ${(error as Error).message}`);
+    return defaultResources;
+  }
 }
 
 /** A floor that cannot be read must not become no floor. */

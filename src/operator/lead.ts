@@ -7,6 +7,7 @@ import { EventRecorder } from "../adapters/kube/events.ts";
 import { KubeCluster } from "../adapters/kube/kube-cluster.ts";
 import { RedisStore } from "../adapters/store/redis/redis-store.ts";
 import { RunUsers } from "../adapters/store/redis/run-users.ts";
+import { otherHolder } from "../host/holder.ts";
 import { SnapshotCache } from "../host/io.ts";
 import { loadSnapshot } from "../host/observe.ts";
 import { runLoop } from "../host/run-loop.ts";
@@ -14,7 +15,7 @@ import { storeLife } from "../host/store-life.ts";
 import { Slots } from "../host/slots.ts";
 import { StatusPace } from "../host/status-pace.ts";
 import type { OperatorConfig } from "./config.ts";
-import type { Metrics } from "./metrics.ts";
+import type { Gauges, Metrics } from "./metrics.ts";
 import { tokensByModel } from "./model-tokens.ts";
 import { policyLoop } from "./policies.ts";
 import { teller } from "./tell.ts";
@@ -54,7 +55,8 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
     leaseTtlMs: config.leaseTtlMs,
     stopGraceMs: config.stopGraceMs,
     denyCidrs,
-    credentials: { ensure: ({ uid }) => users.ensure(uid) },
+    resources: config.workerResources,
+    credentials: { ensure: ({ uid }, { replay }) => users.ensure(uid, replay?.lineage) },
     snapshot: async (run, digest) => snapshots.get(digest) ?? loadSnapshot(store, run.uid, digest),
     onWatchRestart: (resource, error) => logger.warn({ resource, error: error.message }, "watch begins again"),
   });
@@ -65,7 +67,8 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
     instance: config.identity,
   });
   const open = function* () {
-    for (const run of cluster.executions()) if (run.status?.completedAt === undefined) yield run;
+    for (const run of cluster.executions())
+      if (run.status?.completedAt === undefined && otherHolder(run, config) === undefined) yield run;
   };
   const tell = teller({
     events,
@@ -87,6 +90,7 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
         floorPolicies: config.floorPolicies,
         requireSecretPairing: true,
         requireFitStore: !config.allowUnfitStore,
+        operator: config.operator,
         stopGraceMs: config.stopGraceMs,
         slots: new Slots(),
         snapshots,
@@ -110,7 +114,7 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
         logger.warn({ policy: `${key.namespace}/${key.name}`, error: messageOf(error) }, "policy"),
     });
     metrics.follow(() => ({
-      executions: countPhases(cluster),
+      ...countRuns(cluster, config),
       queueDepth: loop.depth,
       watchRestarts: cluster.watchRestarts,
       eventsDropped: events.dropped,
@@ -118,7 +122,7 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
     say(undefined);
     logger.info({ executions: [...cluster.executions()].length }, "leading");
     const keeping = users.keep(function* () {
-      for (const { uid } of open()) yield uid;
+      for (const { uid, status } of open()) yield { uid, reads: status?.replay?.lineage ?? [] };
     }, signal);
     const watching = watchFitness(store, config, say, signal);
     while (!signal.aborted) {
@@ -220,13 +224,17 @@ async function connectStores(
   return undefined;
 }
 
-function countPhases(cluster: KubeCluster): ReadonlyMap<string, number> {
-  const counts = new Map<string, number>();
-  for (const { status } of cluster.executions()) {
-    const phase = status?.phase ?? "Pending";
-    counts.set(phase, (counts.get(phase) ?? 0) + 1);
+/** Own ones by phase, others by their holder. */
+function countRuns(cluster: KubeCluster, config: OperatorConfig): Pick<Gauges, "executions" | "heldElsewhere"> {
+  const executions = new Map<string, number>();
+  const heldElsewhere = new Map<string, number>();
+  for (const run of cluster.executions()) {
+    const holder = otherHolder(run, config);
+    const [counts, name] =
+      holder === undefined ? [executions, run.status?.phase ?? "Pending"] : [heldElsewhere, holder];
+    counts.set(name, (counts.get(name) ?? 0) + 1);
   }
-  return counts;
+  return { executions, heldElsewhere };
 }
 
 function messageOf(error: unknown): string {

@@ -4,6 +4,8 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 /** What is counted when it is asked for, not when it changes. */
 export interface Gauges {
   readonly executions: ReadonlyMap<string, number>;
+  /** By the name of the operator that holds them. */
+  readonly heldElsewhere: ReadonlyMap<string, number>;
   readonly queueDepth: number;
   readonly watchRestarts: number;
   readonly eventsDropped: number;
@@ -92,6 +94,16 @@ export class Metrics {
       collect() {
         this.reset();
         for (const [phase, count] of gauges()?.executions ?? []) this.set({ phase }, count);
+      },
+    });
+    new Gauge({
+      name: "oao_executions_held_elsewhere",
+      help: "Executions of watched namespaces that another operator holds and this one leaves alone, by its name.",
+      labelNames: ["operator"],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const [operator, count] of gauges()?.heldElsewhere ?? []) this.set({ operator }, count);
       },
     });
     gauge("oao_workqueue_depth", "Executions that wait for a pass.", ({ queueDepth }) => queueDepth);

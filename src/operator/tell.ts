@@ -1,7 +1,7 @@
 /** What the loop did, told to people: Kubernetes Events, metrics, logs. Never throws and keeps nobody waiting. */
 import type { Logger } from "pino";
 import type { EventRecorder } from "../adapters/kube/events.ts";
-import type { Condition, ExecutionStatus } from "../api/status.ts";
+import type { ApprovalStatus, Condition, ExecutionStatus } from "../api/status.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import type { HostEvent } from "../host/io.ts";
 import type { ObjectKey } from "../ports/cluster.ts";
@@ -37,8 +37,12 @@ function violated({ conditions }: ExecutionStatus): string {
   return /^PolicyViolation: ([A-Za-z ]{1,60})/.exec(message)?.[1] ?? "other";
 }
 
+const requestOf = ({ request }: ApprovalStatus) => request;
+
 export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): (event: HostEvent) => void {
   const runs = new Map<string, Told>();
+  /** Namespace and holder; as few as there are releases. */
+  const elsewhere = new Set<string>();
   const told = (uid: string): Told => {
     const found = runs.get(uid) ?? {
       stopSeenAtMs: undefined,
@@ -80,9 +84,14 @@ export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): 
         });
       before.nodes.set(name, now);
     }
+    tellUnproven(key, uid, status, previous);
+    for (const note of status.auditFindings ?? [])
+      if (previous?.auditFindings?.includes(note) !== true)
+        events.record({ regarding: { key, uid }, type: "Warning", reason: "AuditViolation", action: "Audit", note });
     timeStop(before, status, succeeded);
     // Also where another process has told it: a new leader goes on where that was.
-    if (previous?.phase === status.phase) return;
+    const hasStood = previous !== undefined && previous.conditions.length > 0; // else it was only taken
+    if (hasStood && previous.phase === status.phase) return;
     logger.info(
       { execution: `${key.namespace}/${key.name}`, uid, phase: status.phase, reason: succeeded?.reason },
       "phase",
@@ -95,6 +104,25 @@ export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): 
       note: succeeded?.message || `the run is ${status.phase}`,
     });
     if (status.completedAt !== undefined) onEnd(key, uid, status, succeeded?.reason ?? status.phase);
+  }
+
+  /** Whoever may change the run could have written it under any name. */
+  function tellUnproven(
+    key: ObjectKey,
+    uid: string,
+    { approvals = [] }: ExecutionStatus,
+    previous: ExecutionStatus | undefined,
+  ): void {
+    const open = new Set(previous?.approvals?.filter(({ decision }) => decision === undefined).map(requestOf));
+    for (const each of approvals)
+      if (each.proven === false && open.has(each.request))
+        events.record({
+          regarding: { key, uid },
+          type: "Warning",
+          reason: "ApprovalUnproven",
+          action: "Approve",
+          note: `${each.node} is ${each.decision ?? ""} by "${each.by ?? ""}", and nothing proves that it was them: the ValidatingAdmissionPolicy approvals.oao.dev is not in force`,
+        });
   }
 
   function timeStop(run: Told, status: ExecutionStatus, succeeded: Condition | undefined): void {
@@ -145,6 +173,17 @@ export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): 
     events.record({ regarding: { key, uid }, type: "Warning", reason, action: "Wait", note });
   }
 
+  /** Once: where two releases are meant to share a namespace it is no trouble. */
+  function onElsewhere({ namespace, name }: ObjectKey, holder: string): void {
+    const place = `${namespace} ${holder}`;
+    if (elsewhere.has(place)) return;
+    elsewhere.add(place);
+    logger.warn(
+      { namespace, operator: holder, execution: `${namespace}/${name}` },
+      "another operator holds Executions of this namespace: they are left alone",
+    );
+  }
+
   return (event) => {
     switch (event.kind) {
       case "Status":
@@ -161,6 +200,8 @@ export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): 
       }
       case "LetGo":
         return undefined;
+      case "Elsewhere":
+        return onElsewhere(event.key, event.holder);
       case "Failed":
         return onFailure(event.key, event.error, event.retryAfterMs);
     }

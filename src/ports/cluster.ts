@@ -39,6 +39,8 @@ export interface WorkerView extends NodeKey {
   readonly failure?: WorkerFailure | undefined;
   /** For people: exit code, signal, pod reason. */
   readonly detail?: string | undefined;
+  /** Of one that is Starting and whose host says nothing more: since when it could have. */
+  readonly startingSinceMs?: number | undefined;
 }
 
 export interface WorkerOrder extends NodeKey {
@@ -80,7 +82,10 @@ export interface Cluster {
   writeStatus(seen: Pick<StoredExecution, "key" | "uid" | "resourceVersion">, status: ExecutionStatus): Promise<string>;
   /** Workers of one run, also exited ones until forgotten. */
   workers(uid: string): Promise<readonly WorkerView[]>;
-  /** Repeat with the same (uid, node, item, attempt) is a no-op (P2). */
+  /**
+   * Repeat with the same (uid, node, item, attempt) is a no-op (P2), but for one that cannot start as yet: what it lacks of the
+   * host's own is made again. One that the host may not make now is listed as Starting with PodRefused, and tried at each repeat.
+   */
   startWorker(order: WorkerOrder): Promise<void>;
   /** Ask a worker to end (SIGTERM), then force it after `graceMs`; with 0, force it at once. Repeat is a no-op. */
   stopWorker(uid: string, worker: WorkerView, graceMs: number): Promise<void>;

@@ -59,7 +59,12 @@ export interface JournalStore {
   watch(uid: string, listener: (wake: Wake) => void): Promise<() => Promise<void>>;
   /** DigestOnly: drop every body but `keep`. */
   dropBodies(uid: string, keep: readonly string[]): Promise<void>;
-  /** Let the whole journal of the named items vanish after `seconds` (0 = now). Repeat: sets the time anew. */
+  /**
+   * The journal is needed for `seconds` from now, for a run that replays it: it expires no sooner, whatever `expire` is asked before or
+   * after. Repeat: never shortens. No-op for a run that is not there. Source: adapters/store/redis/scripts/keep.lua.
+   */
+  keep(uid: string, items: readonly NodeKey[], seconds: number): Promise<void>;
+  /** Let the whole journal of the named items vanish after `seconds` (0 = now), but for `keep`. Repeat: sets the time anew. */
   expire(uid: string, items: readonly NodeKey[], seconds: number): Promise<void>;
   /** Identity of the store's current life: a changed value means a restart, so possibly lost writes. "" = it may not be asked for. */
   runId(): Promise<string>;

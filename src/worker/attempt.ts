@@ -73,16 +73,14 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
   const own = nodeLimits(snapshot.policy, node);
   const redact = redactor(snapshot.policy.recording.redact, io.mask);
   const waiting: EntryDraft[] = [];
+  const audited = new Set<string>();
+  const audit = (message: string, path: string): void => {
+    waiting.push(auditDraft(order, io.clock, message, path));
+    audited.add(message);
+  };
   const auditPassed = (limit: string): void => {
     const name = snapshot.policy.limitNames[`Audit/${limit}`];
-    waiting.push(
-      auditDraft(
-        order,
-        io.clock,
-        `PolicyViolation: audit limit ${name === undefined ? limit : `${name} (${limit})`} passed`,
-        limit,
-      ),
-    );
+    audit(`PolicyViolation: audit limit ${name === undefined ? limit : `${name} (${limit})`} passed`, limit);
   };
   const lease = new Lease(io.leaseTtlMs, io.heartbeatIntervalMs, io.clock);
   const toolSpecs = toolsOf(snapshot, node);
@@ -113,6 +111,7 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
   const bodies = (ahead: readonly string[]) => new BodyReader(io.store, uids, ahead);
   const reused = await readReuse(snapshot, order, io.store, bodies);
   session.resumeAt(history.stepCount + (reused?.reference?.steps ?? 0));
+  for (const message of history.audited) audited.add(message);
   const live: { tool?: string; tokens?: number } = {};
   lifeline = new Lifeline({
     ...io,
@@ -169,6 +168,8 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
       Object.assign(live, shown);
     },
     waiting,
+    audit,
+    audited,
     auditPassed,
     values: new Map(),
     callCounts: new Map(),

@@ -6,7 +6,7 @@ import { zeroAmounts } from "../core/protocol/amounts.ts";
 import type { StoredBody } from "../core/protocol/types.ts";
 import type { ModelRequest } from "../ports/step.ts";
 import type { NodeContext } from "./node-context.ts";
-import { type CallIdentity, type CallResult, iso, type Recorder } from "./recorder.ts";
+import { type CallIdentity, type CallResult, type Recorder } from "./recorder.ts";
 
 type Input = CallResult["input"];
 
@@ -70,15 +70,7 @@ async function act(
 ): Promise<void> {
   const startedAtMs = context.clock.nowMs();
   for (const { message, path } of violations.filter((violation) => violation.enforcement === "Audit")) {
-    context.waiting.push({
-      type: "violation",
-      attempt: context.attempt,
-      try: context.try,
-      enforcement: "Audit",
-      message,
-      path,
-      at: iso(startedAtMs),
-    });
+    context.audit(message, path);
     context.log("warn", "policy violation (audit)", { message, path });
   }
   const enforced = violations.filter((violation) => violation.enforcement === "Enforce");

@@ -54,6 +54,10 @@ export interface NodeContext {
   showLive(live: { tool?: string; tokens?: number }): void;
   /** What goes before the next append: the attempt's start entry, audit findings. */
   readonly waiting: EntryDraft[];
+  /** Notes what a rule of an Audit policy would have stopped; `path` is the rule's. */
+  audit(message: string, path: string): void;
+  /** All of that in every try, each message once. */
+  readonly audited: ReadonlySet<string>;
   /** Notes that a limit of Audit policies was passed, as in "Call/OutputTokens". */
   auditPassed(limit: string): void;
   /** Recorded values that this attempt made, by key: a call that is tried again sees the same ones, as a resume would. */

@@ -53,7 +53,7 @@ export async function readReuse(
   const name = itemName(order);
   return {
     steps,
-    reference: prefix.length === 0 ? undefined : { uid: parent, steps: prefix.length },
+    reference: prefix.length === 0 ? undefined : referenceTo(parent, prefix.length, replay),
     outputs,
     async diverged(call, identity, asked) {
       const { entry } = call;
@@ -71,6 +71,10 @@ export async function readReuse(
       throw divergence(divergenceAt(place, "call", `${left.entry.kind} ${left.entry.name}`, undefined));
     },
   };
+}
+
+function referenceTo(uid: string, steps: number, { isPatched }: Replay): Reuse {
+  return { uid, steps, ...(isPatched ? { byPosition: true } : {}) };
 }
 
 function divergence(found: ReturnType<typeof divergenceAt>): OaoError {

@@ -1,5 +1,6 @@
 /** One process, one node, one attempt: claim, run, finish. */
 import type { ModelSpec } from "../api/execution.ts";
+import { statusLimits } from "../api/status.ts";
 import { canonicalJson } from "../core/digest/digest.ts";
 import { type Json, toPlainJson } from "../core/digest/json.ts";
 import { FencedError, OaoError, PolicyViolationError, StoppedError, WaitingError } from "../core/errors/errors.ts";
@@ -134,6 +135,7 @@ async function finish(context: NodeContext, result: Finished, output: Json, viol
     ...result,
     output: packed?.digest ?? null,
     ...(isFinal(context, result) ? { final: true } : {}),
+    ...(context.audited.size === 0 ? {} : { audited: auditedOf(context) }),
   };
   await context.session.finish(
     [...context.waiting.splice(0), draft],
@@ -141,6 +143,11 @@ async function finish(context: NodeContext, result: Finished, output: Json, viol
     canonicalJson(finished),
     violation,
   );
+}
+
+function auditedOf({ audited }: NodeContext): readonly string[] {
+  const { auditFindings, messageChars } = statusLimits;
+  return [...audited].slice(0, auditFindings).map((message) => message.slice(0, messageChars).toWellFormed());
 }
 
 function isFinal(context: NodeContext, { error }: Finished): boolean {

@@ -219,6 +219,7 @@ describe("help and completion", () => {
     expect(names).toEqual([
       "run",
       "submit",
+      "replay",
       "resume",
       "cancel",
       "suspend",
@@ -229,6 +230,7 @@ describe("help and completion", () => {
       "trace",
       "logs",
       "lint",
+      "hash",
       "explain",
       "mock-model",
       "completion",

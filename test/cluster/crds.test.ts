@@ -1,8 +1,9 @@
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { beforeAll, describe, expect, inject, test } from "vitest";
-import { stringify } from "yaml";
+import { afterEach, beforeAll, describe, expect, inject, test } from "vitest";
+import { parse, stringify } from "yaml";
+import { lintManifest } from "../../src/core/manifest/lint.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const samples = readdirSync(`${root}/config/samples`).filter((file) => /^(?!.*\.model\.).*\.yaml$/.test(file));
@@ -17,7 +18,12 @@ interface Ended {
 
 function kubectl(args: readonly string[], input?: string): Ended {
   const flags = ["kubectl", "--kubeconfig", inject("kubeconfig"), ...args];
-  const { status, stdout, stderr } = spawnSync(inject("kube"), flags, { cwd: root, encoding: "utf8", input });
+  const { status, stdout, stderr } = spawnSync(inject("kube"), flags, {
+    cwd: root,
+    encoding: "utf8",
+    input,
+    maxBuffer: 16_777_216,
+  });
   return { code: status, stdout, stderr };
 }
 
@@ -106,6 +112,56 @@ describe("the CRDs on a real API server", () => {
     const refused = kubectl(["create", "--dry-run=server", "-f", "-"], execution("bad", spec));
     expect(refused.code).toBe(1);
     expect(refused.stderr).toContain(field);
+  });
+
+  describe("store", () => {
+    /** As lint sees it. */
+    const lintOf = (text: string) =>
+      lintManifest(text, "big.yaml").problems.map(({ message, hint }) => `${message}: ${hint}`);
+    const nodesOf = (count: number, dependencies: number, values: number) => {
+      const name = (at: number) => `n${String(at).padStart(8, "0")}`;
+      return Array.from({ length: count }, (_node, at) => ({
+        name: name(at),
+        tool: {
+          ref: "hello",
+          arguments: Object.fromEntries(Array.from({ length: values }, (_, i) => [`k${i}`, i % 10])),
+        },
+        dependsOn: Array.from({ length: Math.min(dependencies, at) }, (_dependency, back) => name(at - back - 1)),
+      }));
+    };
+    const asJson = (nodes: object[]) => JSON.stringify(parse(execution("big", { nodes })));
+    const apply = (text: string) => kubectl(["apply", "--server-side", "-f", "-"], text);
+    afterEach(() => kubectl(["delete", "oaox", "big", "--ignore-not-found"]));
+
+    test.each([
+      ["1,000 nodes with 50 dependencies each", nodesOf(1_000, 50, 2)],
+      ["60,000 small values", nodesOf(1_000, 0, 60)],
+    ])("what lint lets pass, with the largest status beside it: %s", (_, nodes) => {
+      const text = asJson(nodes);
+      expect(text.length).toBeGreaterThan(500_000);
+      expect(lintOf(text)).toEqual([expect.stringMatching(/: use kubectl apply --server-side$/)]);
+      expect(apply(text)).toMatchObject({ code: 0, stderr: "" });
+      const status = {
+        observedGeneration: 1,
+        nodes: nodes.map(({ name }) => ({
+          name: name.padEnd(63, "x"),
+          state: "Succeeded",
+          steps: 1_000,
+          try: 1,
+          restarts: 10,
+        })),
+      };
+      const read = JSON.parse(kubectl(["get", "oaox", "big", "-o", "json"]).stdout) as object;
+      const replaced = kubectl(["replace", "--subresource=status", "-f", "-"], JSON.stringify({ ...read, status }));
+      expect(replaced).toMatchObject({ code: 0, stderr: "" });
+    });
+
+    test("not what lint warns of: so many small values that noting who set each is too much", () => {
+      const text = asJson(nodesOf(1_000, 0, 78));
+      expect(text.length).toBeLessThan(700_000);
+      expect(lintOf(text)).toEqual([expect.stringMatching(/^an API server would store 1[0-9]{6} bytes/)]);
+      expect(apply(text).stderr).toContain("request is too large");
+    });
   });
 
   test("hold their cost at 1,000 nodes with 50 dependencies each", () => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { parse as parseYaml } from "yaml";
 import { governancePolicy } from "../../src/api/policy.ts";
 import { workerLabels } from "../../src/adapters/kube/names.ts";
-import { chart, external, helm, type Manifest, render, renderText, root, settings, shapes } from "./chart.ts";
+import { chart, external, helm, type Manifest, parse, render, renderText, root, settings, shapes } from "./chart.ts";
 
 const find = (manifests: readonly Manifest[], kind: string, name: string): Manifest =>
   manifests.find((manifest) => manifest.kind === kind && manifest.metadata.name === name);
@@ -147,10 +147,31 @@ describe("what the chart renders", () => {
     }
   });
 
+  test("keeps what other releases need too when it is uninstalled: roles of people and the proof of approvals", () => {
+    const shared = ["users", "approvals"].flatMap((name) =>
+      parse(readFileSync(`${chart}/files/shared/${name}.yaml`, "utf8")),
+    );
+    for (const { kind, metadata } of shared)
+      expect(find(render(), kind, metadata.name).metadata.annotations, `${kind} ${metadata.name}`).toEqual({
+        "helm.sh/resource-policy": "keep",
+      });
+    expect(shared.length).toBeGreaterThan(5);
+  });
+
+  test("gives worker pods a limit of memory, so that a quota of memory takes them", () => {
+    const [operator] = find(render(["worker.resources.limits.memory=3Gi"]), "Deployment", "oao").spec.template.spec
+      .containers;
+    const { value } = operator.env.find(({ name }: Manifest) => name === "OAO_WORKER_RESOURCES");
+    expect(JSON.parse(value)).toEqual({ requests: { cpu: "100m", memory: "256Mi" }, limits: { memory: "3Gi" } });
+  });
+
   test("has disruption budgets and spread where there are replicas, and a rollout without a gap", () => {
     const deployment = find(render(), "Deployment", "oao").spec;
     expect(deployment).toMatchObject({ replicas: 2, strategy: { rollingUpdate: { maxUnavailable: 0 } } });
-    expect(deployment.template.spec.topologySpreadConstraints).toHaveLength(2);
+    const spread = deployment.template.spec.topologySpreadConstraints;
+    expect(spread).toHaveLength(2);
+    // Else the pods that an upgrade replaces count, and both new ones may land beside each other.
+    for (const each of spread) expect(each.matchLabelKeys).toEqual(["pod-template-hash"]);
     expect(find(render(), "PodDisruptionBudget", "oao").spec.maxUnavailable).toBe(1);
     expect(find(render(["replicas=1"]), "PodDisruptionBudget", "oao")).toBeUndefined();
   });

@@ -187,6 +187,7 @@ class Race {
       restoreEntries: (run, key, entries, figures) => store.restoreEntries(run, key, entries, figures),
       watch: (run, listener) => store.watch(run, listener),
       dropBodies: (run, keep) => store.dropBodies(run, keep),
+      keep: (run, items, seconds) => store.keep(run, items, seconds),
       expire: (run, items, seconds) => store.expire(run, items, seconds),
       runId: () => store.runId(),
       durability: () => store.durability(),

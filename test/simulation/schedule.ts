@@ -297,6 +297,7 @@ class Simulation {
       watch: (run, listener) =>
         store.watch(run, (wake) => worker.alive && !worker.paused && this.#random.chance(0.8) && listener(wake)),
       dropBodies: (run, keep) => store.dropBodies(run, keep),
+      keep: (run, items, seconds) => store.keep(run, items, seconds),
       expire: (run, items, seconds) => store.expire(run, items, seconds),
       runId: () => store.runId(),
       durability: () => store.durability(),

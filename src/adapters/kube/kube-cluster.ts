@@ -17,9 +17,10 @@ import { isKubeError } from "./kube-error.ts";
 import { finalizer, podName, secretName } from "./names.ts";
 import { Observed, type ObservedOptions } from "./observed.ts";
 import { ownerReference, type PodSettings, storeCaKey, storePasswordKey, workerPod } from "./pod.ts";
+import { defaultResources, type PodResources } from "./pod-resources.ts";
 import { resourcePath, resources } from "./resources.ts";
 import { type KubeExecution, storedExecution } from "./stored.ts";
-import type { WorkerPod } from "./worker-view.ts";
+import { detailLengthMax, lacksSomething, type WorkerPod } from "./worker-view.ts";
 
 export interface KubeClusterOptions extends ObservedOptions {
   readonly workerImage: string;
@@ -29,12 +30,16 @@ export interface KubeClusterOptions extends ObservedOptions {
   readonly storeCa?: string | undefined;
   /** Addresses that tools must not reach; none when absent. */
   readonly denyCidrs?: readonly string[];
+  /** Of pods whose node does not say; defaultResources when absent. */
+  readonly resources?: PodResources;
   /** 10,000 when absent. */
   readonly leaseTtlMs?: number;
   /** Between SIGTERM and SIGKILL of a pod, whoever ends it; 15,000 when absent. */
   readonly stopGraceMs?: number;
   /** The run's own user at the journal store, made if it is not there. */
-  readonly credentials: { ensure(run: StoredExecution): Promise<{ readonly user: string; readonly password: string }> };
+  readonly credentials: {
+    ensure(run: StoredExecution, snapshot: Snapshot): Promise<{ readonly user: string; readonly password: string }>;
+  };
   /** What the run was opened with: the object alone does not say what it inherits. Undefined = gone. */
   readonly snapshot: (run: StoredExecution, digest: string) => Promise<Snapshot | undefined>;
 }
@@ -59,6 +64,7 @@ export class KubeCluster implements Cluster {
       storeUrl: options.storeUrl,
       hasStoreCa: options.storeCa !== undefined,
       denyCidrs: options.denyCidrs ?? [],
+      resources: options.resources ?? defaultResources,
       leaseTtlMs: options.leaseTtlMs ?? 10_000,
       graceSeconds: Math.ceil((options.stopGraceMs ?? 15_000) / 1_000),
     };
@@ -137,14 +143,31 @@ export class KubeCluster implements Cluster {
   async startWorker(order: WorkerOrder): Promise<void> {
     const run = await this.get(order.key);
     if (run?.uid !== order.uid || run.deletedAtMs !== undefined) return; // deleted meanwhile
-    if (this.#observed.workers.isKnown(order.uid, podName(order.uid, order, order.attempt))) return; // P2
+    const name = podName(order.uid, order, order.attempt);
+    const isKnown = this.#observed.workers.isKnown(order.uid, name); // P2
+    if (isKnown && !lacksSomething(this.#observed.workers.pod(order.uid, name))) return;
     const { credentials, snapshot: snapshotOf } = this.#options;
     const snapshot = await snapshotOf(run, order.snapshot);
     if (snapshot === undefined) throw new Error(`the snapshot ${order.snapshot} of ${nameOf(run.key)} is gone`);
-    const { user, password } = await credentials.ensure(run);
-    await this.#ensureSecret(run, password);
+    const { user, password } = await credentials.ensure(run, snapshot);
+    // Somebody may have deleted it, and nobody else can make it again.
+    if (isKnown) this.#secretsMade.delete(run.uid);
+    try {
+      await this.#ensureSecret(run, password);
+      if (!isKnown) await this.#makePod(run, workerPod(run, order, snapshot, user, this.#pods));
+    } catch (error) {
+      // Quotas and admission policies are other people's to change, and the spec's own fields may be what they refuse.
+      if (!isKubeError(error, 403) && !isKubeError(error, 422)) throw error;
+      const { node, item, attempt } = order;
+      const key = item === undefined ? { node } : { node, item };
+      const detail = (error.refusal?.said ?? error.message).slice(0, detailLengthMax);
+      const view = { ...key, attempt, state: "Starting", failure: "PodRefused", detail } as const;
+      this.#observed.refuse(run.key, run.uid, name, view);
+    }
+  }
+
+  async #makePod(run: StoredExecution, body: V1Pod): Promise<void> {
     const path = resourcePath(resources.pods, { namespace: run.key.namespace });
-    const body: V1Pod = workerPod(run, order, snapshot, user, this.#pods);
     try {
       this.#observed.pods.remember(
         await this.#client.request<WorkerPod>({ method: "POST", path, body, repeatable: true }),
@@ -156,6 +179,7 @@ export class KubeCluster implements Cluster {
 
   async stopWorker(uid: string, worker: WorkerView, graceMs: number): Promise<void> {
     const pod = this.#observed.workers.pod(uid, podName(uid, worker, worker.attempt));
+    if (pod === undefined) this.#observed.dropRefusal(uid, podName(uid, worker, worker.attempt));
     // A pod that is already being deleted has been told; it can only be given less time.
     if (pod === undefined || (pod.metadata.deletionTimestamp !== undefined && graceMs > 0)) return;
     const { name, namespace, uid: podUid } = pod.metadata;

@@ -1,6 +1,6 @@
 /** What the API server holds of executions, policies and worker pods, in caches, and who is told of changes. */
 import type { Clock } from "../../ports/clock.ts";
-import type { ObjectKey, StoredExecution, StoredPolicy } from "../../ports/cluster.ts";
+import type { ObjectKey, StoredExecution, StoredPolicy, WorkerView } from "../../ports/cluster.ts";
 import { Cache } from "./caches.ts";
 import type { KubeClient } from "./client.ts";
 import type { InformerOptions } from "./informer.ts";
@@ -140,6 +140,16 @@ export class Observed {
   watch(listener: (key: ObjectKey) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** A pod that is refused, or that nobody wants any more after that, leaves no event behind: the run is told here, of news only. */
+  refuse(key: ObjectKey, uid: string, name: string, view: WorkerView): void {
+    if (this.workers.refuse(key, uid, name, view)) this.#tell(key);
+  }
+
+  dropRefusal(uid: string, name: string): void {
+    const key = this.workers.dropRefusal(uid, name);
+    if (key !== undefined) this.#tell(key);
   }
 
   #all(): readonly (Cache<KubeExecution> | Cache<KubePolicy> | Cache<WorkerPod>)[] {

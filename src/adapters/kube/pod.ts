@@ -5,6 +5,7 @@ import type { ExecutionSpec, NodeSpec } from "../../api/types.ts";
 import { secretGrants } from "../../core/policy/secret-grants.ts";
 import type { Snapshot } from "../../core/steps/format.ts";
 import type { StoredExecution, WorkerOrder } from "../../ports/cluster.ts";
+import { type PodResources, resourcesOf } from "./pod-resources.ts";
 import { podLabels, podName, secretName, workerLabels } from "./names.ts";
 
 export interface PodSettings {
@@ -16,6 +17,8 @@ export interface PodSettings {
   readonly leaseTtlMs: number;
   /** Addresses that tools must not reach: those of the API server. */
   readonly denyCidrs: readonly string[];
+  /** Where the node does not say. */
+  readonly resources: PodResources;
   /** Between SIGTERM and SIGKILL, whoever ends the pod. */
   readonly graceSeconds: number;
 }
@@ -79,12 +82,7 @@ export function workerPod(
           imagePullPolicy: "IfNotPresent",
           command: ["node", "/app/dist/worker.js"],
           env: [...environment(run, order, user, settings), ...secrets],
-          resources: {
-            requests: { cpu: "100m", memory: "256Mi", ...withoutUndefined(placement.resources?.requests ?? {}) },
-            ...(placement.resources?.limits === undefined
-              ? {}
-              : { limits: withoutUndefined(placement.resources.limits) }),
-          },
+          resources: resourcesOf(placement, settings.resources),
           securityContext: {
             allowPrivilegeEscalation: false,
             readOnlyRootFilesystem: true,

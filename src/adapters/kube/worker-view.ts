@@ -20,6 +20,7 @@ interface PodCondition {
   readonly status: string;
   readonly reason?: string;
   readonly message?: string;
+  readonly lastTransitionTime?: string;
 }
 
 interface ContainerState {
@@ -74,7 +75,7 @@ const endFailures = new Map<string | undefined, WorkerFailure>(
 );
 
 const ownCodes: ReadonlySet<number> = new Set(Object.values(workerExitCodes));
-const detailLengthMax = 300;
+export const detailLengthMax = 300;
 
 /** Undefined = no worker pod of ours: its labels do not say which attempt it is. */
 export function workerView(pod: WorkerPod): WorkerView | undefined {
@@ -87,9 +88,10 @@ export function workerView(pod: WorkerPod): WorkerView | undefined {
   return { node, ...(item === undefined ? {} : { item }), attempt, ...stateOf(pod) };
 }
 
-type ViewState = Pick<WorkerView, "state" | "exit" | "failure" | "detail">;
+type ViewState = Omit<WorkerView, "node" | "item" | "attempt">;
 
-function stateOf({ status }: WorkerPod): ViewState {
+function stateOf(pod: WorkerPod): ViewState {
+  const { status } = pod;
   const state = status?.containerStatuses?.find(({ name }) => name === "worker")?.state;
   const disruption = conditionOf(status, "DisruptionTarget");
   const disrupted = disruption?.status === "True" ? disruption : undefined;
@@ -101,7 +103,7 @@ function stateOf({ status }: WorkerPod): ViewState {
   if (isNodeLost(status)) return exited("NodeLost", ["NodeLost", "its node is not heard of"]);
   if (state?.running !== undefined) return { state: "Running" };
   if (neverStarts(disrupted)) return exited("NodeLost", [disrupted?.reason, disrupted?.message]);
-  return starting(status, state?.waiting);
+  return starting(pod, state?.waiting);
 }
 
 function ended(
@@ -117,14 +119,24 @@ function ended(
   return exited(failure, [why, how, message ?? status?.message]);
 }
 
-function starting(status: WorkerPod["status"], waiting: ContainerState["waiting"]): ViewState {
+function starting({ metadata, status }: WorkerPod, waiting: ContainerState["waiting"]): ViewState {
   const failure = waitingFailures.get(waiting?.reason);
   if (failure !== undefined)
     return { state: "Starting", failure, detail: detailOf([waiting?.reason, waiting?.message]) };
   const scheduled = conditionOf(status, "PodScheduled");
   if (scheduled?.status === "False" && scheduled.reason === "Unschedulable")
     return { state: "Starting", failure: "Unschedulable", detail: detailOf(["Unschedulable", scheduled.message]) };
-  return { state: "Starting" };
+  const startingSinceMs = scheduled?.status === "True" ? Date.parse(scheduled.lastTransitionTime ?? "") : Number.NaN;
+  if (Number.isNaN(startingSinceMs)) return { state: "Starting" };
+  // Volumes, networks and pulls that are slow stand in Events of the pod alone, which the operator may not read.
+  const detail = `its pod has a machine and no container yet; "kubectl describe pod -n ${metadata.namespace ?? ""} ${metadata.name}" says why: a ConfigMap that is missing, a large image, a network`;
+  return { state: "Starting", startingSinceMs, detail };
+}
+
+/** Whether a pod has a machine and waits there for something that the operator may have to give. */
+export function lacksSomething(pod: WorkerPod | undefined): boolean {
+  const view = pod === undefined ? undefined : stateOf(pod);
+  return view?.state === "Starting" && (view.failure === "BadConfig" || view.startingSinceMs !== undefined);
 }
 
 /**

@@ -1,4 +1,7 @@
-/** Which pods belong to which run, and how those ended that are gone: a deleted pod takes its exit code with it. */
+/**
+ * Which pods belong to which run, how those ended that are gone (a deleted pod takes its exit code with it), and why those are not
+ * there that the API server refused.
+ */
 import type { ObjectKey, WorkerView } from "../../ports/cluster.ts";
 import type { Change } from "./informer.ts";
 import { podLabels } from "./names.ts";
@@ -13,6 +16,8 @@ export class Workers {
   /** Ends of pods that do not: by run, by name, in their order. */
   readonly #ends = new Map<string, Map<string, WorkerView>>();
   #endCount = 0;
+  /** Pods that the API server does not take as yet: by run, by name. */
+  readonly #refusals = new Map<string, Map<string, { readonly key: ObjectKey; readonly view: WorkerView }>>();
 
   /** The run that a change belongs to; undefined = none of ours. */
   take({ type, object }: Change<WorkerPod>): ObjectKey | undefined {
@@ -27,6 +32,7 @@ export class Workers {
       this.#keepEnd(uid, object);
     } else {
       pods.set(name, object);
+      this.dropRefusal(uid, name);
     }
     if (pods.size === 0) this.#pods.delete(uid);
     else this.#pods.set(uid, pods);
@@ -44,11 +50,34 @@ export class Workers {
 
   of(uid: string): WorkerView[] {
     const living = [...(this.#pods.get(uid)?.values() ?? [])].flatMap((pod) => workerView(pod) ?? []);
-    return [...(this.#ends.get(uid)?.values() ?? []), ...living];
+    const refused = [...(this.#refusals.get(uid)?.values() ?? [])].map(({ view }) => view);
+    return [...(this.#ends.get(uid)?.values() ?? []), ...living, ...refused];
+  }
+
+  /** Whether that is news. */
+  refuse(key: ObjectKey, uid: string, name: string, view: WorkerView): boolean {
+    const refusals = this.#refusals.get(uid) ?? new Map();
+    const isNew = refusals.get(name)?.view.detail !== view.detail;
+    this.#refusals.set(uid, refusals.set(name, { key, view }));
+    return isNew;
+  }
+
+  /** Nobody asks for that pod any more, or it is there. The run of it, if it was refused. */
+  dropRefusal(uid: string, name: string): ObjectKey | undefined {
+    const refusals = this.#refusals.get(uid);
+    const key = refusals?.get(name)?.key;
+    refusals?.delete(name);
+    if (refusals?.size === 0) this.#refusals.delete(uid);
+    return key;
   }
 
   /** The run is gone. */
   forget(uid: string): void {
+    this.#forgetEnds(uid);
+    this.#refusals.delete(uid);
+  }
+
+  #forgetEnds(uid: string): void {
     this.#endCount -= this.#ends.get(uid)?.size ?? 0;
     this.#ends.delete(uid);
   }
@@ -61,6 +90,6 @@ export class Workers {
     if (!ends.has(pod.metadata.name)) this.#endCount += 1;
     this.#ends.set(uid, ends.set(pod.metadata.name, view));
     const [oldest] = this.#ends.keys();
-    if (this.#endCount > endedMax && oldest !== undefined) this.forget(oldest);
+    if (this.#endCount > endedMax && oldest !== undefined) this.#forgetEnds(oldest);
   }
 }

@@ -175,6 +175,28 @@ export class LocalIndex {
     });
   }
 
+  /** A run that ended elsewhere, as it was there: its journal must be here already. Throws AlreadyExists. */
+  restore(run: Omit<LocalRun, "resourceVersion" | "status"> & { readonly status: ExecutionStatus }): void {
+    const { key, uid, generation, createdAtMs, object, status, place } = run;
+    this.#database.transaction(() => {
+      const existing = this.get(key) ?? this.byUid(uid);
+      if (existing !== undefined) throw new AlreadyExists(existing);
+      this.#database.run(
+        "INSERT INTO executions (namespace, name, uid, version, generation, created_ms, object, status, base_dir, store) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        key.namespace,
+        key.name,
+        uid,
+        this.#next(),
+        generation,
+        createdAtMs,
+        JSON.stringify(object),
+        JSON.stringify(status),
+        place.baseDir,
+        place.store,
+      );
+    });
+  }
+
   /** P3. Throws Conflict when the object is gone or at another version. Returns the new version. */
   writeStatus(seen: Pick<StoredExecution, "key" | "uid" | "resourceVersion">, status: ExecutionStatus): string {
     return this.#database.transaction(() => {

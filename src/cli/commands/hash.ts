@@ -63,7 +63,7 @@ const unknownHere = "not known here";
 
 function unexplained(part: HashPart): string {
   return part === "policy"
-    ? "(the rules are in the run's snapshot, which is not read from here)"
+    ? "(the policies, and --floor, that can be read from here are not those of the run's start)"
     : "(the spec that was hashed is not read from here)";
 }
 

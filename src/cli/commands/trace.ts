@@ -1,31 +1,19 @@
 /** oao trace */
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
-import type { LocalRun } from "../../adapters/local/local-index.ts";
 import type { Json } from "../../core/digest/json.ts";
 import { canonicalLines, traceHash } from "../../core/trace/canonical.ts";
-import { canonicalSteps, findingsOf, type ItemJournal, tracedCalls, verifyChain } from "../../core/trace/journal.ts";
+import { canonicalSteps, findingsOf, type ItemJournal, tracedCalls } from "../../core/trace/journal.ts";
 import { bodiesOf, type TraceRow, traceRowsWithFindings } from "../../core/trace/rows.ts";
-import { CliError } from "../errors.ts";
-import { withRun } from "../cluster/locate.ts";
-import type { PlaceFlags } from "../cluster/place.ts";
-import {
-  isContentDropped,
-  journalChanged,
-  readBodies,
-  readJournals,
-  readRecord,
-  type RunRecord,
-} from "../../host/journals.ts";
+import { isContentDropped, readBodies, readJournals, type RunRecord } from "../../host/journals.ts";
 import { contentDropped, hasEnded } from "../outcome.ts";
+import { checkChains, type RecordFlags, withRecord } from "../records.ts";
 import { checkFormat } from "../render/output.ts";
 import { fit, oneLine, saidOnce } from "../render/style.ts";
 import { table } from "../render/table.ts";
 import { elapsed } from "../render/time.ts";
-import { givenRedis, openRunStore } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
 
-export interface TraceFlags extends PlaceFlags {
-  readonly redis?: string | undefined;
+export interface TraceFlags extends RecordFlags {
   readonly canonical?: boolean | undefined;
   readonly all?: boolean | undefined;
   readonly output?: string | undefined;
@@ -33,52 +21,16 @@ export interface TraceFlags extends PlaceFlags {
 
 export async function trace(name: string, flags: TraceFlags, terminal: Terminal): Promise<CliExitCode> {
   const output = checkFormat(flags.output, ["table", "json", "jsonl"]) ?? "table";
-  return withRun(name, flags, terminal, {
-    local: (_index, run) => traceHere(run, output, flags, terminal),
-    cluster: async (cluster, run) => {
-      const args = cluster.args(run.key);
-      throw new CliError(
-        `the steps of ${run.key.namespace}/${run.key.name} are in the cluster's journal, which only the operator's HTTP API of a later version will read out`,
-        [`its nodes:         oao tree ${args}`, `what workers said: oao logs ${args}`],
-      );
-    },
-  });
-}
-
-async function traceHere(
-  run: LocalRun,
-  output: "table" | "json" | "jsonl",
-  flags: TraceFlags,
-  terminal: Terminal,
-): Promise<CliExitCode> {
-  const store = await openRunStore(run, givenRedis(run, flags.redis, terminal.env));
-  try {
-    const record = await readRecord(store, run);
+  return withRecord(name, flags, terminal, async ({ record }) => {
     const journals = await readJournals(record);
-    if (journals.length === 0 && hasEnded(run.status) && (run.status?.steps ?? 0) > 0) {
-      throw new CliError(
-        `the journal of ${run.key.namespace}/${run.key.name} is gone: its retention (spec.journalRetentionSeconds) is over`,
-      );
-    }
-    checkChains(record, journals, terminal);
+    checkChains(record, journals);
+    if (!hasEnded(record.status))
+      terminal.err("the run has not ended: steps have no numbers yet, only node and path\n");
     if (flags.canonical === true) printCanonical(record, journals, terminal);
     else await printRows(record, journals, output, flags.all === true, terminal);
     if (isContentDropped(record)) terminal.err(`${contentDropped}\n`);
-  } finally {
-    await store.close();
-  }
-  return cliExitCodes.succeeded;
-}
-
-/** A trace of an edited journal is not passed off as one that was recorded. */
-function checkChains(run: RunRecord, journals: readonly ItemJournal[], terminal: Terminal): void {
-  for (const journal of journals) {
-    const broken = verifyChain(run.recorder, journal);
-    if (broken !== undefined) {
-      throw journalChanged(journal, `entry ${broken.index}: ${broken.reason}`);
-    }
-  }
-  if (!hasEnded(run.status)) terminal.err("the run has not ended: steps have no numbers yet, only node and path\n");
+    return cliExitCodes.succeeded;
+  });
 }
 
 function printCanonical(run: RunRecord, journals: readonly ItemJournal[], terminal: Terminal): void {

@@ -6,20 +6,14 @@ import type { LocalRun } from "../../adapters/local/local-index.ts";
 import { itemName } from "../../core/protocol/names.ts";
 import type { NodeKey, StoredEntry } from "../../core/protocol/types.ts";
 import type { StepEntry } from "../../core/steps/format.ts";
-import {
-  type Finding,
-  findingsOf,
-  type ItemJournal,
-  tracedCalls,
-  type TracedCall,
-  verifyChain,
-} from "../../core/trace/journal.ts";
+import { type Finding, findingsOf, type ItemJournal, tracedCalls, type TracedCall } from "../../core/trace/journal.ts";
 import { bodiesOf, type TraceRow, traceRows, traceRowsWithFindings } from "../../core/trace/rows.ts";
 import { isContentDropped, journalChanged, readBodies, readRecord, type RunRecord } from "../../host/journals.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import type { StepDetail, StepPage, StepSummary } from "../../ui/wire.ts";
 import { CliError } from "../errors.ts";
 import { hasEnded } from "../outcome.ts";
+import { checkChains } from "../records.ts";
 import type { StepRange } from "./run-source.ts";
 import { trimmed } from "./trim.ts";
 
@@ -122,7 +116,7 @@ async function grow(known: Known, store: JournalStore, record: RunRecord): Promi
     const follows = before.length === 0 || added[0]?.prevHash === before.at(-1)?.hash;
     if (!follows) added = await readFrom(store, record.recorder, key, 0);
     const journal = await record.linked(key, follows ? [...before, ...added] : added);
-    checkChains(record, journal);
+    checkChains(record, [journal]);
     known.journals.set(item, journal);
     hasGrown = true;
   }
@@ -133,18 +127,10 @@ async function readFrom(store: JournalStore, uid: string, key: NodeKey, from: nu
   const entries: StoredEntry[] = [];
   for (;;) {
     const page = await store.entries(uid, key, from + entries.length, entriesPage).catch((error: unknown) => {
-      throw error instanceof SyntaxError ? journalChanged(key, "an entry is not JSON") : error;
+      throw error instanceof SyntaxError ? journalChanged(key, "entry 0: its bytes are not JSON") : error;
     });
     entries.push(...page);
     if (page.length < entriesPage) return entries;
-  }
-}
-
-/** Of the journal, and of those of other runs that it reuses steps of. */
-function checkChains({ recorder }: RunRecord, journal: ItemJournal): void {
-  for (let held: ItemJournal | undefined = journal; held !== undefined; held = held.origin) {
-    const broken = verifyChain(held.uid ?? recorder, held);
-    if (broken !== undefined) throw journalChanged(held, `entry ${broken.index}: ${broken.reason}`);
   }
 }
 

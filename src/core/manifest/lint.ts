@@ -13,6 +13,7 @@ import { literalProblems } from "./literals.ts";
 import { type ManifestDocument, parseManifests } from "./parse.ts";
 import { pathText, type Problem, sortProblems, suggestion } from "./problem.ts";
 import { type Finding, schemaProblems, shown, unknownFields } from "./schema-problems.ts";
+import { ownershipBytes, storedBytesMax } from "./stored-size.ts";
 
 export interface ManifestObject<T> {
   readonly document: ManifestDocument;
@@ -76,7 +77,7 @@ function lintDocument(document: ManifestDocument): { kind: Kind | undefined; fin
   const identified = identify(value);
   if (typeof identified !== "string") return { kind: undefined, findings: identified };
   const kind = identified;
-  const findings = [...sizeProblems(document.bytes), ...unknownFields(kind, value), ...schemaProblems(kind, value)];
+  const findings = [...sizeProblems(document), ...unknownFields(kind, value), ...schemaProblems(kind, value)];
   if (
     isFields(value) &&
     isFields(value.metadata) &&
@@ -133,14 +134,19 @@ function identify(value: unknown): Kind | Finding[] {
   ];
 }
 
-function sizeProblems(bytes: number): Finding[] {
+function sizeProblems({ bytes, value }: ManifestDocument): Finding[] {
   if (bytes > sizes.manifestBytesMax) {
     const message = `the manifest has ${bytes} bytes as JSON; at most ${sizes.manifestBytesMax} are allowed`;
     return [{ path: [], code: "TooLarge", message, hint: "move large texts into files that tools read" }];
   }
   if (bytes > clientApplyBytesMax) {
     const message = `the manifest has ${bytes} bytes as JSON: kubectl apply takes ${clientApplyBytesMax}`;
-    return [{ path: [], code: "TooLarge", message, hint: "use kubectl apply --server-side", severity: "Warning" }];
+    const stored = bytes + ownershipBytes(value);
+    if (stored <= storedBytesMax)
+      return [{ path: [], code: "TooLarge", message, hint: "use kubectl apply --server-side", severity: "Warning" }];
+    const said = `an API server would store ${stored} bytes of this manifest, as it notes for each field who set it; with a status beside it etcd takes ${storedBytesMax}`;
+    const hint = "put many small values into fewer texts; oao run on this machine takes it as it is";
+    return [{ path: [], code: "TooLarge", message: said, hint, severity: "Warning" }];
   }
   return [];
 }

@@ -1,4 +1,5 @@
 /** One row on from what became of its attempt: end, next try (own fault), restart (loss), or wait. Two separate counters. */
+import { statusLimits } from "../../api/status.ts";
 import { itemName } from "../protocol/names.ts";
 import { askDoubt } from "./approvals.ts";
 import { type Draft, isReleased, killWorkers, recordOf, stopOf, stopWorkers, wakeAt } from "./draft.ts";
@@ -54,6 +55,9 @@ type Of<Is extends Verdict["is"]> = Extract<Verdict, { is: Is }>;
 
 function finished(draft: Draft, row: Row, { finished: result, steps }: Of<"Finished">): void {
   row.steps = steps;
+  for (const message of result.audited ?? [])
+    if (draft.audited.size < statusLimits.auditFindings)
+      draft.audited.add(message.slice(0, statusLimits.messageChars).toWellFormed());
   if (result.outcome === "Succeeded") return succeed(draft, row);
   const error = result.error ?? { class: "Unknown", message: "" };
   // What lost the attempt before is why anything is in doubt.

@@ -57,9 +57,11 @@ function verified(draft: Draft, outcome: Outcome | undefined): Readonly<Record<s
     return {
       ReplayVerified: { status: "Unknown", reason: outcome === undefined ? "Replaying" : "NotReplayed", message: "" },
     };
-  const { divergedAt, steps } = verdict;
+  const { divergedAt, steps, times, traceHash } = verdict;
   if (divergedAt !== undefined) return { ReplayVerified: no("Divergence", divergenceText(divergedAt)) };
-  return { ReplayVerified: yes("Verified", `${steps} steps went as in ${replay.parent.name}`) };
+  const often = times === 1 ? "" : `, ${times} times with the same trace`;
+  const message = `${steps} steps went as in ${replay.parent.name}${often} (${traceHash.slice(0, 19)})`;
+  return { ReplayVerified: yes("Verified", message) };
 }
 
 function kept({ seen }: Draft): Readonly<Record<string, Verdict>> {
@@ -122,11 +124,14 @@ function judged(draft: Draft, outcome: Outcome): Verdict {
 function compliance(draft: Draft, outcome: Outcome | undefined): Verdict {
   const old = draft.seen.status.conditions.find((condition) => condition.type === "PolicyCompliant");
   if (outcome?.reason === "PolicyViolation") return no("PolicyViolation", outcome.message);
-  if (old?.status === "False") return old;
+  if (old?.status === "False" && old.reason !== "AuditViolation") return old;
   const crossed = draft.seen.execution === undefined ? undefined : crossedAudit(draft.seen.execution.account);
-  return crossed === undefined
-    ? yes("Compliant")
-    : no("AuditViolation", `an Audit policy's limit is crossed: ${crossed}`);
+  const found = [
+    ...(crossed === undefined ? [] : [`an Audit policy's limit is crossed: ${crossed}`]),
+    ...draft.audited,
+  ];
+  if (found.length > 0) return no("AuditViolation", found.join("; "));
+  return old?.status === "False" ? old : yes("Compliant");
 }
 
 function crossedAudit(account: Account): string | undefined {

@@ -28,6 +28,8 @@ export interface Draft {
   readonly decisions: Decision[];
   readonly bodies: StoredBody[];
   readonly losses: Loss[];
+  /** What Audit policies would have stopped: each message once, the first few. */
+  readonly audited: Set<string>;
   /** Questions, oldest first. */
   readonly approvals: ApprovalStatus[];
   readonly cancelRequested: boolean;
@@ -67,6 +69,7 @@ export function draftOf(seen: Seen, nowMs: number, asked: ReadonlySet<string>): 
     decisions: [],
     bodies: [],
     losses: [],
+    audited: new Set(seen.status.auditFindings),
     approvals: [...(seen.status.approvals ?? [])],
     cancelRequested,
     suspended: seen.run.desiredState === "Suspended" && !cancelRequested,

@@ -8,6 +8,11 @@ import { originEnd } from "./origin.ts";
 import { finishedOf, isBehind, isMarked, marks, type Row } from "./rows.ts";
 import type { SeenDoubt, SeenWorker } from "./types.ts";
 
+interface Blocked {
+  readonly failure: WorkerFailure;
+  readonly detail: string;
+}
+
 export type Verdict =
   /**
    * `leaseEndsMs`: nobody lists the worker, but its lease runs. `silentAtMs`: one is listed, whose lease ends then.
@@ -18,7 +23,7 @@ export type Verdict =
       readonly claimed: boolean;
       readonly leaseEndsMs?: number;
       readonly silentAtMs?: number;
-      readonly blocked?: { readonly failure: WorkerFailure; readonly detail: string };
+      readonly blocked?: Blocked;
     }
   /** Listed, and its lease is over: its thread is held, its machine is gone, or the host heard late of its end. */
   | { readonly is: "Silent"; readonly failure: WorkerFailure | undefined; readonly detail: string }
@@ -37,6 +42,8 @@ export type Verdict =
   /** The store knows less than was acknowledged, and no worker is left that could restore it. */
   | { readonly is: "RolledBack"; readonly detail: string };
 
+/** An image that is there starts within seconds, and a machine that pulls one says so. */
+const startMs = 30_000;
 /** Well past the lease of a worker, 10 s unless its host sets another. */
 const healGraceMs = 30_000;
 
@@ -90,12 +97,8 @@ function doubtOf(draft: Draft, row: Row): SeenDoubt | undefined {
 }
 
 /** J2 fences a worker that works on in spite of it, so a listed one is trusted until it ends or its lease does. */
-function ofListed(
-  draft: Draft,
-  row: Row,
-  { failure, detail, state }: SeenWorker,
-  record: ItemRecord | undefined,
-): Verdict {
+function ofListed(draft: Draft, row: Row, worker: SeenWorker, record: ItemRecord | undefined): Verdict {
+  const { failure, detail } = worker;
   const isCurrent = record?.attempt === row.attempt;
   const claimed = isCurrent && record.claimId !== "";
   const isOver = claimed && record.leaseUntilMs <= draft.nowMs;
@@ -104,10 +107,20 @@ function ofListed(
   if (isOver || isReleased || (!claimed && failure === "NodeLost")) {
     return { is: "Silent", failure, detail: detail ?? "its worker stopped answering: the lease it held is over" };
   }
-  if (!claimed && state === "Starting" && failure !== undefined) {
-    return { is: "Working", claimed, blocked: { failure, detail: detail ?? "" } };
-  }
+  const blocked = claimed ? undefined : blockedStart(worker, draft.nowMs);
+  if (blocked !== undefined) return { is: "Working", claimed, blocked };
   return claimed ? { is: "Working", claimed, silentAtMs: record.leaseUntilMs } : { is: "Working", claimed };
+}
+
+/** What keeps a worker from starting: what its host says, or that it says nothing for too long. */
+export function blockedStart(
+  { state, failure, detail, startingSinceMs }: SeenWorker,
+  nowMs: number,
+): Blocked | undefined {
+  if (state !== "Starting") return undefined;
+  if (failure !== undefined) return { failure, detail: detail ?? "" };
+  if (startingSinceMs === undefined || nowMs - startingSinceMs < startMs) return undefined;
+  return { failure: "StartDelayed", detail: detail ?? "" };
 }
 
 /**

@@ -1,8 +1,9 @@
 /** The end of a run: how it ended, what came out, and the anchor of its journal. */
 import { statusLimits } from "../../api/status.ts";
-import { canonicalJson, sha256Hex } from "../digest/digest.ts";
+import { canonicalJson } from "../digest/digest.ts";
 import type { Json } from "../digest/json.ts";
 import { packBody } from "../steps/bodies.ts";
+import { journalHead } from "../trace/head.ts";
 import { type Draft, outputDigest, recordOf } from "./draft.ts";
 import { keysOf } from "./needs.ts";
 import { apply, finishedOf, type NodeRow, workRows } from "./rows.ts";
@@ -58,15 +59,15 @@ export function loseVanished(draft: Draft): void {
   }
 }
 
-/** sha256 over sorted (node, item, length, head): proves later edits. Hex. */
-export function journalHead(draft: Draft): string {
-  const heads = draft.rows
-    .flatMap((row) => keysOf(row))
-    .map((key) => ({ key, record: recordOf(draft, key) }))
-    .filter(({ record }) => record !== undefined && record.length > 0)
-    .map(({ key, record }) => ({ node: key.node, item: key.item ?? -1, length: record?.length, head: record?.head }))
-    .sort((a, b) => (a.node === b.node ? a.item - b.item : a.node < b.node ? -1 : 1));
-  return sha256Hex(canonicalJson(heads));
+/** As of the records that were seen. Hex. */
+export function headOf(draft: Draft): string {
+  const keys = draft.rows.flatMap((row) => keysOf(row));
+  return journalHead(
+    keys.flatMap((key) => {
+      const record = recordOf(draft, key);
+      return record === undefined ? [] : [{ key, length: record.length, head: record.head }];
+    }),
+  );
 }
 
 /** Digest (hex) and preview of a succeeded run's result; undefined when the store does not have what it is made of. */

@@ -141,6 +141,7 @@ function seal(draft: Draft, status: ExecutionStatus): void {
         ? [{ node: strictNode }]
         : thawRows(draft.graph, status).flatMap((row) => keysOf(row)),
     expireSeconds: Math.max(0, Math.ceil(leftMs / 1_000)),
+    ...(seen.replay === undefined ? {} : { lineage: seen.replay.lineage }),
   });
 }
 

@@ -16,7 +16,7 @@ import { runClock } from "./deadline.ts";
 import type { Draft } from "./draft.ts";
 import { journalLife } from "./durability.ts";
 import { isAtWork, isEnded } from "./node-machine.ts";
-import { journalHead, type Outcome, resultOf } from "./outcome.ts";
+import { headOf, type Outcome, resultOf } from "./outcome.ts";
 import { impliedAttempt, isLarge, type Row } from "./rows.ts";
 import type { Verdict } from "../replay/strict.ts";
 import { strictRows, verdictOf } from "./strict.ts";
@@ -27,7 +27,7 @@ import type { Seen } from "./types.ts";
 export function initialStatus(
   spec: ExecutionSpec,
   nowMs: number,
-  opened: Pick<ExecutionStatus, "snapshot" | "policies" | "policyHash" | "executionHash" | "hashParts">,
+  opened: Pick<ExecutionStatus, "operator" | "snapshot" | "policies" | "policyHash" | "executionHash" | "hashParts">,
 ): ExecutionStatus {
   const nodes = specGraph(spec).nodes.map(({ name }): NodeStatus => ({ name, state: "Pending" }));
   return {
@@ -62,12 +62,13 @@ export function renderStatus(draft: Draft, outcome: Outcome | undefined, wasMain
     ...renderReplay(seen, verdict),
     ...(verdict === undefined ? {} : { traceHash: verdict.traceHash }),
     ...renderApprovals(draft),
+    ...(draft.audited.size === 0 ? {} : { auditFindings: [...draft.audited] }),
     ...(steps === 0 ? {} : { steps }),
     ...journalLife(draft),
     ...(draft.cancelRequested ? { cancelRequested: true } : {}),
     ...clock,
     ...(outcome === undefined ? {} : { completedAt: isoTime(draft.nowMs) }),
-    ...(outcome !== undefined && seen.execution !== undefined ? { journalHead: `sha256:${journalHead(draft)}` } : {}),
+    ...(outcome !== undefined && seen.execution !== undefined ? { journalHead: `sha256:${headOf(draft)}` } : {}),
     ...(result === undefined ? {} : { result: { digest: `sha256:${result.digest}`, preview: result.preview } }),
   };
 }
@@ -90,6 +91,7 @@ function renderReplay({ replay }: Seen, verdict: Verdict | undefined): Pick<Exec
   return {
     replay: {
       parentUID: parent.uid,
+      lineage: replay.lineage,
       mode,
       ...(cursor === undefined ? {} : { fromStep: cursor.step }),
       ...(verdict === undefined ? {} : { reusedSteps: verdict.steps, liveSteps: 0, patchedSteps: 0 }),

@@ -61,6 +61,8 @@ const failures: Readonly<Record<WorkerFailure, true>> = {
   ImagePullFailed: true,
   Unschedulable: true,
   BadConfig: true,
+  PodRefused: true,
+  StartDelayed: true,
   DeadlineExceeded: true,
   NodeLost: true,
   Crashed: true,
@@ -128,16 +130,29 @@ export function apply(row: Row, event: NodeEvent, nowMs: number, reason?: string
 }
 
 /** What finish wrote for this row's try. It comes from a worker: anything unreadable is a failure, never an exception. */
+/** Written by a worker, which runs tenants' code: looked at before it is believed, and bounded. */
+function auditedOf({ audited }: Partial<Finished>): Pick<Finished, "audited"> {
+  if (!Array.isArray(audited)) return {};
+  const messages = audited.filter((each): each is string => typeof each === "string");
+  return { audited: messages.slice(0, statusLimits.auditFindings) };
+}
+
 export function finishedOf(row: Pick<Row, "try">, record: ItemRecord | undefined): Finished | undefined {
   if (record?.finished === undefined || record.try !== row.try) return undefined;
   try {
     const value = JSON.parse(record.finished) as Partial<Finished> | null;
     if (value?.outcome === "Succeeded" && (value.output === null || typeof value.output === "string")) {
-      return { outcome: "Succeeded", output: value.output, error: null };
+      return { outcome: "Succeeded", output: value.output, error: null, ...auditedOf(value) };
     }
     if (value?.outcome === "Failed") {
       const error = { class: String(value.error?.class ?? "Unknown"), message: String(value.error?.message ?? "") };
-      return { outcome: "Failed", output: null, error, ...(value.final === true ? { final: true } : {}) };
+      return {
+        outcome: "Failed",
+        output: null,
+        error,
+        ...(value.final === true ? { final: true } : {}),
+        ...auditedOf(value),
+      };
     }
   } catch {
     // Told below: the text is not JSON.

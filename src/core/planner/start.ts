@@ -4,6 +4,7 @@ import { itemName } from "../protocol/names.ts";
 import type { KnownPosition } from "../protocol/types.ts";
 import { answerOf } from "./approvals.ts";
 import { type Draft, liveWorkers, outputDigest, recordOf, stopOf, wakeAt, wakeNow } from "./draft.ts";
+import { blockedStart } from "./judge.ts";
 import { isAtWork, isEnded } from "./node-machine.ts";
 import { beginTry, orderReuse, originEnd } from "./origin.ts";
 import type { Answer, Approved, SeenWorker } from "./types.ts";
@@ -40,10 +41,15 @@ export function startReady(draft: Draft): void {
   }
 }
 
-/** An attempt in Starting that nobody lists yet is ordered again: it may never have been heard (P2). */
+/**
+ * An attempt in Starting that nobody lists yet is ordered again: it may never have been heard (P2). So is one that cannot start:
+ * what it lacks may be its host's to give.
+ */
 function reorder(draft: Draft, row: NodeRow): void {
   for (const each of workRows(row)) {
-    if (each.state === "Starting" && !isMarked(each) && liveWorkers(draft, each).length === 0) order(draft, each);
+    if (each.state !== "Starting" || isMarked(each)) continue;
+    const [worker] = liveWorkers(draft, each);
+    if (worker === undefined || blockedStart(worker, draft.nowMs) !== undefined) order(draft, each);
   }
 }
 

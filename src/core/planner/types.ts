@@ -37,6 +37,8 @@ export interface SeenWorker extends NodeKey {
   /** Why it ended, or does not start, when that was not its own word. */
   readonly failure?: WorkerFailure | undefined;
   readonly detail?: string | undefined;
+  /** Of one that is Starting and whose host says nothing more: since when it could have. */
+  readonly startingSinceMs?: number | undefined;
 }
 
 /** A tool call whose intent is recorded and whose outcome is not. */
@@ -172,6 +174,8 @@ export type Decision =
       readonly keep: readonly string[];
       readonly items: readonly NodeKey[];
       readonly expireSeconds: number;
+      /** Runs whose journals this one reads: they are kept as long as it is. */
+      readonly lineage?: readonly string[];
     };
 
 /** One loss of a process, for whoever counts or tells them. */

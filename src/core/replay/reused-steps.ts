@@ -65,7 +65,8 @@ export class ReusedSteps {
     const there = this.#byPath.get(pathText(asked.path));
     if (there === undefined) return undefined;
     const { kind, name } = there.entry;
-    if (!this.#options.isPatched || kind !== asked.kind || name !== asked.name) return { is: "Diverged", call: there };
+    const mayDiffer = this.#options.isPatched || there.byPosition === true;
+    if (!mayDiffer || kind !== asked.kind || name !== asked.name) return { is: "Diverged", call: there };
     this.#consumed.add(there);
     this.#patched.add(there);
     return { is: "Reused", call: there, isPatched: true };

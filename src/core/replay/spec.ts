@@ -21,6 +21,7 @@ export function shownSpec(object: { readonly spec: ManifestSpec }, status: Execu
 const ownFields = new Set([
   "policyRef",
   "replay",
+  "expectedHash",
   "desiredState",
   "journalRetentionSeconds",
   "ttlSecondsAfterFinished",

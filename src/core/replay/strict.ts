@@ -10,8 +10,10 @@ export const strictNode = "replay";
 
 /** Its node's output. */
 export interface Verdict {
-  /** How many steps were answered from the record. */
+  /** How many steps were answered from the record, each time. */
   readonly steps: number;
+  /** How often it was replayed: as often as asked for, or until it went another way. */
+  readonly times: number;
   /** Of what was replayed; the parent's own where nothing diverged. */
   readonly traceHash: string;
   readonly divergedAt?: Divergence;

@@ -34,6 +34,7 @@ export interface Replay {
   readonly itemCounts?: Readonly<Record<string, number>>;
   /** Of a Strict replay. */
   readonly end?: ParentEnd;
+  readonly times?: number;
 }
 
 /** Where a replay first went another way than the record. */

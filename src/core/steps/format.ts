@@ -17,7 +17,7 @@ export interface Snapshot {
   readonly policy: EffectivePolicy;
   /** Of a run that replays another one. */
   readonly replay?: Replay;
-  /** The rules that `policy` was made of, as the execution hash takes them. Runs of before 0.2 lack them. */
+  /** The rules that `policy` was made of, as the execution hash takes them. Runs of OAO 0.1 lack them. */
   readonly rules?: readonly PolicySpec[];
 }
 
@@ -49,6 +49,8 @@ export interface RequestRef {
 export interface Reuse {
   readonly uid: string;
   readonly steps: number;
+  /** Of a patched replay: they are asked for otherwise than they were recorded, so their place decides which is which. */
+  readonly byPosition?: true;
 }
 
 interface EntryBase {
@@ -64,7 +66,7 @@ export interface Runtime {
   readonly format: 1;
   readonly version: string;
   readonly node: string;
-  /** Digest of the worker's own code. Workers of before 0.2 did not say it. */
+  /** Digest of the worker's own code. Those of OAO 0.1 did not say it. */
   readonly build?: string;
 }
 
@@ -156,4 +158,6 @@ export interface Finished {
   readonly error: { readonly class: string; readonly message: string } | null;
   /** The node may not be tried again, whatever its retry list says: a NonIdempotent call was made in this try. */
   readonly final?: boolean;
+  /** What rules of Audit policies would have stopped, in all tries so far: each message once, the first few. */
+  readonly audited?: readonly string[];
 }

@@ -18,6 +18,8 @@ export interface History {
   readonly stepCount: number;
   /** A NonIdempotent tool was called in this try: the node may not be tried again unasked. */
   readonly madeNonIdempotentCall: boolean;
+  /** Messages of Audit findings of every try, each once. */
+  readonly audited: ReadonlySet<string>;
 }
 
 /** `entries` in order, whole journal; lookup sees only the current `tryNumber`, so a node retry really asks again. */
@@ -25,11 +27,13 @@ export function foldHistory(entries: readonly JournalEntry[], tryNumber: number)
   const steps = new Map<string, RecordedStep>();
   const inDoubt = new Map<string, IntentEntry>();
   const repeats = new Map<string, { count: number; retryAt: string }>();
+  const audited = new Set<string>();
   let madeNonIdempotentCall = false;
   let firstStart: StartEntry | undefined;
   let stepCount = 0;
   for (const entry of entries) {
     if (entry.type === "start") firstStart ??= entry;
+    if (entry.type === "violation" && entry.enforcement === "Audit") audited.add(entry.message);
     if (entry.try !== tryNumber) continue;
     if (entry.type === "intent") {
       inDoubt.set(keyOf(entry), entry);
@@ -45,7 +49,7 @@ export function foldHistory(entries: readonly JournalEntry[], tryNumber: number)
       stepCount += 1;
     }
   }
-  return { steps, inDoubt, repeats, firstStart, stepCount, madeNonIdempotentCall };
+  return { steps, inDoubt, repeats, firstStart, stepCount, madeNonIdempotentCall, audited };
 }
 
 function keyOf(entry: IntentEntry | StepEntry | Extract<JournalEntry, { type: "repeat" }>): string {

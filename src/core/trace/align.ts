@@ -128,7 +128,8 @@ function compareRequests(matched: readonly Match[]): Map<Match, RequestDifferenc
   const compared = new Map<string, Compared>();
   const differing = new Map<Match, RequestDifference>();
   const both = matched.filter((match): match is Match & { a: PlacedStep; b: PlacedStep } => !!match.a && !!match.b);
-  both.sort((x, y) => x.a.call.entry.index - y.a.call.entry.index);
+  // What is referred to comes first: in the journal of a run that is replayed, then by its index.
+  both.sort((x, y) => depthOf(x.a) - depthOf(y.a) || x.a.call.entry.index - y.a.call.entry.index);
   for (const match of both) {
     const [a, b] = [match.a.call, match.b.call];
     if (!isRequestRef(a.entry.input) || !isRequestRef(b.entry.input)) continue;
@@ -173,6 +174,13 @@ function placeOf({ journal, entry }: PlacedStep["call"]): string {
 
 function baseOf({ call }: PlacedStep, { base, from }: RequestRef): string {
   return base === null ? "" : `${from ?? call.journal.uid ?? ""}/${base}`;
+}
+
+/** How many other runs' journals stand behind the step's own. */
+function depthOf({ call }: PlacedStep): number {
+  let depth = 0;
+  for (let held = call.journal.origin; held !== undefined; held = held.origin) depth += 1;
+  return depth;
 }
 
 function messagesOf({ call }: PlacedStep, ref: RequestRef): readonly string[] {

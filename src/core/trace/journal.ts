@@ -1,7 +1,6 @@
 /** From stored journals to the steps that count: the last try's, in canonical order. */
-import { genesis } from "../protocol/names.ts";
 import type { NodeKey, StoredEntry } from "../protocol/types.ts";
-import { firstBroken, readEntry } from "../steps/chain.ts";
+import { readEntry } from "../steps/chain.ts";
 import type { JournalEntry, RepeatEntry, Reuse, StepEntry, ViolationEntry } from "../steps/format.ts";
 import { canonicalNodeOrder, compareItems, comparePaths, type OrderedNode } from "./order.ts";
 
@@ -26,6 +25,8 @@ export interface TracedCall<E extends StepEntry | RepeatEntry = StepEntry | Repe
   readonly hash: string;
   /** False = a repeat, or a step of an earlier try: charged and visible, never numbered. */
   readonly canonical: boolean;
+  /** It is reused by a patched replay, which asks for it otherwise than it was recorded. */
+  readonly byPosition?: true;
 }
 
 /** What a policy had to say, with the place it was found at: never a step, never canonical. */
@@ -94,52 +95,11 @@ export function reuseOf(entries: readonly StoredEntry[]): Reuse | undefined {
 /** The steps of another run's journal that are this one's too. */
 export function reusedSteps(journal: ItemJournal): TracedCall<StepEntry>[] {
   const reuse = reuseOf(journal.entries);
-  return reuse === undefined || journal.origin === undefined ? [] : stepsOf(journal.origin).slice(0, reuse.steps);
+  if (reuse === undefined || journal.origin === undefined) return [];
+  const steps = stepsOf(journal.origin).slice(0, reuse.steps);
+  return reuse.byPosition === true ? steps.map((call) => ({ ...call, byPosition: true })) : steps;
 }
 
 function isCall(entry: JournalEntry): entry is StepEntry | RepeatEntry {
   return entry.type === "step" || entry.type === "repeat";
-}
-
-export interface BrokenChain {
-  /** Index of the first entry that does not hold. */
-  readonly index: number;
-  readonly reason: string;
-}
-
-/**
- * The hash chain of one item's whole journal: bytes, hashes, links, indices, and that it belongs to this run and node.
- * Undefined = it holds. An entry cut off at the end is not seen here: compare the length with the status for that.
- */
-export function verifyChain(uid: string, journal: ItemJournal): BrokenChain | undefined {
-  const first = genesis(uid, journal);
-  let index: number | undefined;
-  try {
-    index = firstBroken(journal.entries, first);
-  } catch {
-    index = journal.entries.findIndex((stored) => !isJson(stored.bytes));
-  }
-  return index === undefined ? undefined : { index, reason: reasonAt(journal, index, first) };
-}
-
-function reasonAt(journal: ItemJournal, index: number, first: string): string {
-  const stored = journal.entries[index];
-  if (stored === undefined || stored.index !== index) return `entry ${index} is missing`;
-  if (!isJson(stored.bytes)) return "its bytes are not JSON";
-  const inside = JSON.parse(stored.bytes) as { index?: unknown; prevHash?: unknown };
-  if (inside.index !== index) return `its bytes say index ${String(inside.index)}`;
-  const before = index === 0 ? first : journal.entries[index - 1]?.hash;
-  if (inside.prevHash !== before) {
-    return index === 0 ? "it begins the journal of another run or node" : "it does not follow the entry before it";
-  }
-  return "its hash is not the hash of its bytes";
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
 }

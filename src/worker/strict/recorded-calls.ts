@@ -91,12 +91,18 @@ export class RecordedCalls implements StepCalls {
   }
 
   async #answer(identity: CallIdentity, asked: () => Json): Promise<Json> {
-    const found = this.#byKey.get(keyOf(identity));
+    const found = this.#byKey.get(keyOf(identity)) ?? this.#inPlace(identity);
     if (found === undefined) throw await this.#miss(identity, asked);
-    this.#asked.set(found, identity);
     const { entry } = found;
+    this.#asked.set(found, found.byPosition === true ? entry : identity);
     if (entry.outcome === "Ok") return entry.output === null ? null : this.#options.bodies.read(entry.output.body);
     throw recordedError(entry.outcome, entry.error ?? { class: "Unknown", message: "the recorded call has no error" });
+  }
+
+  /** As the run itself took it, whose own fields were not those of the record. */
+  #inPlace({ path, kind, name }: CallIdentity): RecordedCall | undefined {
+    const there = this.#byPath.get(pathText(path));
+    return there?.byPosition === true && there.entry.kind === kind && there.entry.name === name ? there : undefined;
   }
 
   async #miss(identity: CallIdentity, asked: () => Json): Promise<Error> {

@@ -15,16 +15,35 @@ import { readItem } from "../../host/lineage.ts";
 import { graphDivergence } from "./graph.ts";
 import { finishOf, type ReplayIo, replayItem } from "./replay-item.ts";
 
-/** Zero network: models and tools are never called. Throws StoreUnavailable, OAO_DURABILITY_LOST. */
+/**
+ * Zero network: models and tools are never called. As often as `replay.times` says, on the same record: until it is done, or one time
+ * goes another way than the record. Throws StoreUnavailable, OAO_DURABILITY_LOST.
+ */
 export async function strictReplay(snapshot: Snapshot, replay: Replay, io: ReplayIo): Promise<Verdict> {
   const end: ParentEnd = replay.end ?? { phase: "Succeeded", reason: "", message: "", nodes: [] };
-  const journals = await readJournals(replay, end, io);
+  const journals = inOrder(snapshot.spec, await readJournals(replay, end, io));
+  const recorded = traceHash(canonicalLines(journals.flatMap(stepsOf)));
+  for (let times = 1; ; times += 1) {
+    const once = await replayOnce(snapshot, end, journals, io);
+    const isOver = once.divergedAt !== undefined || times >= (replay.times ?? 1);
+    if (once.divergedAt === undefined && once.traceHash !== recorded)
+      return { ...once, times, divergedAt: divergenceAt({ node: "" }, "traceHash", recorded, once.traceHash) };
+    if (isOver) return { ...once, times };
+  }
+}
+
+async function replayOnce(
+  snapshot: Snapshot,
+  end: ParentEnd,
+  journals: readonly ItemJournal[],
+  io: ReplayIo,
+): Promise<Omit<Verdict, "times">> {
   const digests = outputDigests(journals, end);
   const nodes = new Map<string, NodeSpec>(specGraph(snapshot.spec).nodes.map(({ name, spec }) => [name, spec]));
   const steps: RecordedCall[] = [];
   let divergedAt: Divergence | undefined;
   let firstStep = 1;
-  for (const journal of inOrder(snapshot.spec, journals)) {
+  for (const journal of journals) {
     io.terminate.throwIfAborted();
     const node = nodes.get(journal.node);
     if (node === undefined) {

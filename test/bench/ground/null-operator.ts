@@ -10,6 +10,7 @@ import { loadKubeConfig } from "../../../src/adapters/kube/connection.ts";
 import { Informer } from "../../../src/adapters/kube/informer.ts";
 import { finalizer, workerSelector } from "../../../src/adapters/kube/names.ts";
 import { workerPod } from "../../../src/adapters/kube/pod.ts";
+import { defaultResources } from "../../../src/adapters/kube/pod-resources.ts";
 import { resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import { type KubeExecution, storedExecution } from "../../../src/adapters/kube/stored.ts";
 import type { WorkerPod } from "../../../src/adapters/kube/worker-view.ts";
@@ -28,6 +29,7 @@ const settings = {
   storeUrl: "redis://127.0.0.1:6379/0",
   hasStoreCa: false,
   denyCidrs: [],
+  resources: defaultResources,
   leaseTtlMs: 10_000,
   graceSeconds: 15,
 };

@@ -63,7 +63,9 @@ describe("oao submit", () => {
     const pinned = `expectedHash.hash=${known.executionHash}`;
     expect((await at.oao(...at.brief(name), "--set", pinned)).code).toBe(0);
     expect(await of(name)).toEqual(known);
-    expect((await at.oao("hash", name, "--explain")).stdout).toContain(`hash ${known.executionHash}`);
+    const explained = await at.oao("hash", name, "--explain");
+    expect(explained.stdout).toContain(`hash ${known.executionHash}`);
+    expect(explained.stdout).toMatch(/^policy sha256:\w{64}\n\[\{.*"maxTokens":/m);
     const drifted = await at.oao(...at.brief("drifted"), "--set", pinned, "--set", "models.main.model=gpt-5");
     expect(drifted.code).toBe(1);
     expect(drifted.stderr).toMatch(

@@ -253,14 +253,23 @@ describe("releases side by side", () => {
     expect(kubectl(["get", "clusterrole", "oao-view"]).code).toBe(0);
   });
 
-  test("uninstalling keeps CRDs, Executions and the Secret, and the next install takes them up again", () => {
+  test("uninstalling keeps CRDs, Executions, the Secret and what other releases need, and the next install takes them up again", () => {
     const secret = field("secret", "oao-keys", ".data");
     expect(uninstall("oao", "oao-system")).toMatchObject({ code: 0 });
     const release2 = render(["shared.crds=false"]);
     const left = release2.filter(
       ({ kind, metadata }: Manifest) => kubectl(["get", kind, metadata.name, "-n", "oao-system"]).code === 0,
     );
-    expect(left.map(({ kind, metadata }: Manifest) => `${kind}/${metadata.name}`)).toEqual([]);
+    expect(left.map(({ kind, metadata }: Manifest) => `${kind}/${metadata.name}`).sort()).toEqual([
+      "ClusterRole/oao-admin",
+      "ClusterRole/oao-approver",
+      "ClusterRole/oao-edit",
+      "ClusterRole/oao-journal-reader",
+      "ClusterRole/oao-policy-admin",
+      "ClusterRole/oao-view",
+      "ValidatingAdmissionPolicy/approvals.oao.dev",
+      "ValidatingAdmissionPolicyBinding/approvals.oao.dev",
+    ]);
     expect(field(executions, "asks", ".metadata.name")).toBe("asks");
     expect(field("secret", "oao-keys", ".data")).toBe(secret);
     expect(release("install", "oao", "oao-system")).toMatchObject({ code: 0 });

@@ -115,6 +115,7 @@ describe("an approval node", () => {
       phase: "Succeeded",
       approvals: [{ decision: "Approved", by: "whoever", proven: false }],
     });
+    await vi.waitFor(() => expect(kubectl(["describe", "oaox", "unproven"]).stdout).toContain("ApprovalUnproven"));
   });
 
   test("takes an answer from whoever may give one, under their own name and no other; proven, with who and when", async () => {
@@ -153,6 +154,29 @@ describe("an approval node", () => {
     expect(Date.parse(run.status?.approvals?.[0]?.decidedAt ?? "")).toBeGreaterThan(0);
     alice.close();
     editor.close();
+  });
+});
+
+describe("an Audit policy", () => {
+  test("stops nothing, and each rule that a run breaks stands in its condition and in an Event", async () => {
+    const budgets = [{ name: "tiny", scope: "Call", unit: "InputTokens", limit: 1 }] as const;
+    await govern("audit", { enforcement: "Audit", maxTokens: 1, budgets: [...budgets], models: { deny: ["*"] } });
+    await create(runOf("audited", quick, { policyRef: { name: "audit" } }));
+    const run = await field.until("audited", ended);
+    expect(run.status?.phase).toBe("Succeeded");
+    const compliant = told(run, "PolicyCompliant");
+    expect(compliant).toMatchObject({ status: "False", reason: "AuditViolation" });
+    for (const rule of [
+      "TotalTokens",
+      "Model Denied: openai/gpt-5-mini (policy audit, spec.models.deny)",
+      "audit/tiny",
+    ])
+      expect(compliant?.message).toContain(rule);
+    await vi.waitFor(() =>
+      expect(kubectl(["describe", "oaox", "audited"]).stdout).toMatch(
+        /AuditViolation .*PolicyViolation: Model Denied: openai\/gpt-5-mini/,
+      ),
+    );
   });
 });
 

@@ -155,6 +155,26 @@ export const dataCases: readonly Case[] = [
     },
   ],
   [
+    "a journal that is kept for a replay does not expire, whatever is asked before or after",
+    async (world) => {
+      const hand = await claimed(world);
+      const { store, uid, other } = world;
+      await hand.run(store, hand.commit({}, { bodies: [body("kept")] }));
+      const items = [{ node: "a" }];
+      await store.expire(uid, items, 60);
+      await store.keep(uid, items, 3_600);
+      await store.keep(uid, items, 1);
+      await other.expire(uid, items, 0);
+      for (const seen of [store, other]) {
+        expect((await seen.view(uid, items)).items[0]?.length).toBe(1);
+        expect(await seen.entries(uid, { node: "a" }, 0, 9)).toHaveLength(1);
+        expect((await seen.bodies(uid, [body("kept").digest])).size).toBe(1);
+      }
+      await store.keep("00000000-0000-4000-8000-000000000000", items, 60);
+      expect((await store.view("00000000-0000-4000-8000-000000000000", items)).execution).toBeUndefined();
+    },
+  ],
+  [
     "a watcher hears of control, of a settle and of progress, also from another process, until it stops watching",
     async (world) => {
       const hand = await claimed(world);

@@ -205,6 +205,9 @@ describe("policies before the call", () => {
     );
     expect(audited.exit).toBe("done");
     expect(audited.entries.filter((entry) => entry.type === "violation").length).toBe(1);
+    expect(audited.finished).toMatchObject({
+      audited: [expect.stringMatching(/^PolicyViolation: Tool Not Allowed: call is not in the allow list/)],
+    });
     expect(audited.execution?.control.state).toBe("Running");
   });
 

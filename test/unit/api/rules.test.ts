@@ -69,6 +69,7 @@ const replay = fc.record(
     from: fc.constant({ node: "a", step: 1 }),
     mode: fc.constantFrom("Strict", "Fork"),
     toolOutputs: fc.constantFrom("Recorded", "Live"),
+    times: fc.constantFrom(1, 100),
   },
   { requiredKeys: ["executionRef"] },
 );

@@ -13,6 +13,7 @@ const terminal = (env: Readonly<Record<string, string>>): Terminal => ({
   env,
   cwd: folder,
   out: () => undefined,
+  write: async () => undefined,
   err: () => undefined,
   interactive: false,
   colorOut: false,

@@ -45,7 +45,7 @@ const partsChangedBy = (spec: ExecutionSpec, by: readonly PolicySpec[] = rules) 
 
 /** Beginnings of paths, with the part they change. The first that fits counts. */
 const partOf: readonly (readonly [RegExp, string])[] = [
-  [/^(policyRef|parallelism|activeDeadlineSeconds|desiredState|expectedHash|journalRetention|ttlSeconds)/, ""],
+  [/^(policyRef|parallelism|activeDeadlineSeconds|desiredState|expectedHash|replay|journalRetention|ttlSeconds)/, ""],
   [/^(nodes|finally)\.\*\.(retry|timeoutSeconds|budget|resources|nodeSelector|tolerations)\b/, ""],
   [/^nodes\.\*\.(forEach\.maxParallel|approval\.timeoutSeconds)$/, ""],
   [/^tools\.\*\.timeoutSeconds$/, ""],
@@ -83,7 +83,7 @@ describe("a change of a value of the spec", () => {
     const untried = fields(jsonSchemaOf("Execution").properties?.["spec"] ?? {}, "").filter(
       (field) => !isTried(field) && !isTried(field.replace(/^finally\./, "nodes.")),
     );
-    expect(untried.filter((field) => !field.startsWith("expectedHash."))).toEqual([]);
+    expect(untried.filter((field) => !/^(expectedHash|replay)\./.test(field))).toEqual([]);
   });
 
   test("of a policy changes the policy, which policy says a rule does not", () => {
@@ -176,7 +176,7 @@ describe("the hash of any spec", () => {
 
 test("whitespace, comments, quotes, anchors, names, labels and annotations of a manifest are not part of it", () => {
   const metadata = { name: "one", namespace: "team-a", labels: { a: "b" }, annotations: { c: "d" }, generation: 4 };
-  const { expectedHash: _, ...spec } = full;
+  const { expectedHash: _expected, replay: _replay, ...spec } = full;
   const head = { apiVersion: "oao.dev/v1alpha1", kind: "Execution" };
   const forms = [
     stringify({ ...head, metadata: { name: "two" }, spec }),
@@ -215,6 +215,9 @@ describe("an expectation", () => {
   });
 });
 
+const page = readFileSync(new URL("../../../docs/execution-hash.md", import.meta.url), "utf8");
+const documented = JSON.parse(/```json\n(.*?)```/s.exec(page)?.[1] ?? "") as ExecutionSpec;
+
 const python = spawnSync("python3", ["--version"]).status === 0;
 
 /** What test/unit/hash/execution_hash.py makes of many at once. */
@@ -238,7 +241,7 @@ describe.skipIf(!python)("a second implementation, in Python, gives the same dig
       (file) =>
         (parseYaml(readFileSync(`${samples}${file}`, "utf8").split("\n---\n")[0]!) as { spec: ExecutionSpec }).spec,
     );
-    const given = [full, withNulls(full), ...specs].map((spec) => ({ spec, rules }));
+    const given = [full, withNulls(full), documented, ...specs].map((spec) => ({ spec, rules }));
     expect(byPython(given)).toEqual(given.map(({ spec }) => executionHash(spec, rules)));
   });
 
@@ -246,6 +249,15 @@ describe.skipIf(!python)("a second implementation, in Python, gives the same dig
     const given = fc.sample(fc.record({ spec: anySpec, rules: anyRules }), 500);
     expect(byPython(given)).toEqual(given.map(({ spec, rules: by }) => executionHash(spec, by)));
   });
+});
+
+test("docs/execution-hash.md shows what its example really gives", () => {
+  const spec = documented;
+  const content = hashedContent(spec, []);
+  const hash = executionHash(spec, []);
+  for (const part of hashParts)
+    expect(page).toContain(`\n${part} ${hash.hashParts[part]}\n${canonicalJson(content[part])}\n`);
+  expect(page).toContain(`\nhash ${hash.executionHash}\n${canonicalJson(hash.hashParts)}\n`);
 });
 
 test("the hash of the full example is what it was: hashes that people keep do not change", () => {

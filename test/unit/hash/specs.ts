@@ -77,6 +77,14 @@ export const full: ExecutionSpec = {
   activeDeadlineSeconds: 3_600,
   desiredState: "Suspended",
   expectedHash: { task: `sha256:${"0".repeat(64)}` },
+  // One of fromStep and from in truth.
+  replay: {
+    executionRef: { name: "parent", uid: "00000000-0000-4000-8000-000000000000" },
+    fromStep: 7,
+    from: { node: "gather", item: 0, step: 2 },
+    mode: "Fork",
+    toolOutputs: "Recorded",
+  },
   journalRetentionSeconds: 600,
   ttlSecondsAfterFinished: 60,
 };

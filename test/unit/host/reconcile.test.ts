@@ -517,6 +517,21 @@ describe("the start of a run", () => {
     );
   });
 
+  test("with an image that an Audit policy does not list runs, and the finding stands in its status", async () => {
+    const world = new World();
+    const image = `registry.internal/mine@sha256:${"a".repeat(64)}`;
+    const spec: PolicySpec = { enforcement: "Audit", images: { allow: ["registry.internal/oao@*"] } };
+    world.policyList = [policyNamed("p", spec, { "oao.dev/default": "true" })];
+    world.outputs = outputs;
+    await settle(world, world.apply("r", { ...diamond, nodes: [{ name: "a", image, ...tool("1") }] }));
+    expect(world.status("r")).toMatchObject({
+      phase: "Succeeded",
+      auditFindings: [
+        `PolicyViolation: Image Not Allowed: ${image} is not in the allow list (policy p, spec.images.allow)`,
+      ],
+    });
+  });
+
   test("is not kept waiting by an invalid policy that does not govern it", async () => {
     const world = new World();
     world.outputs = { a: 1 };

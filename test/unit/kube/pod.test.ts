@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { podName } from "../../../src/adapters/kube/names.ts";
 import { type PodSettings, workerPod } from "../../../src/adapters/kube/pod.ts";
+import { defaultResources } from "../../../src/adapters/kube/pod-resources.ts";
 import { resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import type { ExecutionSpec } from "../../../src/api/types.ts";
 import type { Snapshot } from "../../../src/core/steps/format.ts";
@@ -48,6 +49,7 @@ const settings: PodSettings = {
   storeUrl: "rediss://redis.oao:6379/0",
   hasStoreCa: true,
   denyCidrs: ["10.96.0.1/32"],
+  resources: defaultResources,
   leaseTtlMs: 10_000,
   graceSeconds: 15,
 };

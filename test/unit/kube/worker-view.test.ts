@@ -33,6 +33,18 @@ test.each<[string, Status, object]>([
     { state: "Starting" },
   ],
   [
+    "that has a machine and no container yet",
+    {
+      phase: "Pending",
+      conditions: [{ ...condition("PodScheduled", "True"), lastTransitionTime: "2026-01-01T00:00:10Z" }],
+    },
+    {
+      state: "Starting",
+      startingSinceMs: Date.parse("2026-01-01T00:00:10Z"),
+      detail: expect.stringContaining('"kubectl describe pod -n team-a oao-1" says why'),
+    },
+  ],
+  [
     "that no machine has room for",
     { phase: "Pending", conditions: [condition("PodScheduled", "False", "Unschedulable")] },
     { state: "Starting", failure: "Unschedulable" },
@@ -131,6 +143,21 @@ test("a worker that ended stays listed after its pod is deleted, until the run i
   expect(workers.isKnown(uid, "oao-1")).toBe(true);
   workers.forget(uid);
   expect(workers.of(uid)).toEqual([]);
+});
+
+test("a pod that is refused is listed as why, told once per reason, until it is there or nobody wants it", () => {
+  const workers = new Workers();
+  const key = { namespace: "team-a", name: "brief" };
+  const refused = (detail: string) =>
+    workers.refuse(key, uid, "oao-1", { node: "write", attempt: 2, state: "Starting", failure: "PodRefused", detail });
+  expect([refused("no room"), refused("no room"), refused("less room")]).toEqual([true, false, true]);
+  expect(workers.of(uid)).toMatchObject([{ node: "write", failure: "PodRefused", detail: "less room" }]);
+  expect(workers.isKnown(uid, "oao-1")).toBe(false);
+  workers.take({ type: "Added", object: pod({ phase: "Pending" }) });
+  expect(workers.of(uid)).toMatchObject([{ state: "Starting" }]);
+  expect(workers.dropRefusal(uid, "oao-1")).toBeUndefined();
+  refused("again");
+  expect(workers.dropRefusal(uid, "oao-1")).toEqual(key);
 });
 
 test("a worker that was not seen to end is not listed after its pod is deleted: its lease says when it is over", () => {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { stringify } from "yaml";
+import { parse, stringify } from "yaml";
 import { cyclesOf, graphOf } from "../../../src/core/manifest/graph.ts";
 import { lintManifest } from "../../../src/core/manifest/lint.ts";
 import { policyProblems } from "../../../src/core/manifest/policy-problems.ts";
@@ -129,9 +129,18 @@ test.each<[string, Fields, string[]]>([
     ],
   ],
   [
-    "a field of a later version",
+    "a digest that is none",
     { expectedHash: { task: "sha256:0" } },
-    ["spec.expectedHash  expectedHash is not supported by this version  (remove it)"],
+    [
+      'spec.expectedHash.task  the text "sha256:0" must be sha256: and 64 lower case hexadecimal digits, as oao hash prints it',
+    ],
+  ],
+  [
+    "an expectation of nothing",
+    { expectedHash: {} },
+    [
+      "spec.expectedHash  expectedHash is empty, so it expects nothing  (give it one of hash, task, policy, agents, tools, runtime, as oao hash FILE prints them)",
+    ],
   ],
   [
     "a node kind of a later version",
@@ -369,6 +378,12 @@ test("sizes that kubectl or the API server would refuse are measured", () => {
   expect(lint(manifest(input(200_000)))).toEqual([]);
   expect(lint(manifest(input(300_000)))[0]).toContain("use kubectl apply --server-side");
   expect(lintManifest(manifest(input(800_000)), "f").problems).toMatchObject([{ severity: "Error", code: "TooLarge" }]);
+  // What counts is what is stored: who set each field too.
+  const row = Object.fromEntries(Array.from({ length: 80 }, (_, at) => [`k${at}`, 1]));
+  const rows = Object.fromEntries(Array.from({ length: 1_000 }, (_, at) => [`row${at}`, row]));
+  const [first] = lint(JSON.stringify({ ...parse(manifest({})), spec: { ...parse(manifest({})).spec, input: rows } }));
+  expect(first).toMatch(/would store 1[0-9]{6} bytes of this manifest/);
+  expect(lint(manifest(input(690_000)))[0]).toContain("use kubectl apply --server-side");
 });
 
 test("a problem is one line with file, line, column, path and message, and what to do below", () => {

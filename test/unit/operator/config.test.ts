@@ -25,6 +25,17 @@ test("pods get the store's address without the operator's credentials", () => {
   expect(readOperatorConfig(whole).workerStoreUrl).toBe("redis://redis:6379/0");
 });
 
+test("resources of worker pods are quantities, and 1Gi of memory at most where nobody says", () => {
+  const read = (text?: string) => readOperatorConfig({ ...whole, OAO_WORKER_RESOURCES: text }).workerResources;
+  expect(read().limits).toEqual({ memory: "1Gi" });
+  expect(read('{"requests":{"cpu":2},"limits":{"memory":"3Gi"}}')).toEqual({
+    requests: { cpu: "2" },
+    limits: { memory: "3Gi" },
+  });
+  expect(() => read('{"limits":{"memory":"a lot"}}')).toThrow(/memory is "a lot"/);
+  expect(() => read("1Gi")).toThrow(/OAO_WORKER_RESOURCES is no JSON object/);
+});
+
 test("every setting that is missing or unreadable is named at once", () => {
   expect(() => readOperatorConfig({ OAO_METRICS_PORT: "x", OAO_STORE_USER_KEY: "short" })).toThrow(
     /OAO_STORE is not set[^]*OAO_STORE_USER_KEY must have 16[^]*OAO_POD_NAMESPACE[^]*OAO_IDENTITY[^]*OAO_WORKER_IMAGE[^]*OAO_METRICS_PORT/,

@@ -106,11 +106,12 @@ describe("a worker that ended by what befell it", () => {
 describe("a worker that cannot start", () => {
   const blocked = (failure: WorkerFailure) => view({ state: "Starting", failure, detail: `${failure} because` });
 
-  test.each<WorkerFailure>(["ImagePullFailed", "Unschedulable", "BadConfig"])(
-    "for %s is waited for, says why, and heals by itself",
+  test.each<WorkerFailure>(["ImagePullFailed", "Unschedulable", "BadConfig", "PodRefused"])(
+    "for %s is waited for, says why, is ordered again as it may be the host's to mend, and heals by itself",
     (failure) => {
       const waiting = go({ row: starting, workers: [blocked(failure)] });
-      expect(names(waiting)).toEqual([]);
+      expect(names(waiting)).toEqual(["StartWorker a#1"]);
+      expect(waiting.wakeAfterMs).toBe(5_000);
       expect(row(waiting)).toMatchObject({ state: "Starting", reason: failure, message: `${failure} because` });
       const healed = go({ status: waiting.status, workers: [view()], records: { a: record() } });
       expect(row(healed)).toMatchObject({ state: "Running" });
@@ -121,6 +122,19 @@ describe("a worker that cannot start", () => {
       ]);
     },
   );
+
+  test("and whose host says nothing of it is told after half a minute, not before", () => {
+    const detail = "kubectl describe pod says why";
+    const workers = [view({ state: "Starting", startingSinceMs: t0, detail })];
+    const ordinary = go({ row: starting, workers, afterMs: 29_999 });
+    expect([names(ordinary), row(ordinary).reason, row(ordinary).message]).toEqual([[], undefined, undefined]);
+    const late = go({ row: starting, workers, afterMs: 30_000 });
+    expect(names(late)).toEqual(["StartWorker a#1"]);
+    expect(row(late)).toMatchObject({ state: "Starting", reason: "StartDelayed", message: detail });
+    expect(late.status.conditions.find(({ type }) => type === "Succeeded")?.message).toBe(
+      `a cannot start: StartDelayed: ${detail}`,
+    );
+  });
 
   test("is ended by the node's timeoutSeconds, and what kept it is told", () => {
     const node = { timeoutSeconds: 10 };

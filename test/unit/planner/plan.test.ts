@@ -648,6 +648,29 @@ describe("the end", () => {
   });
 });
 
+test("what rules of Audit policies would have stopped is kept from node to node, each once, beside a limit that is crossed", () => {
+  const of = spec(["a", "b"]);
+  const finished = (...audited: string[]) => JSON.stringify({ ...JSON.parse(done(1)), audited });
+  const account = { ...emptyAccount({}, { TotalTokens: 5 }), settled: { ...zeroAmounts, TotalTokens: 6 } };
+  const first = go(of, {
+    status: at(of, { a: running }),
+    records: { a: record({ finished: finished("Model Denied: x", "Tool Denied: y") }) },
+  });
+  expect(first.status.auditFindings).toEqual(["Model Denied: x", "Tool Denied: y"]);
+  const many = Array.from({ length: 20 }, (_, i) => `Loop ${i}`);
+  const second = go(of, {
+    status: { ...first.status, nodes: at(of, { a: succeeded, b: running }).nodes },
+    execution: execution({ account }),
+    records: { a: record({ finished: done(1) }), b: record({ finished: finished("Tool Denied: y", ...many) }) },
+  });
+  expect(second.status.auditFindings).toEqual(["Model Denied: x", "Tool Denied: y", ...many.slice(0, 8)]);
+  const [status, reason, message] = condition(second, "PolicyCompliant") ?? [];
+  expect([status, reason]).toEqual(["False", "AuditViolation"]);
+  expect(message).toMatch(
+    /^an Audit policy's limit is crossed: TotalTokens 6 of 5 of the whole run; Model Denied: x; /,
+  );
+});
+
 describe("the node machine", () => {
   test("throws on every pair it does not list, and leaves an ended state only for a loss", () => {
     const events: readonly NodeEvent[] = [

@@ -137,9 +137,18 @@ export class FileStore implements JournalStore {
     });
   }
 
+  async keep(uid: string, _items: readonly NodeKey[], seconds: number): Promise<void> {
+    this.#guard(() => {
+      const journal = this.#journal(uid);
+      if (journal.execution() === undefined) return;
+      journal.transaction(() => journal.keepUntil(this.#clock.nowMs() + seconds * 1_000));
+    });
+  }
+
   /** A file has no timers: only 0 removes it; the host calls again when the retention has passed. */
   async expire(uid: string, _items: readonly NodeKey[], seconds: number): Promise<void> {
     if (seconds > 0) return;
+    if (this.#guard(() => this.#journal(uid).keptUntilMs) > this.#clock.nowMs()) return;
     this.#guard(() => this.#journal(uid).empty());
     this.#journals.get(uid)?.database.close();
     this.#journals.delete(uid);

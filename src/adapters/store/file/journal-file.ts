@@ -71,6 +71,15 @@ export class Journal {
     return this.#record("execution")?.value as ExecutionRecord | undefined;
   }
 
+  /** Milliseconds since the epoch before which the journal is not removed; 0 = at any time. */
+  get keptUntilMs(): number {
+    return (this.#record("kept")?.value as { untilMs: number } | undefined)?.untilMs ?? 0;
+  }
+
+  keepUntil(untilMs: number): void {
+    if (untilMs > this.keptUntilMs) this.#write.run("kept", JSON.stringify({ untilMs }));
+  }
+
   node(node: string): Account | undefined {
     return this.#record(`node/${node}`)?.value as Account | undefined;
   }

@@ -27,6 +27,8 @@ export interface Run {
 
 export class MemoryStore implements JournalStore {
   readonly #clock: Pick<Clock, "nowMs">;
+  /** Milliseconds since the epoch before which a run does not expire. */
+  readonly #kept = new Map<string, number>();
   readonly #runs = new Map<string, Run>();
   readonly #listeners = new Map<string, Set<(wake: Wake) => void>>();
   readonly #rules: typeof decide;
@@ -128,8 +130,15 @@ export class MemoryStore implements JournalStore {
   }
 
   /** Memory has no timers: only 0 removes, anything else outlives the process anyway. */
+  async keep(uid: string, _items: readonly NodeKey[], seconds: number): Promise<void> {
+    const untilMs = this.#clock.nowMs() + seconds * 1_000;
+    if (this.#runs.has(uid)) this.#kept.set(uid, Math.max(untilMs, this.#kept.get(uid) ?? 0));
+  }
+
   async expire(uid: string, _items: readonly NodeKey[], seconds: number): Promise<void> {
-    if (seconds <= 0) this.#runs.delete(uid);
+    if (seconds > 0 || (this.#kept.get(uid) ?? 0) > this.#clock.nowMs()) return;
+    this.#runs.delete(uid);
+    this.#kept.delete(uid);
   }
 
   async runId(): Promise<string> {

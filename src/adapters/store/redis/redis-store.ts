@@ -121,17 +121,12 @@ export class RedisStore implements JournalStore {
     await this.#ask(() => this.#run("drop", [bodies], keep));
   }
 
-  /** The run's own records go with its items: a run is kept or forgotten as a whole. */
+  async keep(uid: string, items: readonly NodeKey[], seconds: number): Promise<void> {
+    await this.#ask(() => this.#run("keep", allKeys(uid, items), [String(Math.max(0, Math.ceil(seconds)))]));
+  }
+
   async expire(uid: string, items: readonly NodeKey[], seconds: number): Promise<void> {
-    const run = runKeys(uid);
-    const nodes = new Set(items.map((key) => key.node));
-    const keys = [
-      run.execution,
-      run.bodies,
-      ...[...nodes].map((node) => run.node(node)),
-      ...items.flatMap((key) => [run.item(key), run.entries(key)]),
-    ];
-    await this.#ask(() => this.#run("expire", keys, [String(Math.max(0, Math.ceil(seconds)))]));
+    await this.#ask(() => this.#run("expire", allKeys(uid, items), [String(Math.max(0, Math.ceil(seconds)))]));
   }
 
   /**
@@ -193,6 +188,18 @@ export class RedisStore implements JournalStore {
       throw translate(error);
     }
   }
+}
+
+/** The run's own records go with its items: a run is kept or forgotten as a whole. */
+function allKeys(uid: string, items: readonly NodeKey[]): string[] {
+  const run = runKeys(uid);
+  const nodes = new Set(items.map((key) => key.node));
+  return [
+    run.execution,
+    run.bodies,
+    ...[...nodes].map((node) => run.node(node)),
+    ...items.flatMap((key) => [run.item(key), run.entries(key)]),
+  ];
 }
 
 /** A connection that mends itself later, but must stand now. Throws StoreUnavailable. */

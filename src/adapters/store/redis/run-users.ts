@@ -37,6 +37,12 @@ export interface RunUser {
   readonly password: string;
 }
 
+export interface OpenRun {
+  readonly uid: string;
+  /** Runs whose journals it reads. */
+  readonly reads: readonly string[];
+}
+
 export interface RunUsersOptions {
   readonly clock: Clock;
   /** Passwords are HMAC-SHA256(key, uid). */
@@ -52,7 +58,8 @@ export interface RunUsersOptions {
 export class RunUsers {
   readonly #redis: Redis;
   readonly #options: RunUsersOptions;
-  readonly #set = new Set<string>();
+  /** Users that are set, each with the runs that it may read. */
+  readonly #set = new Map<string, string>();
   #life = "";
 
   private constructor(redis: Redis, options: RunUsersOptions) {
@@ -65,12 +72,15 @@ export class RunUsers {
     return new RunUsers(await connectRedis(url, options.access), options);
   }
 
-  /** Makes the run's user if this life of the server does not have it. Throws StoreUnavailable. */
-  async ensure(uid: string): Promise<RunUser> {
+  /**
+   * Makes the run's user if this life of the server does not have it. `reads`: other runs, whose journals it may read and no more,
+   * since it replays them. Throws StoreUnavailable.
+   */
+  async ensure(uid: string, reads: readonly string[] = []): Promise<RunUser> {
     const { user, password } = this.#userOf(uid);
-    if (!this.#set.has(uid)) {
-      await this.#apply(uid);
-      this.#set.add(uid);
+    if (this.#set.get(uid) !== reads.join()) {
+      await this.#apply(uid, reads);
+      this.#set.set(uid, reads.join());
     }
     return { user, password };
   }
@@ -82,7 +92,7 @@ export class RunUsers {
   }
 
   /** Until `signal` aborts: users of open runs and scripts are there in each life of the server, whatever it forgot. */
-  async keep(openRuns: () => Iterable<string>, signal: AbortSignal): Promise<void> {
+  async keep(openRuns: () => Iterable<OpenRun>, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
         await this.#renew(openRuns);
@@ -97,7 +107,7 @@ export class RunUsers {
     this.#redis.disconnect();
   }
 
-  async #renew(openRuns: () => Iterable<string>): Promise<void> {
+  async #renew(openRuns: () => Iterable<OpenRun>): Promise<void> {
     const info = await this.#ask(() => this.#redis.info("server"));
     const life = /^run_id:(\w+)/m.exec(info)?.[1] ?? "";
     const scripts = scriptNames.map(script);
@@ -107,7 +117,7 @@ export class RunUsers {
     }
     if (life === this.#life) return;
     this.#set.clear();
-    for (const uid of openRuns()) await this.ensure(uid);
+    for (const { uid, reads } of openRuns()) await this.ensure(uid, reads);
     this.#life = life;
     this.#options.onRenewed?.(this.#set.size);
   }
@@ -117,10 +127,11 @@ export class RunUsers {
     return { user: `oao-${uid}`, password: createHmac("sha256", this.#options.key).update(uid).digest("hex") };
   }
 
-  async #apply(uid: string): Promise<void> {
+  async #apply(uid: string, reads: readonly string[]): Promise<void> {
     const { user, password } = this.#userOf(uid);
     const { pattern, channel } = runKeys(uid);
-    const rules = ["reset", "on", `>${password}`, `~${pattern}`, `&${channel}`, "-@all"];
+    const others = reads.map((other) => `%R~${runKeys(other).pattern}`);
+    const rules = ["reset", "on", `>${password}`, `~${pattern}`, ...others, `&${channel}`, "-@all"];
     const may = workerCommands.map((command) => `+${command}`);
     await this.#ask(() => this.#redis.acl("SETUSER", user, ...rules, ...may));
   }

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Command } from "../../../core/protocol/types.ts";
 
-export type ScriptName = Command["op"] | "drop" | "expire" | "restore" | "view";
+export type ScriptName = Command["op"] | "drop" | "expire" | "keep" | "restore" | "view";
 
 export interface Script {
   readonly sha: string;
@@ -31,6 +31,7 @@ const scripts: Readonly<Record<ScriptName, { readonly shebang: string; readonly 
   heal: { shebang: strict, parts: ["prelude", "sequenced", "heal"] },
   drop: { shebang: admittedWhenFull, parts: ["drop"] },
   expire: { shebang: admittedWhenFull, parts: ["expire"] },
+  keep: { shebang: admittedWhenFull, parts: ["keep"] },
   restore: { shebang: strict, parts: ["restore"] },
   view: { shebang: readsOnly, parts: ["view"] },
 };

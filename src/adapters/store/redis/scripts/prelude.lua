@@ -4,7 +4,7 @@
 -- numbers; it never parses, re-encodes or hashes an entry or a body.
 --
 -- Records (HASHes)
---   execution  snapshot, state, rev, msg, limits, audit, acct
+--   execution  snapshot, state, rev, msg, limits, audit, acct; kept (seconds since the epoch, see keep.lua)
 --   node       limits, audit, acct
 --   item       attempt, claim, try, len, head, seq, dig, reply, ledger, steps, lease, fin ('' or '=' .. text), live
 -- Vectors are decimal numbers joined by commas, six to a part, in the order of `units`; '-' is "no limit".

@@ -1,0 +1,203 @@
+/** oao import */
+import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
+import { RunLock } from "../../adapters/local/run-lock.ts";
+import { systemClock } from "../../adapters/clock/system-clock.ts";
+import { dnsLabel } from "../../api/common.ts";
+import { execution as executionSchema } from "../../api/execution.ts";
+import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
+import { phases } from "../../api/status.ts";
+import type { NodeKey, StoredBody, StoredEntry } from "../../core/protocol/types.ts";
+import type { RestoredFigures } from "../../core/protocol/restore.ts";
+import { readEntry } from "../../core/steps/chain.ts";
+import type { Finished, JournalEntry } from "../../core/steps/format.ts";
+import type { RecordedExecution } from "../../core/trace/record-part.ts";
+import type { RecordReport } from "../../core/trace/verify.ts";
+import type { ObjectKey } from "../../ports/cluster.ts";
+import type { JournalStore } from "../../ports/store.ts";
+import { bundleParts, checkBundle, tampered } from "../bundles.ts";
+import { CliError } from "../errors.ts";
+import { openIndex } from "../home.ts";
+import { contentDropped } from "../outcome.ts";
+import { nameArguments } from "../render/run-tables.ts";
+import { fileStoreUrl } from "../store.ts";
+import type { Terminal } from "../terminal.ts";
+
+export interface ImportFlags {
+  readonly as?: string | undefined;
+  readonly namespace?: string | undefined;
+}
+
+/** Checked as a whole before anything is written; the run is there once all of its record is. A repeat is harmless. */
+export async function importRun(path: string, flags: ImportFlags, terminal: Terminal): Promise<CliExitCode> {
+  const { report, problems } = await checkBundle(path);
+  if (report === undefined || problems.length > 0) throw tampered(path, problems);
+  const { execution } = report;
+  checkExecution(execution, path);
+  const key = keyOf(execution, flags);
+  const index = await openIndex(terminal);
+  try {
+    const held = alreadyHere(index, key, execution.metadata.uid, flags);
+    if (held === undefined) await restore(path, report, key, index, terminal);
+    const what = held === undefined ? "imported as" : "is here already:";
+    terminal.err(`${execution.metadata.name} ${what} ${key.namespace}/${key.name} (${execution.status.phase})\n`);
+    terminal.err(`its steps: oao trace ${nameArguments({ key })}\n`);
+    if (report.content === "DigestOnly") terminal.err(`${contentDropped}\n`);
+  } finally {
+    index.close();
+  }
+  return cliExitCodes.succeeded;
+}
+
+function keyOf({ metadata }: RecordedExecution, { as, namespace }: ImportFlags): ObjectKey {
+  const key = { namespace: namespace ?? metadata.namespace, name: as ?? metadata.name };
+  if (dnsLabel.safeParse(key.name).success) return key;
+  throw new CliError(`--as ${JSON.stringify(key.name)} is no name`, [
+    "it must be a DNS label: lower case letters, digits and '-'",
+  ]);
+}
+
+/** A bundle may come from anywhere, and a list shows it beside other runs (S1): what readers rely on is checked. */
+function checkExecution(execution: RecordedExecution, path: string): void {
+  const { status } = execution;
+  const isStatus =
+    phases.includes(status.phase) &&
+    typeof status.progress === "string" &&
+    Array.isArray(status.conditions) &&
+    status.conditions.every((each) => [each?.type, each?.status, each?.reason, each?.message].every(isText)) &&
+    status.nodes.every((row) => isText(row?.name) && isText(row.state)) &&
+    Object.values(status.usage ?? {}).every((figure) => typeof figure === "number");
+  const parsed = executionSchema.safeParse(execution);
+  if (parsed.success && isStatus && Number.isFinite(Date.parse(execution.metadata.creationTimestamp))) return;
+  const [issue] = parsed.error?.issues ?? [];
+  const where = issue === undefined ? "its status" : issue.path.join(".");
+  throw new CliError(
+    `${path} holds no Execution of this version: ${where}${issue === undefined ? "" : `: ${issue.message}`}`,
+  );
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === "string";
+}
+
+/** Throws CliError for a name or a run that is taken otherwise. */
+function alreadyHere(index: LocalIndex, key: ObjectKey, uid: string, flags: ImportFlags): LocalRun | undefined {
+  const named = index.get(key);
+  if (named !== undefined && named.uid !== uid) {
+    throw new CliError(`there is another Execution ${key.namespace}/${key.name} here`, [
+      `look at it: oao get ${nameArguments(named)}`,
+      "or give the bundle's another name: --as NAME",
+    ]);
+  }
+  const sameRun = named ?? index.byUid(uid);
+  if (sameRun === undefined || named !== undefined) return named;
+  const hint = flags.as === undefined ? [] : ["a run has one name in a folder"];
+  throw new CliError(`this run is here as ${sameRun.key.namespace}/${sameRun.key.name} already`, hint);
+}
+
+async function restore(
+  path: string,
+  { execution }: RecordReport,
+  key: ObjectKey,
+  index: LocalIndex,
+  terminal: Terminal,
+): Promise<void> {
+  const { uid, creationTimestamp, generation } = execution.metadata;
+  const lock = RunLock.take(index.home, uid);
+  if (lock === undefined) throw new CliError(`another process works on run ${uid} in ${index.home}: try again`);
+  const { openStore } = await import("../../adapters/store/open-store.ts");
+  const url = fileStoreUrl(index.home);
+  const store = await openStore(url, systemClock);
+  try {
+    await restoreParts(path, uid, store);
+    const { status, ...object } = execution;
+    index.restore({
+      key,
+      uid,
+      generation,
+      createdAtMs: Date.parse(creationTimestamp),
+      object: { ...object, metadata: { ...object.metadata, ...key } },
+      status,
+      place: { baseDir: terminal.cwd, store: url },
+    });
+  } finally {
+    await store.close();
+    lock.release();
+  }
+}
+
+const entriesAtOnce = 512;
+const bodiesAtOnce = 64;
+const bodyUnitsAtOnce = 4_000_000;
+
+/** The file is read again and checked again: it may be another one by now. */
+async function restoreParts(path: string, uid: string, store: JournalStore): Promise<void> {
+  let item: RestoringItem | undefined;
+  let bodies: StoredBody[] = [];
+  let units = 0;
+  for await (const { part } of bundleParts(path)) {
+    if (part.kind === "item") {
+      await item?.flush();
+      item = new RestoringItem(part.run ?? uid, part.key, store);
+    }
+    if (part.kind === "entry") await item?.add(part.hash, part.bytes);
+    if (part.kind !== "body") continue;
+    bodies.push(part.body);
+    units += part.body.bytes.length;
+    if (bodies.length < bodiesAtOnce && units < bodyUnitsAtOnce) continue;
+    await store.putBodies(uid, bodies);
+    [bodies, units] = [[], 0];
+  }
+  await item?.flush();
+  await store.putBodies(uid, bodies);
+}
+
+class RestoringItem {
+  readonly #uid: string;
+  readonly #key: NodeKey;
+  readonly #store: JournalStore;
+  #figures: RestoredFigures = { attempt: 0, try: 0, steps: 0, finished: undefined };
+  #length = 0;
+  #waiting: StoredEntry[] = [];
+
+  constructor(uid: string, key: NodeKey, store: JournalStore) {
+    this.#uid = uid;
+    this.#key = key;
+    this.#store = store;
+  }
+
+  async add(hash: string, bytes: string): Promise<void> {
+    const { prevHash } = JSON.parse(bytes) as { prevHash: string };
+    const stored = { index: this.#length, prevHash, hash, bytes };
+    this.#figures = figuresAfter(this.#figures, readEntry(stored));
+    this.#length += 1;
+    this.#waiting.push(stored);
+    if (this.#waiting.length >= entriesAtOnce) await this.flush();
+  }
+
+  async flush(): Promise<void> {
+    if (!(await this.#isHere())) await this.#store.restoreEntries(this.#uid, this.#key, this.#waiting, this.#figures);
+    this.#waiting = [];
+  }
+
+  /** A run that this one reuses steps of may have been made here. */
+  async #isHere(): Promise<boolean> {
+    const [first] = this.#waiting;
+    if (first === undefined) return true;
+    const held = await this.#store.entries(this.#uid, this.#key, first.index, this.#waiting.length);
+    return held.length === this.#waiting.length && held.every(({ hash }, place) => hash === this.#waiting[place]?.hash);
+  }
+}
+
+function figuresAfter(before: RestoredFigures, entry: JournalEntry): RestoredFigures {
+  const isNewTry = entry.try > before.try;
+  return {
+    attempt: Math.max(before.attempt, entry.attempt),
+    try: Math.max(before.try, entry.try),
+    steps: (isNewTry ? 0 : before.steps) + (entry.type === "step" ? 1 : 0),
+    finished: entry.type === "finish" ? JSON.stringify(finishedOf(entry)) : isNewTry ? undefined : before.finished,
+  };
+}
+
+function finishedOf({ outcome, output, error }: Extract<JournalEntry, { type: "finish" }>): Finished {
+  return { outcome, output: output?.body ?? null, error };
+}

@@ -1,0 +1,116 @@
+/** The record of a run by its name, or out of a bundle. */
+import type { LocalRun } from "../adapters/local/local-index.ts";
+import { verifyChain } from "../core/trace/chain-check.ts";
+import type { ItemJournal } from "../core/trace/journal.ts";
+import type { RecordPart } from "../core/trace/record-part.ts";
+import { RecordCheck, type RecordReport } from "../core/trace/verify.ts";
+import { journalChanged, RecordChanged, readRecord, type RunRecord } from "../host/journals.ts";
+import { recordParts } from "../host/record-parts.ts";
+import { isBundlePath, openBundle, tampered } from "./bundles.ts";
+import type { ClusterConnection } from "./cluster/connect.ts";
+import { withRun } from "./cluster/locate.ts";
+import type { PlaceFlags } from "./cluster/place.ts";
+import { CliError } from "./errors.ts";
+import { givenRedis, openRunStore } from "./store.ts";
+import type { Terminal } from "./terminal.ts";
+
+export interface RecordFlags extends PlaceFlags {
+  readonly redis?: string | undefined;
+}
+
+export interface NamedRecord {
+  readonly record: RunRecord;
+  /** As a person would name it. */
+  readonly name: string;
+  /** Of a bundle, which is only opened when it holds. */
+  readonly report?: RecordReport;
+}
+
+/** `given`: a run's name, or the path of a bundle (which is checked first). Throws CliError: none, on a cluster, gone, tampered with. */
+export async function withRecord<T>(
+  given: string,
+  flags: RecordFlags,
+  terminal: Terminal,
+  work: (named: NamedRecord) => Promise<T>,
+): Promise<T> {
+  if (isBundlePath(given)) {
+    const bundle = await openBundle(given);
+    try {
+      return await work({ record: bundle.record, name: given, report: bundle.report });
+    } finally {
+      await bundle.close();
+    }
+  }
+  return withRun(given, flags, terminal, {
+    local: (_index, run) => withLocalRecord(run, flags, terminal, work),
+    cluster: async (cluster, run) => {
+      throw recordIsThere(cluster, run);
+    },
+  });
+}
+
+export async function withLocalRecord<T>(
+  run: LocalRun,
+  flags: RecordFlags,
+  terminal: Terminal,
+  work: (named: NamedRecord) => Promise<T>,
+): Promise<T> {
+  const store = await openRunStore(run, givenRedis(run, flags.redis, terminal.env));
+  try {
+    const record = await readRecord(store, run);
+    if (await isGone(record)) {
+      throw new CliError(
+        `the journal of ${run.key.namespace}/${run.key.name} is gone: its retention (spec.journalRetentionSeconds) is over`,
+      );
+    }
+    return await work({ record, name: run.key.name });
+  } finally {
+    await store.close();
+  }
+}
+
+/** A trace of an edited journal is not passed off as one that was recorded. */
+export function checkChains(record: RunRecord, journals: readonly ItemJournal[]): void {
+  for (const journal of journals) {
+    for (let held: ItemJournal | undefined = journal; held !== undefined; held = held.origin) {
+      const broken = verifyChain(held.uid ?? record.recorder, held);
+      if (broken !== undefined) throw journalChanged(held, `entry ${broken.index}: ${broken.reason}`);
+    }
+  }
+}
+
+/** `look` sees each part. Throws CliError with exit code 8, naming what is not as it was recorded. */
+export async function checkRecord(
+  { record, name }: NamedRecord,
+  look: (part: RecordPart) => Promise<void> = async () => undefined,
+): Promise<RecordReport> {
+  const check = new RecordCheck();
+  try {
+    for await (const part of recordParts(record)) {
+      check.part(part);
+      await look(part);
+    }
+  } catch (error) {
+    if (!(error instanceof RecordChanged)) throw error;
+    throw tampered(name, [...check.soFar, { where: error.what, why: error.why }]);
+  }
+  const report = check.end();
+  if (report.problems.length > 0) throw tampered(name, report.problems);
+  return report;
+}
+
+/** Nothing at all is left of a run that has ended: what was tampered with leaves something. */
+async function isGone(record: RunRecord): Promise<boolean> {
+  const { status, snapshot, keys } = record;
+  if (status?.completedAt === undefined || status.snapshot === undefined || snapshot !== undefined) return false;
+  for (const key of keys) if (!(await record.entries(key).next()).done) return false;
+  return true;
+}
+
+function recordIsThere(cluster: ClusterConnection, run: Pick<LocalRun, "key">): CliError {
+  const args = cluster.args(run.key);
+  return new CliError(
+    `the steps of ${run.key.namespace}/${run.key.name} are in the cluster's journal, which only the operator's HTTP API of a later version will read out`,
+    [`its nodes:         oao tree ${args}`, `what workers said: oao logs ${args}`],
+  );
+}

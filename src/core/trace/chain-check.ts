@@ -1,0 +1,82 @@
+/** The hash chain of one item's journal, entry by entry: bytes, hashes, links, indices, and that it belongs to this run and node. */
+import { sha256Hex } from "../digest/digest.ts";
+import { genesis } from "../protocol/names.ts";
+import type { NodeKey, StoredEntry } from "../protocol/types.ts";
+import { readEntry } from "../steps/chain.ts";
+import type { JournalEntry } from "../steps/format.ts";
+import type { ItemJournal } from "./journal.ts";
+
+export interface BrokenChain {
+  /** Index of the first entry that does not hold. */
+  readonly index: number;
+  readonly reason: string;
+}
+
+/** After the first entry that does not hold nothing more is said: what follows it hangs in the air. */
+export class ChainCheck {
+  #length = 0;
+  #head: string;
+  #broken: BrokenChain | undefined;
+
+  constructor(uid: string, key: NodeKey) {
+    this.#head = genesis(uid, key);
+  }
+
+  /** Undefined = it does not hold, or comes after one that does not. */
+  next(stored: StoredEntry): JournalEntry | undefined {
+    if (this.#broken !== undefined) return undefined;
+    const reason = this.#reason(stored);
+    let entry: JournalEntry | undefined;
+    try {
+      entry = reason === undefined ? readEntry(stored) : undefined;
+    } catch (error) {
+      this.#broken = { index: this.#length, reason: (error as Error).message };
+    }
+    if (reason !== undefined) this.#broken = { index: this.#length, reason };
+    this.#length += 1;
+    this.#head = stored.hash;
+    return entry;
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  get head(): string {
+    return this.#head;
+  }
+
+  get broken(): BrokenChain | undefined {
+    return this.#broken;
+  }
+
+  #reason(stored: StoredEntry): string | undefined {
+    if (stored.index !== this.#length) return `entry ${this.#length} is missing`;
+    if (sha256Hex(stored.bytes) !== stored.hash) return "its hash is not the hash of its bytes";
+    const inside = parsed(stored.bytes);
+    if (inside === undefined) return "its bytes are not JSON";
+    if (inside.index !== this.#length) return `its bytes say index ${String(inside.index)}`;
+    if (inside.prevHash === this.#head) return undefined;
+    return this.#length === 0
+      ? "it begins the journal of another run or node"
+      : "it does not follow the entry before it";
+  }
+}
+
+/**
+ * Of one item's whole journal. Undefined = it holds. An entry cut off at the end is not seen here: compare the length with the
+ * status for that.
+ */
+export function verifyChain(uid: string, journal: ItemJournal): BrokenChain | undefined {
+  const check = new ChainCheck(uid, journal);
+  for (const stored of journal.entries) check.next(stored);
+  return check.broken;
+}
+
+function parsed(text: string): { readonly index?: unknown; readonly prevHash?: unknown } | undefined {
+  try {
+    return (JSON.parse(text) ?? {}) as { index?: unknown; prevHash?: unknown };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,40 @@
+/** A replay reads the journals of other runs by reference: what it needs stays for as long as it does. */
+import { specGraph } from "../core/dag/spec-graph.ts";
+import type { NodeKey } from "../core/protocol/types.ts";
+import { plannedSpec } from "../core/replay/strict.ts";
+import type { JournalStore } from "../ports/store.ts";
+import { loadSnapshot } from "./observe.ts";
+
+/** While it runs it is not known for how long: a week, and its own retention after that. */
+export const runningSeconds = 7 * 86_400;
+/** forEach items are looked for this many at a time; they start in order, so none comes after a gap of this size. */
+const itemsPage = 128;
+
+/** For `seconds` from now. Repeat: never shortens. Throws StoreUnavailable. */
+export async function keepLineage(store: JournalStore, lineage: readonly string[], seconds: number): Promise<void> {
+  for (const uid of lineage) await store.keep(uid, await itemsOf(store, uid), seconds);
+}
+
+/** Everything that has a journal in a run, told from its own record alone: its object may be gone. */
+async function itemsOf(store: JournalStore, uid: string): Promise<readonly NodeKey[]> {
+  const digest = (await store.view(uid, [])).execution?.snapshot;
+  const snapshot = digest === undefined ? undefined : await loadSnapshot(store, uid, digest);
+  if (snapshot === undefined) return [];
+  const found: NodeKey[] = [];
+  for (const { name: node, spec } of specGraph(plannedSpec(snapshot)).nodes) {
+    if (spec.forEach === undefined) found.push({ node });
+    else found.push(...(await startedItems(store, uid, node)));
+  }
+  return found;
+}
+
+async function startedItems(store: JournalStore, uid: string, node: string): Promise<readonly NodeKey[]> {
+  const found: NodeKey[] = [];
+  for (let from = 0; ; from += itemsPage) {
+    const page = Array.from({ length: itemsPage }, (_, place) => ({ node, item: from + place }));
+    const { items } = await store.view(uid, page);
+    const last = items.findLastIndex((item) => item !== undefined);
+    found.push(...page.slice(0, last + 1));
+    if (last < 0) return found;
+  }
+}
