@@ -138,8 +138,10 @@ export class LocalSource implements RunSource {
     return findRun(this.#index, name, { namespace }, this.#terminal);
   }
 
+  /** A run that waits for a person needs no process meanwhile. */
   #isUnhosted(run: LocalRun): boolean {
-    if (hasEnded(run.status) || run.status?.phase === "Suspended") return false;
+    const phase = run.status?.phase;
+    if (hasEnded(run.status) || phase === "Suspended" || phase === "AwaitingApproval") return false;
     const lock = RunLock.take(this.#index.home, run.uid);
     lock?.release();
     return lock !== undefined;

@@ -37,7 +37,6 @@ export function StepPanel({ runKey, id, canReplay, onReplayed, onClose }: Props)
     <>
       <div class="pane-head">
         <h2>{title}</h2>
-        {detail === undefined ? null : <span class="mono muted clip">{visible(detail.row.node)}</span>}
         <span class="grow" />
         {detail === undefined ? null : (
           <CopyButton label="Copy JSON" text={() => JSON.stringify(detail.row, undefined, 2)} />
@@ -69,6 +68,7 @@ function StepBody({ detail: { row, dropped }, onWhole }: { detail: StepDetail; o
     <>
       <Facts
         facts={[
+          ["Node", <span class="mono">{visible(row.node)}</span>],
           ["State", <State state={row.state} />],
           ["Kind", `${row.kind} ${visible(row.name)}`],
           ["Took", `${elapsed(Date.parse(row.timestamp) - Date.parse(row.started_at))}, ended ${row.timestamp}`],
