@@ -239,6 +239,63 @@ async function partC() {
   }
 }
 
+interface Replayed {
+  readonly phase: string;
+  readonly traceHash: string;
+  readonly usage: { readonly totalTokens: number; readonly modelCalls: number };
+  readonly replay: { readonly reusedSteps: number; readonly liveSteps: number };
+  readonly conditions: Status["conditions"];
+}
+const replayOf = async (name: string) => (await json<{ status: Replayed }>(["get", name])).status;
+
+async function partD() {
+  title("(d) A run fails at its last step: replay it from there with another prompt, and look at the difference");
+  const mock = await serveModel("small.model.yaml");
+  try {
+    say("    oao run config/samples/fix-a-failure.yaml");
+    const first = await oao([
+      "run",
+      join(samples, "fix-a-failure.yaml"),
+      "--set",
+      `models.main.baseURL=${mock.baseURL}`,
+    ]).ended;
+    const parent = await replayOf("fix-a-failure");
+    claim(
+      first.code === 1 && parent.phase === "Failed",
+      "it Failed at step 2, as its answer does not fit its outputSchema",
+    );
+    const before = mock.calls().length;
+    say('    oao replay fix-a-failure --from-step 2 --set agents.reader.systemPrompt="You read invoices."');
+    const fix = ["--from-step", "2", "--set", "agents.reader.systemPrompt=You read invoices."];
+    const { code } = await oao(["replay", "fix-a-failure", "--name", "fixed", ...fix]).ended;
+    const fixed = await replayOf("fixed");
+    claim(code === 0 && fixed.phase === "Succeeded", "the replay Succeeded");
+    claim(
+      mock.calls().length - before === 1 && fixed.replay.reusedSteps === 1 && fixed.replay.liveSteps === 1,
+      `${mock.calls().length - before} model call was made; the step before was reused from the record, for 0 of ${fixed.usage.totalTokens} tokens`,
+    );
+    say("    oao diff fix-a-failure fixed");
+    const diff = await oao(["diff", "fix-a-failure", "fixed"], false).ended;
+    for (const line of diff.stdout.trimEnd().split("\n")) say(`    ${line}`);
+    claim(diff.code === 1 && diff.stdout.includes("You read invoices."), "the prompt is what differs first");
+  } finally {
+    await mock.close();
+  }
+}
+
+/** Every server of the run is stopped by now. */
+async function partE() {
+  title("(e) The market brief of (a) a hundred times more, strictly from its record, with every server stopped");
+  const parent = await replayOf("undisturbed");
+  say("    oao replay undisturbed --times 100");
+  const { code } = await oao(["replay", "undisturbed", "--times", "100", "--name", "again"]).ended;
+  const again = await replayOf("again");
+  const verified = again.conditions.find(({ type }) => type === "ReplayVerified");
+  claim(code === 0 && verified?.reason === "Verified", `ReplayVerified=True: ${verified?.message}`);
+  claim(again.traceHash === parent.traceHash, `100 of 100 have one traceHash, the recorded run's: ${parent.traceHash}`);
+  claim(again.usage.modelCalls === 0 && again.usage.totalTokens === 0, "0 calls, 0 tokens");
+}
+
 async function eventually(holds: () => boolean): Promise<boolean> {
   for (let tries = 0; tries < 500; tries += 1) {
     if (holds()) return true;
@@ -248,7 +305,11 @@ async function eventually(holds: () => boolean): Promise<boolean> {
 }
 
 async function main(): Promise<void> {
-  say(bold("OAO: record, govern, kill, resume. No key, no cluster; scripted model answers over real HTTP streams."));
+  say(
+    bold(
+      "OAO: record, govern, kill, resume, replay. No key, no cluster; scripted model answers over real HTTP streams.",
+    ),
+  );
   spawnSync(process.execPath, [join(root, "hack/build.ts"), "--if-stale", "--quiet"], { stdio: "inherit" });
   const mock = await serveModel("market-brief.model.yaml");
   const catalog = await serveCatalog();
@@ -260,6 +321,9 @@ async function main(): Promise<void> {
     await mock.close();
   }
   await partC();
+  await partD();
+  for (const child of children) child.kill("SIGKILL"); // the catalogue
+  await partE();
   title(failedClaims === 0 ? "Every claim held" : `${failedClaims} claims failed`);
   say(
     `  ${((performance.now() - startedAt) / 1_000).toFixed(0)} s. Look closer: npx oao --help, docs/getting-started.md, config/samples/`,

@@ -13,6 +13,7 @@ import type { RecordPart } from "../core/trace/record-part.ts";
 import { RecordCheck, type RecordProblem, type RecordReport } from "../core/trace/verify.ts";
 import type { RunRecord } from "../host/journals.ts";
 import { CliError } from "./errors.ts";
+import { oneLine } from "./render/style.ts";
 
 /** As long as a body of the largest recorded size may get when it is written as JSON. */
 const lineBytesMax = 128 * 1024 * 1024;
@@ -102,7 +103,8 @@ export async function checkBundle(
 }
 
 export function tampered(what: string, [first, ...others]: readonly RecordProblem[]): CliError {
-  const text = ({ where, why }: RecordProblem) => `${where}: ${why}`;
+  // A bundle may come from anywhere, and names in it are not yet known to be names.
+  const text = ({ where, why }: RecordProblem) => oneLine(`${where}: ${why}`);
   return new CliError(
     `${what} is not what was recorded: ${first === undefined ? "" : text(first)}`,
     others.map(text),

@@ -22,6 +22,8 @@ export interface DriveOptions {
   readonly cluster: LocalCluster;
   readonly store: JournalStore;
   readonly run: LocalRun;
+  /** See HostIo. */
+  readonly replaysAsWritten?: boolean | undefined;
 }
 
 const viewIntervalMs = 200;
@@ -59,6 +61,7 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
       floorPolicies: [],
       requireSecretPairing: false,
       requireFitStore: false,
+      replaysAsWritten: options.replaysAsWritten === true,
       stopGraceMs,
       slots: new Slots(),
       snapshots: new SnapshotCache(),

@@ -28,6 +28,8 @@ export interface HostRunOptions {
   readonly output?: "json" | "yaml" | "table" | undefined;
   /** Set once the run is held, before the first look at it. */
   readonly desiredState: DesiredState | undefined;
+  /** See HostIo. */
+  readonly replaysAsWritten?: boolean | undefined;
   /** Said once the run is held. */
   readonly announcement?: string | undefined;
 }
@@ -59,7 +61,8 @@ export async function hostToEnd(options: HostRunOptions): Promise<LocalRun> {
     });
     if (options.announcement !== undefined) terminal.err(`${options.announcement}\n`);
     index.setDesiredState(run.key, options.desiredState);
-    return await drive({ terminal, index, cluster, store, run });
+    const { replaysAsWritten } = options;
+    return await drive({ terminal, index, cluster, store, run, replaysAsWritten });
   } finally {
     cluster.close();
     await store.close();

@@ -292,16 +292,20 @@ delete the folder's.`,
     sub(
       program,
       "verify <run>",
-      "Check that nothing of a run was changed since it was recorded; RUN is a name or a bundle",
+      "Check that nothing of a run was changed since it was recorded, and replay it here; RUN is a name or a bundle",
     ),
   )
+    .option("--file <file>", "replay with the spec of this manifest: does it still ask for what was recorded?")
+    .option("--times <number>", "how often it is replayed", wholeNumber)
+    .option("--no-replay", "only check the record")
     .addOption(redisOption())
     .addOption(outputOption("table, json or yaml"))
     .addHelpText(
       "after",
-      `${examples("oao verify brief", "oao verify brief.jsonl")}
+      `${examples("oao verify brief", "oao verify brief.jsonl", "oao verify recorded/brief.jsonl --file brief.yaml")}
 Every entry follows the one before it, every body has its digest, and all adds up to journalHead and traceHash of the status: compare
-these with what the cluster says. Exit codes: 0 it holds, 8 tampered with, naming the entry.`,
+these with what the cluster says. Then every recorded node runs again, its calls answered from the record. Exit codes: 0 it holds and
+goes the same way, 5 it goes another way, naming the first step and field, 8 tampered with, naming the entry.`,
     )
     .action(async (run: string, flags) =>
       exit(await (await import("./commands/verify.ts")).verify(run, flags, terminal)),

@@ -11,6 +11,7 @@ import type { ClusterConnection } from "./cluster/connect.ts";
 import { withRun } from "./cluster/locate.ts";
 import type { PlaceFlags } from "./cluster/place.ts";
 import { CliError } from "./errors.ts";
+import { hasEnded } from "./outcome.ts";
 import { givenRedis, openRunStore } from "./store.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -67,6 +68,18 @@ export async function withLocalRecord<T>(
   } finally {
     await store.close();
   }
+}
+
+/** Throws CliError for what has no record of its own that could be checked or exported. */
+export function mustBeRecorded({ record, name }: NamedRecord): void {
+  if (record.recorder !== record.uid) {
+    const parent = record.snapshot?.replay?.parent.name ?? "the run that it replays";
+    throw new CliError(`${name} is a Strict replay: it made nothing, and all that it read is the record of ${parent}`, [
+      `check that one: oao verify ${parent}`,
+    ]);
+  }
+  if (hasEnded(record.status)) return;
+  throw new CliError(`${name} has not ended: what is recorded of it still grows`, [`watch it: oao tree ${name}`]);
 }
 
 /** A trace of an edited journal is not passed off as one that was recorded. */

@@ -4,7 +4,7 @@ import type { Execution, ExecutionSpec } from "../api/types.ts";
 import { apiVersion } from "../api/common.ts";
 import type { Json } from "../core/digest/json.ts";
 import { lintManifest } from "../core/manifest/lint.ts";
-import { inherit } from "../core/replay/spec.ts";
+import { inherit, isWhole } from "../core/replay/spec.ts";
 import { checkRules } from "../api/rules.ts";
 import { pathText } from "../core/manifest/problem.ts";
 import { CliError } from "./errors.ts";
@@ -98,6 +98,18 @@ function fileSpec(parent: ExecutionSpec, file: string, terminal: Terminal): Exec
       [`run it as a new one: oao run ${file}`],
     );
   return inherit(parent, own);
+}
+
+/** The whole spec of another manifest for the recorded input: what `oao verify --file` compares a record with. */
+export function changedSpec(recorded: ExecutionSpec, file: string, terminal: Terminal): ExecutionSpec {
+  const result = lintManifest(readText(file, terminal), file);
+  report(result.problems, terminal);
+  const [found, ...more] = result.executions;
+  if (found === undefined || more.length > 0)
+    throw new CliError(`--file ${file} must hold one Execution, and holds ${result.executions.length}`);
+  const { spec } = found.object;
+  if (!isWhole(spec)) throw new CliError(`--file ${file} is a replay itself; give the manifest that is to be compared`);
+  return { ...spec, ...(recorded.input === undefined ? {} : { input: recorded.input }) };
 }
 
 /** What a replay may leave out, its file may too. */

@@ -22,6 +22,11 @@ export interface HostIo {
   readonly requireFitStore: boolean;
   /** Name of the operator that this host is, as the status of its runs holds it; absent = this host is the only one. */
   readonly operator?: string;
+  /**
+   * Whether a Strict replay runs the spec of its own manifest, whatever its parent's was: to see where the two part. Else it inherits,
+   * and is refused where it differs.
+   */
+  readonly replaysAsWritten?: boolean;
   /** Between the wish and the force, when a worker is to end. Milliseconds. */
   readonly stopGraceMs: number;
   /** Snapshots by digest: one parsed object per run, so that what the planner derives from it is kept too. */

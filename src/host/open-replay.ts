@@ -6,7 +6,7 @@ import { pathText } from "../core/manifest/problem.ts";
 import { keysOfRows } from "../core/planner/needs.ts";
 import type { ExecutionSpec } from "../api/types.ts";
 import { canonicalNodeOrder, compareItems } from "../core/trace/order.ts";
-import { changedParts, inherit } from "../core/replay/spec.ts";
+import { changedParts, inherit, isWhole } from "../core/replay/spec.ts";
 import type { Cursor, ParentEnd, Replay } from "../core/replay/types.ts";
 import { itemName } from "../core/protocol/names.ts";
 import type { NodeKey } from "../core/protocol/types.ts";
@@ -25,7 +25,7 @@ export interface ResolvedReplay {
 export async function resolveReplay(
   run: StoredExecution,
   asked: ReplaySpec,
-  io: Pick<HostIo, "journal"> & { readonly cluster: Pick<HostIo["cluster"], "get"> },
+  io: Pick<HostIo, "journal" | "replaysAsWritten"> & { readonly cluster: Pick<HostIo["cluster"], "get"> },
 ): Promise<ResolvedReplay | { readonly refused: string }> {
   const { name, uid } = asked.executionRef;
   const { namespace } = run.key;
@@ -48,7 +48,10 @@ export async function resolveReplay(
     return refused(
       "a policy let it record digests only (recording.content: DigestOnly), so there are no answers to replay",
     );
-  const spec = inherit(snapshot.spec, run.object.spec);
+  const mode = modeOf(asked);
+  const own = run.object.spec;
+  const isAsWritten = io.replaysAsWritten === true && mode === "Strict" && isWhole(own);
+  const spec = isAsWritten ? own : inherit(snapshot.spec, own);
   const invalid = checkRules("Execution", { spec: { ...spec, replay: undefined } });
   if (invalid.length > 0)
     return refused(
@@ -58,8 +61,7 @@ export async function resolveReplay(
         .join("; ")}`,
     );
   const changed = changedParts(snapshot.spec, spec);
-  const mode = modeOf(asked);
-  if (mode === "Strict" && changed.length > 0)
+  if (mode === "Strict" && changed.length > 0 && !isAsWritten)
     return refused(
       `${changed.join(", ")} differ from what was recorded, and a Strict replay proves that nothing does. Leave them as they were, or try the change with mode: Fork and a fromStep`,
     );

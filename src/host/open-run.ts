@@ -22,7 +22,7 @@ import type { Replay } from "../core/replay/types.ts";
 import type { ExecutionSpec } from "../api/types.ts";
 import { resolveReplay } from "./open-replay.ts";
 import type { StoredExecution, StoredPolicy } from "../ports/cluster.ts";
-import { freshStatus, otherHolder } from "./holder.ts";
+import { freshStatus, held, otherHolder } from "./holder.ts";
 import type { HostIo } from "./io.ts";
 import { keepLineage, runningSeconds } from "./keep-lineage.ts";
 import { lookAgainMs } from "./slots.ts";
@@ -50,19 +50,18 @@ export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened>
   const nowMs = io.clock.nowMs();
   const resolved = await resolve(run, io);
   const spec = "refused" in resolved ? shownSpec(run.object, run.status) : resolved.spec;
-  const fresh = run.status ?? freshStatus(run, nowMs);
+  const fresh = held(run.status ?? freshStatus(run, nowMs), io);
   if ("refused" in resolved)
     return over(run, failedStatus(fresh, "ReplayRefused", resolved.refused, run.generation, nowMs));
   const problems = specProblems(spec);
   if (problems.length > 0) {
     return over(run, failedStatus(fresh, "InvalidSpec", problems.slice(0, 10).join("; "), run.generation, nowMs));
   }
-  const governing = governingPolicies(
-    run,
-    spec.policyRef?.name,
-    io.floorPolicies,
-    await io.cluster.policies(run.key.namespace),
-  );
+  const inNamespace = await io.cluster.policies(run.key.namespace);
+  const wanted = spec.policyRef?.name;
+  // What makes no call can be replayed where its policy is not, as an imported run can.
+  const isNeeded = resolved.replay?.mode !== "Strict" || inNamespace.some(({ metadata }) => metadata.name === wanted);
+  const governing = governingPolicies(run, isNeeded ? wanted : undefined, io.floorPolicies, inNamespace);
   if ("reason" in governing) return waits(run, fresh, governing, nowMs);
   const policy = combinePolicies(governing, { requirePairing: io.requireSecretPairing });
   const images = checkImages(spec, policy);
@@ -118,7 +117,7 @@ async function start(
   audited: readonly Violation[],
   io: HostIo,
 ): Promise<Opened> {
-  const run = await io.cluster.hold(found); // no worker may outlive its object unseen
+  const run = await io.cluster.hold(found, io.operator); // no worker may outlive its object unseen
   const { uid, key } = run;
   const base = { v: 1, uid, namespace: key.namespace, name: key.name, spec, policy, rules } as const;
   // Before it is opened: what it reads must be there for as long as it is.
@@ -126,15 +125,10 @@ async function start(
   if (replay !== undefined) await keepLineage(await io.journal(run), replay.lineage, kept);
   const fixed = await open(run, io, replay === undefined ? base : { ...base, replay });
   io.snapshots.set(fixed.digest, fixed.snapshot);
-  const { operator } = found.status ?? {};
-  const opened = {
-    ...(operator === undefined ? {} : { operator }),
-    snapshot: fixed.digest,
-    ...fixedBy(fixed.snapshot, rules),
-  };
+  const opened = { snapshot: fixed.digest, ...fixedBy(fixed.snapshot, rules) };
   const auditFindings = [...new Set(audited.map(({ message }) => message.slice(0, statusLimits.messageChars)))];
   const status = {
-    ...initialStatus(plannedSpec(fixed.snapshot), io.clock.nowMs(), opened),
+    ...held(initialStatus(plannedSpec(fixed.snapshot), io.clock.nowMs(), opened), io),
     ...(audited.length === 0 ? {} : { auditFindings: auditFindings.slice(0, statusLimits.auditFindings) }),
     observedGeneration: run.generation,
   };

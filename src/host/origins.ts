@@ -3,7 +3,7 @@ import type { ExecutionStatus } from "../api/status.ts";
 import type { Origin } from "../core/planner/types.ts";
 import { itemName } from "../core/protocol/names.ts";
 import type { NodeKey } from "../core/protocol/types.ts";
-import { reusedEnd } from "../core/replay/fork.ts";
+import { referenceTo, reusedEnd } from "../core/replay/fork.ts";
 import type { Replay } from "../core/replay/types.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import type { JournalStore } from "../ports/store.ts";
@@ -35,7 +35,8 @@ export async function readOrigins(
     const record = items[place];
     if (record === undefined || uid === undefined) continue;
     const finished = reusedEnd(snapshot.spec, replay, key, record);
-    const end = finished === undefined ? undefined : { finished, reuse: { uid, steps: record.steps }, at: startedAt };
+    const end =
+      finished === undefined ? undefined : { finished, reuse: referenceTo(uid, record.steps, replay), at: startedAt };
     origins.set(itemName(key), { try: record.try, end });
   }
   runs.set(snapshot.uid, origins);

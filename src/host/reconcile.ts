@@ -7,7 +7,7 @@ import { failedStatus, plan } from "../core/planner/plan.ts";
 import type { Decision, Plan } from "../core/planner/types.ts";
 import type { NodeKey } from "../core/protocol/types.ts";
 import type { ObjectKey, StoredExecution } from "../ports/cluster.ts";
-import { claim, otherHolder } from "./holder.ts";
+import { held, otherHolder } from "./holder.ts";
 import type { HostIo } from "./io.ts";
 import { readEnd, readRecord } from "./journals.ts";
 import { observe } from "./observe.ts";
@@ -32,17 +32,16 @@ export async function reconcile(key: ObjectKey, io: HostIo): Promise<number | un
   }
   if (found.deletedAtMs !== undefined) return letGo(found, io);
   if (isOver(found)) return settle(found, io);
-  const claimed = await claim(found, io);
-  const { status } = claimed;
+  const { status } = found;
   if (status?.snapshot === undefined) {
     if (status?.completedAt !== undefined)
-      return finish(claimed, { ...status, observedGeneration: claimed.generation }, io);
-    const { run, status: opened, wakeAfterMs } = await openRun(claimed, io);
+      return finish(found, { ...status, observedGeneration: found.generation }, io);
+    const { run, status: opened, wakeAfterMs } = await openRun(found, io);
     if (opened.snapshot !== undefined) return pass(run, opened, opened.snapshot, io);
     await write(run, opened, io);
     return wakeAfterMs;
   }
-  return pass(await io.cluster.hold(claimed), status, status.snapshot, io);
+  return pass(await io.cluster.hold(found, io.operator), held(status, io), status.snapshot, io);
 }
 
 /** `status` is what the run goes on from: the stored one, or that of a run that was just opened. */
@@ -137,6 +136,9 @@ async function finish(run: StoredExecution, status: ExecutionStatus, io: HostIo)
   return undefined;
 }
 
+/** The end of a worker is an event, but not where it was orphaned meanwhile (kubectl delete --cascade=orphan). */
+const stopLookMs = 5_000;
+
 /** Whether none is left; else the end of each is an event that brings the run back here. */
 async function stopAll(run: StoredExecution, io: HostIo): Promise<boolean> {
   const live = (await io.cluster.workers(run.uid)).filter(({ state }) => state !== "Exited");
@@ -150,7 +152,7 @@ async function settle(run: StoredExecution, io: HostIo): Promise<number | undefi
   const leftMs = completedMs + io.stopGraceMs - io.clock.nowMs();
   const live = (await io.cluster.workers(run.uid)).some(({ state }) => state !== "Exited");
   if (live && leftMs > 0) return leftMs;
-  if (!(await stopAll(run, io))) return undefined;
+  if (!(await stopAll(run, io))) return stopLookMs;
   await io.cluster.release(run);
   return expire(run, completedMs, io);
 }
@@ -175,14 +177,14 @@ function isOver({ status, generation }: StoredExecution): boolean {
  * The object was deleted: no call is admitted any more, its workers end, its journal goes when its retention is over, and then so
  * does the object. Nothing is started for it, `finally` included: a namespace that is going away takes nothing new.
  */
-async function letGo(run: StoredExecution, io: HostIo): Promise<undefined> {
+async function letGo(run: StoredExecution, io: HostIo): Promise<number | undefined> {
   const { status } = run;
   const isOpen = status?.snapshot !== undefined && status.completedAt === undefined;
   if (isOpen)
     await perform({ kind: "SetControl", to: "Cancelled", message: "the Execution was deleted" }, run, io).catch(
       (error: unknown) => io.report?.({ kind: "Failed", key: run.key, error, retryAfterMs: 0 }), // its workers are told all the same
     );
-  if (!(await stopAll(run, io))) return undefined;
+  if (!(await stopAll(run, io))) return stopLookMs;
   if (isOpen) {
     const { journalRetentionSeconds: seconds = executionDefaults.journalRetentionSeconds } = run.object.spec;
     const items = status.nodes.flatMap(({ name: node, itemCount }): NodeKey[] =>

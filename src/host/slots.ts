@@ -72,9 +72,7 @@ function isOpen({ status }: StoredExecution): boolean {
 /** One that waits for something else, a policy or a store, keeps nobody behind it waiting. */
 function isQueued(run: StoredExecution): boolean {
   if (run.deletedAtMs !== undefined || isOpen(run)) return false;
-  const { status } = run;
-  // Without conditions it was taken, and nothing is decided about it yet.
-  return status === undefined || status.phase === "Queued" || status.conditions.length === 0;
+  return run.status === undefined || run.status.phase === "Queued";
 }
 
 function byAge(a: StoredExecution, b: StoredExecution): number {

@@ -24,9 +24,14 @@ interface Entry<K> {
   /** Until a pause after its last pass is over. */
   isResting: boolean;
   failures: number;
-  /** Drops the pending wake-up. */
-  wake: AbortController | undefined;
+  /** Monotonic, of the last pass. */
+  endedAtMs: number;
+  /** Drops the pending wake-up, which comes at `atMs`. */
+  wake: { readonly abort: AbortController; readonly atMs: number } | undefined;
 }
+
+/** A key that backs off for longer is looked at this long after its last pass when something happens to it: it may be a stop. */
+const pressedMs = 1_000;
 
 export class WorkQueue<K> {
   readonly #options: WorkQueueOptions<K>;
@@ -44,11 +49,12 @@ export class WorkQueue<K> {
 
   /**
    * Something about this key changed. While it is at work it is noted, and looked at again right after; while it backs
-   * off it is not, else every event would hammer what is already failing.
+   * off it is looked at a second after its last pass at the soonest, else every event would hammer what is already failing.
    */
   add(key: K): void {
     const entry = this.#entry(key);
-    if (this.#isStopped || entry.isQueued || (entry.failures > 0 && entry.wake !== undefined)) return;
+    if (this.#isStopped || entry.isQueued) return;
+    if (entry.failures > 0 && entry.wake !== undefined) return this.#press(entry, entry.wake.atMs);
     entry.isQueued = true;
     this.#cancelWake(entry);
     if (!entry.isRunning && !entry.isResting) this.#line(entry);
@@ -73,7 +79,8 @@ export class WorkQueue<K> {
     const name = this.#options.nameOf(key);
     const found = this.#entries.get(name);
     if (found !== undefined) return found;
-    const entry: Entry<K> = { key, isQueued: false, isRunning: false, isResting: false, failures: 0, wake: undefined };
+    const idle = { isQueued: false, isRunning: false, isResting: false, failures: 0, endedAtMs: 0 };
+    const entry: Entry<K> = { key, ...idle, wake: undefined };
     this.#entries.set(name, entry);
     return entry;
   }
@@ -112,6 +119,7 @@ export class WorkQueue<K> {
     }
     this.#running -= 1;
     entry.isRunning = false;
+    entry.endedAtMs = this.#options.clock.monotonicMs();
     if (this.#isStopped) {
       if (this.#running === 0) for (const resolve of this.#idle.splice(0)) resolve();
       return;
@@ -141,11 +149,16 @@ export class WorkQueue<K> {
     });
   }
 
+  #press(entry: Entry<K>, dueAtMs: number): void {
+    const soonestMs = entry.endedAtMs + pressedMs;
+    if (soonestMs < dueAtMs) this.#wakeAfter(entry, soonestMs - this.#options.clock.monotonicMs());
+  }
+
   #wakeAfter(entry: Entry<K>, afterMs: number): void {
-    if (afterMs <= 0) return this.add(entry.key);
     this.#cancelWake(entry);
+    if (afterMs <= 0) return this.add(entry.key);
     const abort = new AbortController();
-    entry.wake = abort;
+    entry.wake = { abort, atMs: this.#options.clock.monotonicMs() + afterMs };
     this.#options.clock.sleep(afterMs, abort.signal).then(
       () => {
         entry.wake = undefined;
@@ -156,7 +169,7 @@ export class WorkQueue<K> {
   }
 
   #cancelWake(entry: Entry<K>): void {
-    entry.wake?.abort();
+    entry.wake?.abort.abort();
     entry.wake = undefined;
   }
 }

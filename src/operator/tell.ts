@@ -90,8 +90,7 @@ export function teller({ events, metrics, logger, uidOf, tokensOf }: Audience): 
         events.record({ regarding: { key, uid }, type: "Warning", reason: "AuditViolation", action: "Audit", note });
     timeStop(before, status, succeeded);
     // Also where another process has told it: a new leader goes on where that was.
-    const hasStood = previous !== undefined && previous.conditions.length > 0; // else it was only taken
-    if (hasStood && previous.phase === status.phase) return;
+    if (previous?.phase === status.phase) return;
     logger.info(
       { execution: `${key.namespace}/${key.name}`, uid, phase: status.phase, reason: succeeded?.reason },
       "phase",

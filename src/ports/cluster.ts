@@ -19,6 +19,8 @@ export interface StoredExecution {
   /** Grows with every change of the spec; status names the one it saw. */
   readonly generation: number;
   readonly createdAtMs: number;
+  /** The operator that has put its hold on the object; see host/holder.ts. */
+  readonly heldBy?: string | undefined;
   /** Set once somebody asked for its deletion: it stays only until its host lets go of it (release). */
   readonly deletedAtMs?: number | undefined;
   readonly object: Execution;
@@ -91,9 +93,9 @@ export interface Cluster {
   stopWorker(uid: string, worker: WorkerView, graceMs: number): Promise<void>;
   /**
    * Keep the object there, even if it is deleted, until `release`: its workers must be stopped first. Returns the run as it is
-   * then. Repeat is a no-op, and so is a run that is being deleted already. Throws Conflict.
+   * then. Repeat is a no-op, and so is a run that is being deleted already. With `operator` the hold names it. Throws Conflict.
    */
-  hold(run: StoredExecution): Promise<StoredExecution>;
+  hold(run: StoredExecution, operator?: string): Promise<StoredExecution>;
   /** The host is done with this object. Repeat is a no-op, also when the object is gone. */
   release(run: StoredExecution): Promise<void>;
   /** Delete this object (and no later one of its name). Repeat is a no-op. */

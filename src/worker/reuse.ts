@@ -3,7 +3,7 @@ import { OaoError } from "../core/errors/errors.ts";
 import type { Json } from "../core/digest/json.ts";
 import { itemName } from "../core/protocol/names.ts";
 import { divergenceAt, divergenceText } from "../core/replay/divergence.ts";
-import { prefixLength } from "../core/replay/fork.ts";
+import { prefixLength, referenceTo } from "../core/replay/fork.ts";
 import { type RecordedCall, ReusedSteps } from "../core/replay/reused-steps.ts";
 import type { Replay } from "../core/replay/types.ts";
 import type { Reuse, Snapshot, StepIdentity } from "../core/steps/format.ts";
@@ -71,10 +71,6 @@ export async function readReuse(
       throw divergence(divergenceAt(place, "call", `${left.entry.kind} ${left.entry.name}`, undefined));
     },
   };
-}
-
-function referenceTo(uid: string, steps: number, { isPatched }: Replay): Reuse {
-  return { uid, steps, ...(isPatched ? { byPosition: true } : {}) };
 }
 
 function divergence(found: ReturnType<typeof divergenceAt>): OaoError {

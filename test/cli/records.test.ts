@@ -19,6 +19,7 @@ const script: MockScriptInput = {
     { reply: { text: "answer to $LAST_USER" } },
   ],
 };
+const dice = "export const dice = ({ sides }) => ({ sides, rolled: 4 });\n";
 const manifest = (name: string, prompt: string) => `apiVersion: oao.dev/v1alpha1
 kind: Execution
 metadata: { name: ${name}, labels: { team: a }, annotations: { note: private } }
@@ -42,7 +43,7 @@ beforeEach(async () => {
     port: 0,
     host: "127.0.0.1",
   });
-  writeFileSync(join(place.folder, "dice.mjs"), "export const dice = ({ sides }) => ({ sides, rolled: 4 });\n");
+  writeFileSync(join(place.folder, "dice.mjs"), dice);
 });
 afterEach(async () => {
   await Promise.all([place.end(), other.end()]);
@@ -94,6 +95,10 @@ describe("a run that moves to another folder", () => {
     expect((await other.oao(["tree", "two"])).stdout).toMatch(/✔ last +Succeeded/);
     expect((await other.oao(["diff", "two", bundle])).code).toBe(0);
     expect(await other.oao(["resume", "two"])).toMatchObject({ stderr: expect.stringContaining("has ended") });
+    writeFileSync(join(other.folder, "dice.mjs"), dice);
+    const calls = server.calls().length;
+    expect(await other.oao(["replay", "two"])).toMatchObject({ code: 0 });
+    expect(server.calls()).toHaveLength(calls);
   });
 
   it("takes along what it reuses of the run that it replays, and stands without that one", async () => {

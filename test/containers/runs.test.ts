@@ -1,8 +1,9 @@
 /** The samples on real nodes: restricted pods in containers, looked at and steered with kubectl alone. */
 import { describe, expect, inject, test, vi } from "vitest";
-import { release, namespaces } from "./install.ts";
+import { namespaces, release, sample } from "./install.ts";
 import { applySample, desire, done, ended, get, isAtWork, kubectl, nodeOf, podAtWork, podsOf, until } from "./runs.ts";
 import { helm } from "../helm/chart.ts";
+import { images } from "../../hack/image/build.ts";
 
 const describeRun = (name: string): string => done(kubectl(["describe", "oaox", name, "-n", namespaces.team]));
 
@@ -28,6 +29,21 @@ describe("an applied Execution", () => {
     // Two researchers, the merged facts, four ratings, the brief.
     const succeeded = () => podsOf(run).map(({ status }) => status.phase);
     await expect.poll(succeeded, { timeout: 20_000 }).toEqual(Array.from({ length: 8 }, () => "Succeeded"));
+  });
+
+  test("of config/samples/on-cluster asks the model server beside it, as the docs say", async () => {
+    const inTeam = ["-n", namespaces.team];
+    const server = sample("on-cluster/mock-model.yaml");
+    const image = /image: (\S+)/.exec(server)?.[1] ?? "";
+    done(kubectl(["apply", ...inTeam, "-f", "-"], server.replace(image, images.oao)));
+    done(kubectl(["rollout", "status", "deployment/mock-model", ...inTeam, "--timeout=60s"]));
+    const applied = kubectl(["apply", ...inTeam, "-f", "config/samples/on-cluster/invoice.yaml"]);
+    expect(done(applied)).toBe("execution.oao.dev/invoice created\n");
+    const run = await until("invoice", ended);
+    expect(run.status?.result?.preview).toBe('"Invoice 4711 of Nord Ltd is ready for a second signature."');
+    const columns = done(kubectl(["get", "oaox", "invoice", ...inTeam, "-o", "wide"]));
+    expect(columns).toMatch(/invoice +Succeeded +2\/2 +2 +[0-9]+ +\S+ +sha256:\S+ +oao-system\/oao +Succeeded/);
+    done(kubectl(["delete", "deployment/mock-model", ...inTeam]));
   });
 
   test("is stopped by its policy, and kubectl describe says exactly why", async () => {

@@ -45,14 +45,14 @@ export function recordedRun(options: RecordedRunOptions = {}): RecordedRun {
   } = options;
   const spec: ExecutionSpec = {
     task: "Wärmepumpen 🔥",
-    tools: [{ name: "t", http: { url: "http://127.0.0.1:9/x" } }],
+    tools: [{ name: "t", http: { method: "GET", url: "http://127.0.0.1:9/x" } }],
     models: [{ name: "main", provider: "openai", model: "m" }],
     agents: [{ name: "a", model: "main" }],
     nodes: [
       { name: "talk", agent: { ref: "a", prompt: "go" } },
       { name: "rate", dependsOn: ["talk"], forEach: { items: "[1, 2]" }, ...tool },
     ],
-  } as ExecutionSpec;
+  };
   const bodies = new Map<string, string>();
   const put = (value: Json): string => {
     const packed = packBody(value);
@@ -126,7 +126,7 @@ function conversation(
 ): EntryDraft[] {
   const header = put({ model: "m", parameters: { temperature: 0 } });
   const own = { attempt: 1, try: 1 };
-  const said: string[] = [];
+  let said = "";
   const drafts: EntryDraft[] = [
     { type: "start", ...own, snapshot, runtime: { format: 1, version: "0", node: "v24" }, tools: {}, at },
   ];
@@ -135,12 +135,12 @@ function conversation(
   for (let step = 0; step < steps; step += 1) {
     const question = { role: "user", content: `question ${step} ${step % 5 === 0 ? "x".repeat(300) : ""}` };
     const append = step === 0 ? [question] : [{ role: "assistant", content: answer(step - 1) }, question];
-    said.push(...append.map((message) => message.content));
+    said = sha256Hex([said, ...append.map((message) => message.content)].join("\n"));
     const identity = {
       path: [step, 0],
       kind: "model",
       name: "main",
-      requestDigest: sha256Hex(said.join("\n")),
+      requestDigest: said,
       occurrence: 0,
     } as const;
     drafts.push({ type: "intent", ...own, ...identity, call: 0, at });

@@ -14,7 +14,7 @@ import type {
 import { Conflict } from "../../ports/cluster-errors.ts";
 import type { KubeClient, KubeRequest } from "./client.ts";
 import { isKubeError } from "./kube-error.ts";
-import { finalizer, podName, secretName } from "./names.ts";
+import { finalizer, heldBy, notHeld, podName, secretName } from "./names.ts";
 import { Observed, type ObservedOptions } from "./observed.ts";
 import { ownerReference, type PodSettings, storeCaKey, storePasswordKey, workerPod } from "./pod.ts";
 import { defaultResources, type PodResources } from "./pod-resources.ts";
@@ -189,10 +189,12 @@ export class KubeCluster implements Cluster {
     await this.#delete(resourcePath(resources.pods, { namespace, name }), body);
   }
 
-  async hold(run: StoredExecution): Promise<StoredExecution> {
+  async hold(run: StoredExecution, operator?: string): Promise<StoredExecution> {
     const held = finalizersOf(run);
-    if (held.includes(finalizer) || run.deletedAtMs !== undefined) return run;
-    return storedExecution(await this.#setFinalizers(run, [...held, finalizer]));
+    const isNamed = operator === undefined || (run.status?.operator ?? run.heldBy) !== undefined;
+    if ((held.includes(finalizer) && isNamed) || run.deletedAtMs !== undefined) return run;
+    const finalizers = [...new Set([...held, finalizer])];
+    return storedExecution(await this.#setFinalizers(run, finalizers, heldBy(run.uid, operator)));
   }
 
   async release(run: StoredExecution): Promise<void> {
@@ -201,6 +203,7 @@ export class KubeCluster implements Cluster {
     await this.#setFinalizers(
       run,
       held.filter((each) => each !== finalizer),
+      run.heldBy === undefined ? {} : notHeld,
     ).catch((error: unknown) => {
       if (!isKubeError(error, 404)) throw error;
     });
@@ -256,13 +259,14 @@ export class KubeCluster implements Cluster {
   async #setFinalizers(
     { key, resourceVersion }: StoredExecution,
     finalizers: readonly string[],
+    annotations: Readonly<Record<string, string | null>>,
   ): Promise<KubeExecution> {
     const path = resourcePath(resources.executions, key);
     return this.#write(key, {
       method: "PATCH",
       patch: "Merge",
       path,
-      body: { metadata: { resourceVersion, finalizers } },
+      body: { metadata: { resourceVersion, finalizers, annotations } },
     });
   }
 

@@ -5,6 +5,24 @@ import type { NodeKey } from "../../core/protocol/types.ts";
 
 export const finalizer = "oao.dev/stop";
 
+/**
+ * Annotation, beside the finalizer: `UID namespace/release` of the object and of the operator that holds it. It counts on the object
+ * of that UID alone, so that copies of a manifest, and what people write into one, give no run away.
+ */
+const heldByAnnotation = "oao.dev/held-by";
+
+/** Undefined = without a name. */
+export function heldBy(uid: string, operator: string | undefined): Record<string, string> {
+  return operator === undefined ? {} : { [heldByAnnotation]: `${uid} ${operator}` };
+}
+
+export const notHeld = { [heldByAnnotation]: null };
+
+export function holderOf(uid: string, annotations: Readonly<Record<string, string>> = {}): string | undefined {
+  const [of, operator] = (annotations[heldByAnnotation] ?? "").split(" ");
+  return of === uid ? operator : undefined;
+}
+
 export const podLabels = {
   uid: "oao.dev/execution-uid",
   node: "oao.dev/node",

@@ -5,6 +5,7 @@ import { checkRules } from "../../api/rules.ts";
 import type { ExecutionStatus } from "../../api/status.ts";
 import type { Execution, GovernancePolicy } from "../../api/types.ts";
 import type { StoredExecution, StoredPolicy } from "../../ports/cluster.ts";
+import { holderOf } from "./names.ts";
 import type { KubeObject, ObjectMeta } from "./resources.ts";
 
 export interface KubeExecution extends KubeObject {
@@ -64,6 +65,7 @@ export function storedExecution({ metadata, spec, status }: KubeExecution): Stor
     generation,
     createdAtMs: timeOf(metadata.creationTimestamp) ?? 0,
     deletedAtMs: timeOf(metadata.deletionTimestamp),
+    heldBy: holderOf(uid, metadata.annotations),
     object: {
       apiVersion,
       kind: "Execution",

@@ -10,7 +10,7 @@ import { hasEnded } from "../outcome.ts";
 import { checkChains, type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
 import { diffText, type ShownPair, timeOf, tokensOf } from "../render/diff-text.ts";
 import { checkFormat } from "../render/output.ts";
-import { painter } from "../render/style.ts";
+import { oneLine, painter } from "../render/style.ts";
 import { table } from "../render/table.ts";
 import { elapsed } from "../render/time.ts";
 import type { Terminal } from "../terminal.ts";
@@ -93,8 +93,8 @@ async function printTable(
   if (shown.length > 0) await terminal.write(diffText(shown, { isWhole, width: terminal.size().columns }, paint));
   const totals = sides.map(totalsOf);
   const rows = totals.map(({ name, phase, steps, tokens, time_ms, trace_hash }) => [
-    name,
-    phase,
+    oneLine(name),
+    oneLine(phase),
     String(steps),
     String(tokens),
     elapsed(time_ms),

@@ -5,9 +5,8 @@ import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { BundleWriter } from "../../core/trace/bundle.ts";
 import { CliError } from "../errors.ts";
 import { contentDropped } from "../outcome.ts";
-import { checkRecord, type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
+import { checkRecord, mustBeRecorded, type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
 import type { Terminal } from "../terminal.ts";
-import { mustBeRecorded } from "./verify.ts";
 
 export interface ExportFlags extends RecordFlags {
   readonly outputFile?: string | undefined;

@@ -86,9 +86,9 @@ function rowTable(rows: readonly TraceRow[]): string {
     ["STEP", "NODE", "KIND", "NAME", "STATE", "TOKENS", "TIME", "INPUT", "OUTPUT"],
     rows.map((row) => [
       row.step_number === null ? row.path : String(row.step_number),
-      row.node,
+      oneLine(row.node),
       row.kind,
-      row.name,
+      oneLine(row.name),
       row.state,
       row.token_usage === null ? "" : String(row.token_usage.counted.total),
       elapsed(Date.parse(row.timestamp) - Date.parse(row.started_at)),

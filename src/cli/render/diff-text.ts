@@ -73,9 +73,9 @@ function cells(row: readonly ShownPair[]): string[] {
   return [
     marks[verdict],
     both(a?.number, b?.number, String),
-    node,
-    entry?.kind ?? "",
-    entry?.name ?? "",
+    oneLine(node),
+    oneLine(entry?.kind ?? ""),
+    oneLine(entry?.name ?? ""),
     both(tokensOf(a), tokensOf(b), String),
     both(a && timeOf(a), b && timeOf(b), elapsed),
     notes[verdict],

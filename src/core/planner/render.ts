@@ -27,7 +27,7 @@ import type { Seen } from "./types.ts";
 export function initialStatus(
   spec: ExecutionSpec,
   nowMs: number,
-  opened: Pick<ExecutionStatus, "operator" | "snapshot" | "policies" | "policyHash" | "executionHash" | "hashParts">,
+  opened: Pick<ExecutionStatus, "snapshot" | "policies" | "policyHash" | "executionHash" | "hashParts">,
 ): ExecutionStatus {
   const nodes = specGraph(spec).nodes.map(({ name }): NodeStatus => ({ name, state: "Pending" }));
   return {

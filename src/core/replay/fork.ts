@@ -3,7 +3,7 @@ import type { ExecutionSpec } from "../../api/types.ts";
 import { descendants } from "../dag/dag.ts";
 import { specGraph } from "../dag/spec-graph.ts";
 import type { ItemRecord, NodeKey } from "../protocol/types.ts";
-import type { Finished } from "../steps/format.ts";
+import type { Finished, Reuse } from "../steps/format.ts";
 import type { RecordedCall } from "./reused-steps.ts";
 import type { Replay } from "./types.ts";
 
@@ -45,6 +45,11 @@ export function prefixLength(
   const unanswered = steps.findIndex(({ entry }) => entry.outcome === "Cut" || entry.outcome === "Refused");
   const answered = unanswered === -1 ? steps.length : unanswered;
   return isAtCursor(replay, key) ? Math.min(answered, replay.cursor?.before ?? 0) : answered;
+}
+
+/** What an entry says of the first `steps` steps that it reuses of run `uid`. */
+export function referenceTo(uid: string, steps: number, { isPatched }: Replay): Reuse {
+  return { uid, steps, ...(isPatched ? { byPosition: true } : {}) };
 }
 
 const known = new WeakMap<ExecutionSpec, Map<string, ReadonlySet<string>>>();

@@ -287,6 +287,11 @@ describe("an object", () => {
     }, 10_000);
     await cluster.release((await cluster.get(run.key))!);
     expect((await current(run)).metadata.finalizers).toEqual(["example.test/mine"]);
+    const named = await cluster.hold((await cluster.get(run.key))!, "oao-system/oao");
+    expect(named.heldBy).toBe("oao-system/oao");
+    await cluster.release(named);
+    expect((await cluster.get(run.key))?.heldBy).toBeUndefined();
+    expect(Object.keys((await current(run)).metadata.annotations ?? {})).toEqual([]);
     await others([]);
   });
 

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { KubeClient } from "../../../src/adapters/kube/client.ts";
+import type { KubeClient } from "../../../src/adapters/kube/client.ts";
 import { resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import type { Problem, RunDetail, RunList, SessionInfo } from "../../../src/ui/wire.ts";
 import { type Workplace, workplace } from "../../cli/harness.ts";

@@ -342,7 +342,7 @@ test("kubectl alone shows every state: columns, wide columns, a wait for a condi
   expect(table.split("\n")[0]).toMatch(/^NAME +PHASE +NODES +STEPS +TOKENS +AGE/);
   expect(table).toMatch(/proven +Succeeded +2\/2/);
   const wide = kubectl(["get", "oaox", "stopped", "-o", "wide"]).stdout;
-  expect(wide.split("\n")[0]).toMatch(/AGE +POLICY +HASH +REASON$/);
-  expect(wide).toMatch(/ sha256:[0-9a-f]{64} +Cancelled\s*$/m);
+  expect(wide.split("\n")[0]).toMatch(/AGE +POLICY +HASH +OPERATOR +REASON$/);
+  expect(wide).toMatch(/ sha256:[0-9a-f]{64} +\S+\/oao +Cancelled\s*$/m);
   expect(kubectl(["wait", "--for=condition=Succeeded", "oaox/proven", "--timeout=5s"]).status).toBe(0);
 });

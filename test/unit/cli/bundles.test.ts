@@ -1,6 +1,8 @@
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { MemoryStore } from "../../../src/adapters/store/memory/memory-store.ts";
 import { checkBundle, openBundle } from "../../../src/cli/bundles.ts";
@@ -79,6 +81,25 @@ describe("a bundle", () => {
     const text = textOf(await partsOf(recordedRun({ content: "DigestOnly" })));
     expect(await check(text)).toMatchObject({ problems: [], report: { content: "DigestOnly", bodies: 1 } });
   });
+
+  test.skipIf(spawnSync("python3", ["--version"]).status !== 0)(
+    "is checked in the same way by a second implementation, in Python, that knows only the documentation",
+    async () => {
+      const run = recordedRun();
+      const text = textOf(await partsOf(run));
+      const byPython = (content: string) => {
+        writeFileSync(file, content);
+        const program = fileURLToPath(new URL("verify_bundle.py", import.meta.url));
+        return spawnSync("python3", [program, file], { encoding: "utf8" });
+      };
+      expect(byPython(text)).toMatchObject({
+        status: 0,
+        stdout: `${run.status.journalHead} ${run.status.traceHash}\n`,
+        stderr: "",
+      });
+      expect(byPython(text.replace("answer 1", "answer 9")).status).toBe(1);
+    },
+  );
 
   test("of another format is told as that", async () => {
     const text = textOf(await partsOf(recordedRun())).replace('"bundle":1', '"bundle":2');

@@ -18,18 +18,33 @@ const operator = (world: World, name: string, store = new World().store): HostIo
 });
 
 describe("an operator with a name", () => {
-  test("takes a run by its first write, before anything is made for it, and keeps it to the end", async () => {
-    const world = new World();
-    const io = operator(world, "oao-system/oao", world.store);
-    const key = world.apply("r", spec);
-    world.outputs = { a: 1 };
-    world.before = (effect) => {
-      if (effect !== "writeStatus") return;
-      expect(world.store.executeNow(uid, { op: "control", to: "Cancelled", message: "" }).code).toBe("NOT_OPEN");
-      world.before = () => undefined;
+  test("takes a run before anything is made for it, with no write of its own, and keeps it to the end", async () => {
+    let journal = "";
+    const effects = async (io: HostIo, world: World) => {
+      const found: string[] = [];
+      world.before = (effect) => {
+        if (effect === "hold")
+          journal = world.store.executeNow(uid, { op: "control", to: "Cancelled", message: "" }).code;
+        if (!effect.startsWith("get")) found.push(effect);
+      };
+      const key = world.apply("r", spec);
+      world.outputs = { a: 1 };
+      for (let pass = 0; pass < 20; pass += 1) await reconcile(key, io);
+      return found;
     };
-    for (let pass = 0; pass < 20; pass += 1) await reconcile(key, io);
+    const world = new World();
+    const named = await effects(operator(world, "oao-system/oao", world.store), world);
+    expect(journal).toBe("NOT_OPEN");
     expect(world.status("r")).toMatchObject({ operator: "oao-system/oao", phase: "Succeeded", sealed: true });
+    const nameless = new World();
+    expect(named).toEqual(["hold", ...(await effects(nameless.io, nameless))]);
+  });
+
+  test("takes a run that only waits by its first status", async () => {
+    const world = new World();
+    const key = world.apply("r", { ...spec, policyRef: { name: "later" } });
+    await reconcile(key, operator(world, "oao-system/oao", world.store));
+    expect(world.status("r")).toMatchObject({ operator: "oao-system/oao", phase: "Pending" });
   });
 
   test("leaves a run of another alone, whatever becomes of it, and says whose it is", async () => {
@@ -50,18 +65,23 @@ describe("an operator with a name", () => {
     expect(world.stopped).toEqual([]);
   });
 
-  test("that comes second to a new run finds it taken: one of two writes stands", async () => {
+  test("that comes second to a new run finds it taken: one of two writes stands, and nothing is in its journal store", async () => {
     const world = new World();
     const key = world.apply("r", spec);
     const second = operator(world, "team-a/second");
+    const own = new World().store;
     world.before = (effect) => {
-      if (effect !== "writeStatus") return;
+      if (effect !== "hold") return;
       world.before = () => undefined;
       const run = world.runs.get("r");
-      if (run !== undefined) world.runs.set("r", { ...run, resourceVersion: "the first one's" });
+      if (run !== undefined)
+        world.runs.set("r", { ...run, heldBy: "oao-system/oao", resourceVersion: "the first one's" });
     };
-    await expect(reconcile(key, second)).rejects.toThrow(Conflict);
-    expect((await world.store.view(uid, [])).execution).toBeUndefined();
+    await expect(reconcile(key, { ...second, journal: () => own })).rejects.toThrow(Conflict);
+    expect((await own.view(uid, [])).execution).toBeUndefined();
+    // Taken, with no status as yet.
+    await reconcile(key, second);
+    expect(world.events.at(-1)).toEqual({ kind: "Elsewhere", key, holder: "oao-system/oao" });
   });
 
   test("goes on with a run that was begun before runs had holders, under its own name", async () => {

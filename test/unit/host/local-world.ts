@@ -192,8 +192,16 @@ export class World implements Cluster {
     const view = this.views[place];
     if (view !== undefined) this.views[place] = { ...view, state: "Exited", exit: "stopped" };
   }
-  async hold(run: StoredExecution): Promise<StoredExecution> {
-    return run;
+  async hold(run: StoredExecution, operator?: string): Promise<StoredExecution> {
+    if (operator === undefined || run.heldBy !== undefined || run.status?.operator !== undefined) return run;
+    this.before("hold");
+    const stored = this.runs.get(run.key.name);
+    if (stored === undefined) return run;
+    if (stored.resourceVersion !== run.resourceVersion) throw new Conflict(`${run.key.name} changed`);
+    this.writes += 1;
+    const held = { ...stored, heldBy: operator, resourceVersion: `${stored.generation}/${this.writes}` };
+    this.runs.set(run.key.name, held);
+    return held;
   }
   async release(): Promise<void> {}
   async remove(run: StoredExecution): Promise<void> {

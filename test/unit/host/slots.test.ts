@@ -4,18 +4,14 @@ import type { ExecutionStatus } from "../../../src/api/status.ts";
 import { frontOf, lookAgainMs, Slots } from "../../../src/host/slots.ts";
 import type { StoredExecution } from "../../../src/ports/cluster.ts";
 
-type Phase = "New" | "Taken" | "Queued" | "Open" | "Waiting";
-
-/** What they say is of no matter here. */
-const conditions = [{ type: "Succeeded" }];
+type Phase = "New" | "Queued" | "Open" | "Waiting";
 
 function run(name: string, createdAtMs: number, phase: Phase): StoredExecution {
   const status = {
     New: undefined,
-    Taken: { phase: "Pending", conditions: [] },
-    Queued: { phase: "Queued", conditions },
-    Waiting: { phase: "Pending", conditions },
-    Open: { phase: "Running", conditions, snapshot: "s" },
+    Queued: { phase: "Queued" },
+    Waiting: { phase: "Pending" },
+    Open: { phase: "Running", snapshot: "s" },
   }[phase] as ExecutionStatus | undefined;
   const key = { namespace: "team-a", name };
   return {
@@ -31,7 +27,7 @@ function run(name: string, createdAtMs: number, phase: Phase): StoredExecution {
 
 describe("a turn", () => {
   it("is the oldest one's, and the others are told their place", () => {
-    const runs = [run("open", 0, "Open"), run("b", 2, "Queued"), run("a", 1, "Queued"), run("c", 3, "Taken")];
+    const runs = [run("open", 0, "Open"), run("b", 2, "Queued"), run("a", 1, "Queued"), run("c", 3, "New")];
     const slots = new Slots();
     const [, b, a, c] = runs as [StoredExecution, StoredExecution, StoredExecution, StoredExecution];
     expect(slots.take(c, 2, runs)).toEqual({ place: 3, waiting: 3, running: 1 });

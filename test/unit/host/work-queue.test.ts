@@ -117,6 +117,43 @@ describe("the work queue", () => {
     expect(works).toBe(2);
   });
 
+  test("looks at a key that backs off for long a second after its last pass when something happens: it may be a stop", async () => {
+    const clock = new ManualClock();
+    const passes: number[] = [];
+    const queue = new WorkQueue<string>({
+      clock,
+      nameOf: (key) => key,
+      work: async () => {
+        passes.push(clock.monotonicMs());
+        throw new Error("never");
+      },
+      parallel: 1,
+      backoff: { firstMs: 60_000, maxMs: 60_000 },
+      onError: () => undefined,
+    });
+    queue.add("a");
+    await quiet();
+    const [first = 0] = passes;
+    clock.pass(300);
+    queue.add("a");
+    queue.add("a");
+    await quiet();
+    expect(passes).toHaveLength(1);
+    clock.pass(700);
+    await quiet();
+    expect(passes).toEqual([first, first + 1_000]);
+    clock.pass(5_000);
+    queue.add("a");
+    await quiet();
+    expect(passes).toHaveLength(3);
+    clock.pass(59_999);
+    await quiet();
+    expect(passes).toHaveLength(3);
+    clock.pass(1);
+    await quiet();
+    expect(passes).toHaveLength(4);
+  });
+
   test("backs off a failing key alone, doubling up to the limit, whatever events come, and forgives one success", async () => {
     let isBroken = true;
     const worked: string[] = [];

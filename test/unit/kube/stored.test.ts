@@ -9,6 +9,20 @@ const spec = { task: "a long text", policyRef: { name: "p" }, nodes: [{ name: "a
 const status = (more: Partial<ExecutionStatus>) =>
   ({ phase: "Succeeded", observedGeneration: 2, ...more }) as ExecutionStatus;
 
+test("a run is held by whom the annotation of its own UID names: a copy of a manifest gives nothing away", () => {
+  const heldBy = (annotations: Record<string, string>) =>
+    storedExecution({
+      metadata: { name: "r", namespace: "team-a", uid: "u1", resourceVersion: "1", annotations },
+      spec: { task: "t", nodes: [] },
+    }).heldBy;
+  expect(heldBy({ "oao.dev/held-by": "u1 oao-system/oao" })).toBe("oao-system/oao");
+  expect([heldBy({ "oao.dev/held-by": "u0 oao-system/oao" }), heldBy({}), heldBy({ "oao.dev/held-by": "" })]).toEqual([
+    undefined,
+    undefined,
+    undefined,
+  ]);
+});
+
 test("a run that is over keeps its status and lets go of its texts", () => {
   const over = status({ completedAt: "2026-01-01T00:00:00Z", sealed: true });
   const trimmed = trimExecution({ metadata, spec, status: over });
