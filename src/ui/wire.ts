@@ -11,7 +11,7 @@ export interface RunKey {
 
 export interface SessionInfo {
   readonly version: string;
-  /** Where the runs are: `/home/ada/brief/.oao`, or a kubeconfig context. */
+  /** Where the runs are: `~/brief/.oao`, or a kubeconfig context. */
   readonly place: { readonly kind: "local" | "cluster"; readonly label: string };
   /** Undefined = recorded steps can be read; else why not, for people. */
   readonly noSteps?: string | undefined;
@@ -129,6 +129,7 @@ export interface StepSummary {
 }
 
 export interface StepPage {
+  /** Place of the first of `steps`; `total` where the step that was asked for is not among them. */
   readonly from: number;
   readonly total: number;
   readonly steps: readonly StepSummary[];

@@ -66,6 +66,13 @@ describe("a run of 1,000 nodes and 10,000 steps", () => {
     expect(await elements()).toBeLessThan(elementsMax);
   });
 
+  it("goes to the step that the address names, wherever it is", async () => {
+    await page.reload();
+    const marked = steps().locator(".row[aria-selected=true]");
+    await expect.poll(() => marked.getAttribute("aria-rowindex")).toBe(String(stepCount + 1));
+    await expect.poll(() => marked.innerText()).toMatch(/^10000/);
+  });
+
   it("filters 10,000 steps", async () => {
     await page.getByRole("searchbox").fill("node-0003");
     await expect.poll(() => steps().getAttribute("aria-rowcount")).toBe("1001");

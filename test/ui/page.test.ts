@@ -163,6 +163,28 @@ describe("a run", () => {
     await page.context().close();
   });
 
+  it("cannot be made to take text for markup, not even by its own code", async () => {
+    const page = await on.open("runs/default/brief");
+    await expect.poll(() => page.getByRole("application").count()).toBe(1);
+    const refused = await page.evaluate(() =>
+      [
+        () => (document.createElement("p").innerHTML = "<b>bold</b>"),
+        () => document.body.insertAdjacentHTML("beforeend", "<b>bold</b>"),
+        () => (document.createElement("script").src = "/assets/app.js"),
+      ].map((attempt) => {
+        try {
+          attempt();
+          return "done";
+        } catch (error) {
+          return (error as Error).name;
+        }
+      }),
+    );
+    expect(refused).toEqual(["TypeError", "TypeError", "TypeError"]);
+    await page.context().close();
+    on.complaints.splice(0); // the browser's own lines about what it refused
+  });
+
   it("shows characters that turn or hide text as what they are", async () => {
     const page = await on.open("runs/default/brief?nodes=table");
     await expect.poll(() => page.getByRole("grid", { name: "Nodes" }).getByText("\\u202e").count()).toBe(1);

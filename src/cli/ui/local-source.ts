@@ -24,6 +24,11 @@ import { graphNodes, runDetail, runSummary } from "./summaries.ts";
 
 const watchIntervalMs = 250;
 
+/** `/home/ada/brief/.oao` as `~/brief/.oao`. */
+function fromHome(path: string, home = ""): string {
+  return home !== "" && path.startsWith(`${home}/`) ? `~${path.slice(home.length)}` : path;
+}
+
 export class LocalSource implements RunSource {
   readonly place;
   readonly noSteps = undefined;
@@ -42,7 +47,7 @@ export class LocalSource implements RunSource {
     this.#index = index;
     this.#terminal = terminal;
     this.#replays = new ReplayStarter(index, terminal);
-    this.place = { kind: "local", label: index.home } as const;
+    this.place = { kind: "local", label: fromHome(index.home, terminal.env["HOME"]) } as const;
     this.steps = {
       page: (key: RunKey, range: StepRange) =>
         this.#withJournal(key, (store, run) => this.#reader.page(store, run, range)),

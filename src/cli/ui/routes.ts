@@ -41,6 +41,7 @@ const runRoutes: Readonly<Record<string, Handler>> = {
     return stepsOf(source).page(key, {
       from: wholeNumber(query, "from", 0, Number.MAX_SAFE_INTEGER),
       limit: wholeNumber(query, "limit", 200, stepsPageMax),
+      at: query.get("at") ?? undefined,
       node: query.get("node") ?? undefined,
       text: query.get("text")?.slice(0, 200) ?? undefined,
     });

@@ -21,6 +21,8 @@ export interface StepFilter {
 
 export interface StepRange extends StepFilter {
   readonly from: number;
+  /** Id of the step to begin with, instead of `from`. */
+  readonly at?: string | undefined;
   readonly limit: number;
 }
 

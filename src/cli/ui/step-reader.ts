@@ -48,10 +48,12 @@ export class StepReader {
   async page(store: JournalStore, run: LocalRun, range: StepRange): Promise<StepPage> {
     const { steps } = await this.read(store, run);
     const shown = steps.filter(matcher(range)).map(({ summary }) => summary);
+    const place = shown.findIndex(({ id }) => id === range.at);
+    const from = range.at === undefined ? range.from : place < 0 ? shown.length : place;
     return {
-      from: range.from,
+      from,
       total: shown.length,
-      steps: shown.slice(range.from, range.from + range.limit),
+      steps: shown.slice(from, from + range.limit),
       ...spanOf(steps),
     };
   }

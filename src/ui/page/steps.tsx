@@ -3,6 +3,7 @@ import { useSignal } from "@preact/signals";
 import type { VNode } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { RunKey, StepPage, StepSummary } from "../wire.ts";
+import { get } from "./client.ts";
 import { elapsed, grouped, plural, visible } from "./format.ts";
 import { Paged } from "./paged.ts";
 import { Meter, Name, ProblemBox, State } from "./parts.tsx";
@@ -23,36 +24,19 @@ export function Steps({ runKey, limit, recorded, isOver }: Props): VNode {
   const node = selection.value["node"];
   const text = useSignal("");
   const applied = useDelayed(text.value);
-  const steps = useMemo(() => {
-    const query = new URLSearchParams();
-    if (node !== undefined) query.set("node", node);
-    if (applied !== "") query.set("text", applied);
-    return new Paged<StepPage, StepSummary>(`${runApi(runKey)}/steps?${query.toString()}`, (page) => page.steps);
-  }, [runKey.namespace, runKey.name, node, applied]);
+  const query = new URLSearchParams();
+  if (node !== undefined) query.set("node", node);
+  if (applied !== "") query.set("text", applied);
+  const address = `${runApi(runKey)}/steps?${query.toString()}`;
+  const steps = useMemo(() => new Paged<StepPage, StepSummary>(address, (page) => page.steps), [address]);
   useEffect(() => () => steps.stop(), [steps]);
   useEffect(() => {
     if (recorded > 0) steps.again();
   }, [recorded, isOver]);
-  const active = useSignal(-1);
-  useEffect(() => {
-    active.value = -1;
-  }, [steps]);
+  const { marked, choose } = useMarked(steps, address);
   const page = steps.latest.value;
   const total = page?.total ?? 0;
   const span = spanOf(page);
-  const selected = selection.value["step"];
-  /** A row that was gone to before it was read is selected when it comes. */
-  const isWanted = useRef(false);
-  const choose = (index: number) => {
-    active.value = index;
-    const step = steps.at(index);
-    isWanted.current = step === undefined;
-    if (step !== undefined) select({ step: step.id });
-  };
-  useEffect(() => {
-    if (isWanted.current) choose(active.value);
-  }, [steps.version.value]);
-  const marked = selected !== undefined && active.value >= 0 ? active.value : placeOf(steps, selected, total);
   const problem = steps.problem.value;
   return (
     <section class="pane" aria-label="Steps">
@@ -73,9 +57,13 @@ export function Steps({ runKey, limit, recorded, isOver }: Props): VNode {
             <span class="hidden">, show all</span>
           </button>
         )}
-        <span class="muted grow right" aria-live="polite">
+        <span
+          class="muted grow right"
+          aria-live="polite"
+          title={isOver ? undefined : "Steps are numbered when the run has ended"}
+        >
           {page === undefined ? "" : plural(total, "step")}
-          {isOver ? "" : " so far; numbers come with the end"}
+          {isOver ? "" : " so far"}
         </span>
       </div>
       {problem === undefined ? (
@@ -125,11 +113,38 @@ function emptyText(total: number | undefined, node: string | undefined, text: st
   return node === undefined ? "No steps are recorded yet." : "This node has recorded no steps.";
 }
 
-/** Where an address names a step: found among what is here. */
-function placeOf(steps: Paged<StepPage, StepSummary>, id: string | undefined, total: number): number {
-  if (id === undefined) return -1;
-  for (let index = 0; index < Math.min(total, 200); index += 1) if (steps.at(index)?.id === id) return index;
-  return -1;
+/**
+ * The row of the selected step, and how another is selected. A row that was gone to before it was read is selected when it
+ * comes. A step that an address names, that a filter moved, or that others were recorded before, is looked for.
+ */
+function useMarked(
+  steps: Paged<StepPage, StepSummary>,
+  address: string,
+): { readonly marked: number; readonly choose: (index: number) => void } {
+  const active = useSignal(-1);
+  const isWanted = useRef(false);
+  const selected = selection.value["step"];
+  const choose = (index: number) => {
+    active.value = index;
+    const step = steps.at(index);
+    isWanted.current = step === undefined;
+    if (step !== undefined) select({ step: step.id });
+  };
+  useEffect(() => {
+    active.value = -1;
+    isWanted.current = false;
+  }, [steps]);
+  useEffect(() => {
+    if (isWanted.current) return choose(active.value);
+    if (selected === undefined || (active.value >= 0 && steps.at(active.value)?.id === selected)) return;
+    const stop = new AbortController();
+    get<StepPage>(`${address}&at=${encodeURIComponent(selected)}&limit=1`, stop.signal).then(
+      ({ from, steps: found }) => (active.value = found.length === 0 ? -1 : from),
+      () => undefined, // the list itself tells why it cannot be read
+    );
+    return () => stop.abort();
+  }, [steps, steps.version.value, selected]);
+  return { marked: selected === undefined && !isWanted.current ? -1 : active.value, choose };
 }
 
 interface Span {

@@ -13,6 +13,9 @@ export interface Size {
   readonly height: number;
 }
 
+/** Names can be read from this scale on. */
+export const legibleFrom = 0.5;
+const beginScale = 0.75;
 const scaleMin = 0.03;
 const scaleMax = 1.6;
 const margin = 16;
@@ -26,6 +29,17 @@ export function fit(content: Size, view: Size): Camera {
     x: (content.width - view.width / scale) / 2,
     y: (content.height - view.height / scale) / 2,
     scale,
+  };
+}
+
+/** What is seen first: all of `content`, but of what is only long its beginning, large enough to be read. */
+export function begin(content: Size, view: Size): Camera {
+  const whole = fit(content, view);
+  if (whole.scale >= legibleFrom || content.height * beginScale > view.height - 2 * margin) return whole;
+  return {
+    x: -margin / beginScale,
+    y: (content.height - view.height / beginScale) / 2,
+    scale: beginScale,
   };
 }
 
@@ -60,6 +74,20 @@ export function reveal(
     x: move(rectangle.x, rectangle.width, camera.x, width),
     y: move(rectangle.y, rectangle.height, camera.y, height),
   };
+}
+
+/** Whether all of the rectangle is in sight. */
+export function shows(
+  camera: Camera,
+  view: Size,
+  { x, y, width, height }: Size & { readonly x: number; readonly y: number },
+): boolean {
+  return (
+    x >= camera.x &&
+    y >= camera.y &&
+    x + width <= camera.x + view.width / camera.scale &&
+    y + height <= camera.y + view.height / camera.scale
+  );
 }
 
 function clamp(scale: number): number {

@@ -7,7 +7,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/ho
 import type { NodeState } from "../../../api/status.ts";
 import type { GraphNodeInfo, NodeRow } from "../../wire.ts";
 import { plural, visible } from "../format.ts";
-import { type Camera, fit, pan, reveal, type Size, zoom } from "./camera.ts";
+import { begin, type Camera, fit, legibleFrom, pan, reveal, shows, type Size, zoom } from "./camera.ts";
 import { box, type Edge, type Layout, layoutGraph, neighbour, type Placed } from "./layout.ts";
 
 interface Props {
@@ -19,18 +19,28 @@ interface Props {
   readonly onOpen: () => void;
 }
 
-/** Below this scale names cannot be read. */
-const namesFrom = 0.5;
 /** More lines than these are a grey area: those of the selected node are drawn alone. */
 const edgesMax = 3_000;
 const nameChars = 19;
+/** Until somebody moves the drawing, the first node in one of these is in sight. */
+const busy: ReadonlySet<NodeState> = new Set(["Starting", "Running", "Retrying", "AwaitingApproval", "Failed"]);
 
 export function Graph({ nodes, rows, selected, onSelect, onOpen }: Props): VNode {
   const layout = useMemo(() => layoutGraph(nodes), [nodes]);
   const frame = useRef<HTMLDivElement>(null);
   const [size, setSize] = useState<Size>({ width: 800, height: 320 });
-  const [camera, setCamera] = useState<Camera | undefined>(undefined);
-  const seen = camera ?? fit(layout, size);
+  const index = layout.nodes.findIndex(({ name }) => name === selected);
+  const opened = useRef(index);
+  const [view, setView] = useState<Camera | "begin" | "all">("begin");
+  const cameraOf = (now: typeof view): Camera => {
+    if (now === "all") return fit(layout, size);
+    if (now !== "begin") return now;
+    const at =
+      layout.nodes[opened.current] ?? layout.nodes.find(({ name }) => busy.has(rows.get(name)?.state ?? "Pending"));
+    const first = begin(layout, size);
+    return at === undefined ? first : reveal(first, size, { ...at, ...box });
+  };
+  const seen = cameraOf(view);
   useLayoutEffect(() => {
     const element = frame.current;
     if (element === null) return;
@@ -40,20 +50,20 @@ export function Graph({ nodes, rows, selected, onSelect, onOpen }: Props): VNode
     measure();
     return () => observer.disconnect();
   }, []);
-  useWheel(frame, (factor, at) => setCamera((now) => zoom(now ?? fit(layout, size), factor, at)));
-  const index = layout.nodes.findIndex(({ name }) => name === selected);
+  useWheel(frame, (factor, at) => setView((now) => zoom(cameraOf(now), factor, at)));
   useEffect(() => {
     const node = layout.nodes[index];
-    if (node !== undefined && camera !== undefined) setCamera(reveal(camera, size, { ...node, ...box }));
+    if (node === undefined || (view === "begin" && index === opened.current)) return;
+    if (!shows(seen, size, { ...node, ...box })) setView(reveal(seen, size, { ...node, ...box }));
   }, [index]);
-  const zoomBy = (factor: number) => setCamera(zoom(seen, factor, { x: size.width / 2, y: size.height / 2 }));
+  const zoomBy = (factor: number) => setView(zoom(seen, factor, { x: size.width / 2, y: size.height / 2 }));
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const actions: Readonly<Record<string, () => void>> = {
       "+": () => zoomBy(1.3),
       "=": () => zoomBy(1.3),
       "-": () => zoomBy(1 / 1.3),
-      "0": () => setCamera(undefined),
+      "0": () => setView("all"),
       Escape: () => onSelect(undefined),
       Enter: onOpen,
     };
@@ -64,7 +74,7 @@ export function Graph({ nodes, rows, selected, onSelect, onOpen }: Props): VNode
     event.preventDefault();
   };
   const [hovered, setHovered] = useState(-1);
-  const drag = useDrag((dx, dy) => setCamera((now) => pan(now ?? fit(layout, size), dx, dy)));
+  const drag = useDrag((dx, dy) => setView((now) => pan(cameraOf(now), dx, dy)));
   const under = (event: MouseEvent) => {
     const { left, top } = (event.currentTarget as Element).getBoundingClientRect();
     return nodeAt(layout, seen, event.clientX - left, event.clientY - top);
@@ -73,7 +83,7 @@ export function Graph({ nodes, rows, selected, onSelect, onOpen }: Props): VNode
     if (!drag.moved()) onSelect(under(event)?.name);
   };
   const shown = inSight(layout, seen, size);
-  const isNear = seen.scale >= namesFrom;
+  const isNear = seen.scale >= legibleFrom;
   const own = layout.edges.filter(([from, to]) => from === index || to === index);
   const edges = visibleEdges(layout, seen, size);
   return (
@@ -109,7 +119,7 @@ export function Graph({ nodes, rows, selected, onSelect, onOpen }: Props): VNode
         <button type="button" aria-label="Zoom in" title="Zoom in (+)" onClick={() => zoomBy(1.3)}>
           +
         </button>
-        <button type="button" title="Show all (0)" onClick={() => setCamera(undefined)}>
+        <button type="button" title="Show all (0)" onClick={() => setView("all")}>
           Fit
         </button>
       </div>
@@ -181,7 +191,7 @@ function far(shown: readonly Placed[], rows: ReadonlyMap<string, NodeRow>, selec
 const marks: Readonly<Record<NodeState, string>> = {
   Pending: "M17 13a4 4 0 1 0 .01 0",
   Starting: "M17 12a5 5 0 1 0 5 5",
-  Running: "M17 12a5 5 0 1 0 5 5M17 14a3 3 0 1 0 .01 0",
+  Running: "M14 12.5v9l7.5-4.5z",
   Retrying: "M21 14a5 5 0 1 0 1 4M21.5 11v3.5h-3.5",
   AwaitingApproval: "M14.5 14.5a2.5 2.5 0 1 1 3.6 2.2q-1.1.6-1.1 1.8M17 21.4v.2",
   Succeeded: "M12.5 17.5l3 3 6-7",
