@@ -1,4 +1,5 @@
-// `npm run screenshots`: docs/images/ui-*.png anew, from real runs of the samples in the page of this build.
+// `npm run screenshots`: docs/images/ui-*.png anew, from real runs of the samples, and a large one that is made, in the page of
+// this build.
 import { type ChildProcess, spawn } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,13 +7,17 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
-import { findProgram } from "./debian-program.ts";
+import { largeRun } from "../test/ui/large-run.ts";
+import { SeededHome } from "../test/ui/seed.ts";
+import { findChromium } from "./chromium.ts";
 
 interface Shot {
   readonly file: string;
   readonly path: string;
   readonly scheme: "light" | "dark";
   readonly height?: number;
+  /** Selector of the only part that is shown. */
+  readonly only?: string;
 }
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -29,6 +34,7 @@ const SHOTS: readonly Shot[] = [
   { file: "ui-run-dark.png", path: `${brief}?step=research-demand%3A6`, scheme: "dark" },
   { file: "ui-diff.png", path: "diff/default/market-brief/default/market-brief-replay-1", scheme: "light" },
 ];
+const LARGE: Shot = { file: "ui-large.png", path: "runs/default/large", scheme: "dark", only: ".graph" };
 
 function start(args: readonly string[]): ChildProcess {
   const env = { PATH: process.env["PATH"] ?? "", HOME: folder };
@@ -77,19 +83,30 @@ async function makeRuns(): Promise<void> {
   await oao("replay", "market-brief", "--from-step", "12", "--set", prompt);
 }
 
-async function shoot(address: string): Promise<void> {
-  const executablePath = findProgram(["chromium", "chromium-browser", "google-chrome"], "chromium");
-  if (executablePath === undefined) throw new Error("there is no Chromium, and it could not be installed");
+/** In the middle of its work. Real ones of this size take long. */
+async function makeLargeRun(): Promise<void> {
+  const home = new SeededHome(folder);
+  const run = largeRun("large");
+  const stateOf = (index: number) =>
+    index < 700 ? "Succeeded" : index === 712 ? "Failed" : index < 730 ? "Running" : "Pending";
+  const rows = run.rows.map((row, index) => ({ ...row, state: stateOf(index) }) as const);
+  await home.add({ ...run, status: { phase: "Running" }, rows });
+  await home.close();
+}
+
+async function shoot(address: string, shots: readonly Shot[]): Promise<void> {
+  const executablePath = findChromium();
+  if (executablePath === "") throw new Error("there is no Chromium, and it could not be installed");
   const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"] });
   const [origin = "", token = ""] = address.split("#");
-  for (const { file, path, scheme, height } of SHOTS) {
+  for (const { file, path, scheme, height, only } of shots) {
     const viewport = { width: 1280, height: height ?? 800 };
     const page = await browser.newPage({ viewport, colorScheme: scheme, reducedMotion: "reduce" });
     await page.goto(`${origin}${path}#${token}`);
     await page.getByRole("status").getByText("Live").waitFor();
     await page.locator(".row").first().waitFor();
     await page.waitForTimeout(500);
-    await page.screenshot({ path: join(images, file) });
+    await page.locator(only ?? "body").screenshot({ path: join(images, file) });
     await page.close();
   }
   await browser.close();
@@ -97,7 +114,10 @@ async function shoot(address: string): Promise<void> {
 
 try {
   await makeRuns();
-  await shoot(await serve([program, "ui", "--no-open", "--on", "local"]));
+  const address = await serve([program, "ui", "--no-open", "--on", "local"]);
+  await shoot(address, SHOTS);
+  await makeLargeRun();
+  await shoot(address, [LARGE]);
 } finally {
   for (const child of children) child.kill();
   rmSync(folder, { recursive: true, force: true });

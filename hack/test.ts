@@ -2,9 +2,9 @@
 // ones. Builds first what is stale and gets a Redis server if there is none. The very last line is the sum over all suites.
 //
 // A test file with `redis` in its path needs redis-server; the suite cluster needs that too, and a Kubernetes that Go builds the
-// first time (minutes); ui needs a Chromium; containers needs root and container programs of the distribution, or the cluster of KUBECONFIG; helm
-// needs Helm and Lua. What is not there and cannot be got is skipped by name. Under CI=true a skip
-// counts as a failure.
+// first time (minutes); ui needs a Chromium; containers needs root and container programs of the distribution, or the cluster of
+// KUBECONFIG; helm needs Helm and Lua. What is not there and cannot be got is skipped by name. Under CI=true a skip counts as a
+// failure.
 import { spawnSync } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -13,6 +13,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { kubeBinary } from "./cluster/kube-binary.ts";
 import { needPrograms } from "./cluster/node.ts";
+import { findChromium } from "./chromium.ts";
 import { findProgram } from "./debian-program.ts";
 import { helmBinary } from "./helm.ts";
 import { needImageTools } from "./image/build.ts";
@@ -89,7 +90,7 @@ function whyNot(suite: string): string | undefined {
       kubeBinary();
       helmBinary();
     }
-    if (suite === "ui" && chromium() === "") return "no Chromium, and it could not be installed";
+    if (suite === "ui" && findChromium() === "") return "no Chromium, and it could not be installed";
     if (suite === "containers") {
       if ((process.env["KUBECONFIG"] ?? "") === "") {
         needPrograms();
@@ -107,12 +108,6 @@ function whyNot(suite: string): string | undefined {
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
-}
-
-/** Its path, installed if need be; empty where there is none. */
-function chromium(): string {
-  const names = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
-  return findProgram(names, "chromium") ?? "";
 }
 
 function filesThatNeedRedis(folders: readonly string[]): string[] {
@@ -146,7 +141,7 @@ function runVitest(): Counts {
         ...process.env,
         OAO_SEED: seed,
         OAO_REDIS_SERVER: redis ?? "",
-        OAO_CHROMIUM: toRun.includes("ui") ? chromium() : "",
+        OAO_CHROMIUM: toRun.includes("ui") ? findChromium() : "",
       },
     },
   );

@@ -1,11 +1,10 @@
 /** 1,000 nodes and 10,000 steps: the document holds what is in sight, and the page answers at once. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Page } from "playwright-core";
+import { largeRun, stepCount } from "./large-run.ts";
 import { type Stage, stage } from "./page.ts";
-import { type SeedStep, specOf } from "./seed.ts";
+import { specOf } from "./seed.ts";
 
-const nodeCount = 1_000;
-const stepCount = 10_000;
 /** Of a page that shows everything, tens of thousands. */
 const elementsMax = 1_500;
 
@@ -13,22 +12,7 @@ let on: Stage;
 let page: Page;
 beforeAll(async () => {
   on = await stage();
-  const names = Array.from({ length: nodeCount }, (_, index) => `node-${String(index).padStart(4, "0")}`);
-  const nodes = names.map((name, index) => ({
-    name,
-    dependsOn: index < 40 ? [] : [index - 40, index - 37, index - 31].map((at) => names[at] as string),
-  }));
-  const steps = Array.from({ length: stepCount / 10 }, (_, index): SeedStep => {
-    return { kind: "model", name: "main", input: `question ${index}`, output: `answer ${index}`, tokens: 10 };
-  });
-  await on.home.add({
-    name: "large",
-    spec: specOf(nodes),
-    status: { phase: "Succeeded", completedAt: "2026-03-01T10:00:00.000Z" },
-    rows: names.map((name) => ({ name, state: "Succeeded" })),
-    journals: names.slice(0, 10).map((node) => ({ node, steps })),
-    tokenLimit: 1_000_000,
-  });
+  await on.home.add(largeRun("large"));
   for (let index = 0; index < 300; index += 1) {
     await on.home.add({
       name: `run-${index}`,
@@ -59,6 +43,8 @@ describe("a run of 1,000 nodes and 10,000 steps", () => {
     await expect.poll(() => page.locator("g.node.selected").count()).toBe(1);
     expect(await elements()).toBeLessThan(elementsMax);
     await page.keyboard.press("Escape");
+    await expect.poll(() => page.locator("g.node.selected").count()).toBe(0);
+    await expect.poll(() => steps().getAttribute("aria-rowcount")).toBe(String(stepCount + 1));
     await steps().focus();
     await page.keyboard.press("End");
     await expect.poll(() => page.getByRole("heading", { name: "Step 10000" }).count()).toBe(1);

@@ -218,7 +218,7 @@ describe("a run", () => {
 describe("a keyboard", () => {
   it("opens a run, walks through graph and steps, and reads a step", async () => {
     const page = await on.open();
-    await expect.poll(() => page.getByRole("grid", { name: "Runs" }).count()).toBe(1);
+    await expect.poll(() => page.getByRole("grid", { name: "Runs" }).locator(".row").count()).toBe(2);
     await page.getByRole("searchbox").focus();
     await page.keyboard.press("ArrowDown");
     await expect.poll(() => page.evaluate(() => document.activeElement?.id)).toBe("runs");

@@ -60,7 +60,7 @@ async function startServer(place: Workplace): Promise<{ origin: string; token: s
 
 function launch(): Promise<Browser> {
   const executablePath = process.env["OAO_CHROMIUM"] ?? "";
-  if (executablePath === "") throw new Error("start this suite with npm test: it finds the browser");
+  if (executablePath === "") throw new Error("OAO_CHROMIUM names no browser: npm test and npm run bench find one");
   // As root there is no sandbox to be had; a browser that asks for updates would leave this machine.
   const args = [
     "--no-sandbox",
