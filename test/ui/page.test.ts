@@ -115,13 +115,24 @@ describe("the list of runs", () => {
     await page.context().close();
   });
 
+  it("goes on after a skip to the content, and a reload", async () => {
+    const page = await on.open();
+    await expect.poll(() => page.getByRole("grid").count()).toBe(1);
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe("main");
+    await page.reload();
+    await expect.poll(() => page.getByRole("grid", { name: "Runs" }).locator(".row").count()).toBe(2);
+    await page.context().close();
+  });
+
   it("says what to do where the token is missing or another", async () => {
     const { origin } = await on.server();
     const page = await on.open();
     await page.evaluate(() => localStorage.clear());
     await page.goto(origin);
     await expect.poll(() => page.getByRole("alert").getByText("the token is missing").count()).toBe(1);
-    await page.goto(`${origin}#wrong`);
+    await page.goto(`${origin}#${"A".repeat(43)}`);
     await page.reload();
     await expect.poll(() => page.getByRole("alert").getByText("oao ui was started again since").count()).toBe(1);
     await page.context().close();

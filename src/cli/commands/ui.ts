@@ -57,10 +57,9 @@ async function serve(
 ): Promise<CliExitCode> {
   const server = await serveUi({ source, assets: assetsFolder(), port: flags.port ?? 0 });
   const path = key === undefined ? "" : `runs/${encodeURIComponent(key.namespace)}/${encodeURIComponent(key.name)}`;
-  const address = `${server.origin}${path}#${server.token}`;
-  terminal.out(`${address}\n`);
+  terminal.out(`${server.origin}${path}#${server.token}\n`);
   terminal.err("only this machine can open it, and only with the part after #; Ctrl-C ends it\n");
-  if (flags.open !== false && terminal.interactive) openBrowser(address);
+  if (flags.open !== false && terminal.interactive) openBrowser(`${server.origin}${path}#open:${server.code}`);
   await interrupted();
   await server.close();
   await source.close();

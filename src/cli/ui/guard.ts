@@ -46,6 +46,36 @@ export function refuseUnknown(headers: IncomingHttpHeaders, token: string): Refu
   };
 }
 
+/** How long a browser may take to start. */
+const codeMs = 60_000;
+
+/**
+ * What a browser is started with instead of the token: its command line can be read by other users of the machine. Good once, and
+ * only for a minute, so that whoever reads it finds it used or over.
+ */
+export class OneTimeCode {
+  readonly value = newToken();
+  readonly #untilMs: number;
+  #isUsed = false;
+
+  constructor(nowMs: number) {
+    this.#untilMs = nowMs + codeMs;
+  }
+
+  /** Why `given` is not taken; undefined = it was, and is used up. */
+  use(given: string, nowMs: number): Refusal | undefined {
+    const again = "open the address that oao ui printed";
+    if (!timingSafeEqual(digest(given), digest(this.value))) return { status: 401, detail: `no such code: ${again}` };
+    if (this.#isUsed) {
+      const warning = "if that was not you, somebody else on this machine looks at your runs: end oao ui";
+      return { status: 401, detail: `the browser was opened with this code before. ${warning}` };
+    }
+    if (nowMs > this.#untilMs) return { status: 401, detail: `the browser took more than a minute to start: ${again}` };
+    this.#isUsed = true;
+    return undefined;
+  }
+}
+
 /** Of equal length, whatever was given. */
 function digest(text: string): Buffer {
   return createHash("sha256").update(text).digest();

@@ -7,7 +7,7 @@ import { cliExitCodes } from "../../api/exit-codes.ts";
 import { RecordChanged } from "../../host/journals.ts";
 import type { Problem, RunKey } from "../../ui/wire.ts";
 import { CliError } from "../errors.ts";
-import { newToken, refuseStranger, refuseUnknown, securityHeaders } from "./guard.ts";
+import { newToken, OneTimeCode, refuseStranger, refuseUnknown, securityHeaders } from "./guard.ts";
 import { answer, BadRequest, focusOf, NotFound, pageRoutes, type RouteContext } from "./routes.ts";
 
 export interface UiOptions extends RouteContext {
@@ -21,6 +21,8 @@ export interface UiServer {
   /** `http://127.0.0.1:PORT/` */
   readonly origin: string;
   readonly token: string;
+  /** Stands for the token once, in the address that a browser is started with: `#open:CODE`. */
+  readonly code: string;
   close(): Promise<void>;
 }
 
@@ -39,9 +41,10 @@ const contentTypes: Readonly<Record<string, string>> = {
 /** Throws CliError: the port is taken. */
 export async function serveUi(options: UiOptions): Promise<UiServer> {
   const token = newToken();
+  const code = new OneTimeCode(performance.now());
   const files = new Map(Object.keys(contentTypes).map((name) => [name, readFileSync(join(options.assets, name))]));
   const server = createServer({ requestTimeout: 10_000, maxHeaderSize: 8_192 }, (request, response) => {
-    respond(request, response, options, files, token).catch((error: unknown) =>
+    respond(request, response, options, files, { token, code }).catch((error: unknown) =>
       sendProblem(response, problemOf(error)),
     );
   });
@@ -49,6 +52,7 @@ export async function serveUi(options: UiOptions): Promise<UiServer> {
   return {
     origin: `http://127.0.0.1:${port}/`,
     token,
+    code: code.value,
     close: async () => {
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeAllConnections();
@@ -70,12 +74,17 @@ function listen(server: Server, port: number): Promise<number> {
   });
 }
 
+interface Secrets {
+  readonly token: string;
+  readonly code: OneTimeCode;
+}
+
 async function respond(
   request: IncomingMessage,
   response: ServerResponse,
   options: UiOptions,
   files: ReadonlyMap<string, Buffer>,
-  token: string,
+  { token, code }: Secrets,
 ): Promise<void> {
   for (const [name, value] of Object.entries(securityHeaders)) response.setHeader(name, value);
   response.setHeader("cache-control", "no-store");
@@ -83,6 +92,12 @@ async function respond(
   if (stranger !== undefined) return sendProblem(response, problem(stranger.status, "Refused", stranger.detail));
   const url = parsed(request.url);
   if (!url.pathname.startsWith("/api/")) return sendFile(request, response, url.pathname, files);
+  if (url.pathname === "/api/open" && request.method === "POST") {
+    const { code: given } = ((await bodyOf(request)) ?? {}) as { code?: unknown };
+    const refusal = code.use(typeof given === "string" ? given : "", performance.now());
+    if (refusal !== undefined) return sendProblem(response, problem(refusal.status, "Not signed in", refusal.detail));
+    return sendJson(response, 200, { token });
+  }
   const unknown = refuseUnknown(request.headers, token);
   if (unknown !== undefined) return sendProblem(response, problem(unknown.status, "Not signed in", unknown.detail));
   if (url.pathname === "/api/events") return sendEvents(request, response, options, focusOf(url));

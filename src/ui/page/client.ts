@@ -14,12 +14,16 @@ export class ApiProblem extends Error {
   }
 }
 
-/** Takes the token out of the address, so that it is in no history, bookmark or screenshot, and keeps it for this origin. */
-export function takeToken(): void {
-  const given = location.hash.slice(1);
-  if (given === "") return;
-  localStorage.setItem(tokenKey, given);
+/**
+ * Takes the token, or the code that stands for it once, out of the address, so that it is in no history, bookmark or screenshot,
+ * and keeps the token for this origin. Throws ApiProblem: the code is not taken.
+ */
+export async function takeToken(): Promise<void> {
+  const [, isCode, given] = /^#(open:)?([\w-]{43})$/.exec(location.hash) ?? [];
+  if (given === undefined) return;
   history.replaceState(null, "", location.pathname + location.search);
+  const token = isCode === undefined ? given : (await post<{ token: string }>("open", { code: given })).token;
+  localStorage.setItem(tokenKey, token);
 }
 
 export function problemOf(error: unknown): Problem {

@@ -45,7 +45,7 @@ export function DiffView({ left, right }: { left: RunKey; right: RunKey }): VNod
   const page = pairs.latest.value;
   const problem = pairs.problem.value;
   return (
-    <main class="diff" id="main">
+    <main class="diff" id="main" tabIndex={-1}>
       <div class="bar run-bar">
         <h1>Compare</h1>
         <RunName runKey={left} />

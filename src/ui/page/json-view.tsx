@@ -2,7 +2,7 @@
 import type { VNode } from "preact";
 import { useState } from "preact/hooks";
 import type { Json, JsonObject } from "../../core/digest/json.ts";
-import { grouped } from "./format.ts";
+import { grouped, visible } from "./format.ts";
 
 const textShown = 800;
 const textLinesShown = 14;
@@ -51,7 +51,7 @@ function Container({ value, depth }: { value: readonly Json[] | JsonObject; dept
         <ul class="json-members">
           {members.slice(0, shown).map(([key, member]) => (
             <li key={key}>
-              <span class={isList ? "json-index" : "json-key"}>{key}</span>
+              <span class={isList ? "json-index" : "json-key"}>{visible(key)}</span>
               <span class="json-colon">: </span>
               <JsonView value={member} depth={depth + 1} />
             </li>

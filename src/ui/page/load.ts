@@ -1,7 +1,7 @@
 /** Reading from the server, again when something changed there, and never more often than it answers. */
 import { type Signal, signal } from "@preact/signals";
 import type { Problem, ServerEvent, SessionInfo } from "../wire.ts";
-import { get, listen, problemOf } from "./client.ts";
+import { get, listen, problemOf, takeToken } from "./client.ts";
 
 export const session = signal<SessionInfo | undefined>(undefined);
 /** Why nothing can be shown at all. */
@@ -59,6 +59,7 @@ export function follow(path: string, onEvent: (event: ServerEvent) => void, onBa
 
 export async function startSession(): Promise<void> {
   try {
+    await takeToken();
     session.value = await get<SessionInfo>("session");
   } catch (error) {
     fatal.value = problemOf(error);

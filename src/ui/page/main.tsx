@@ -1,7 +1,6 @@
 /** The page of `oao ui`: which view, and what is around it. */
 import { render, type VNode } from "preact";
 import { useEffect } from "preact/hooks";
-import { takeToken } from "./client.ts";
 import { DiffView } from "./diff-view.tsx";
 import { visible } from "./format.ts";
 import { fatal, isLive, session, startSession } from "./load.ts";
@@ -58,7 +57,7 @@ function View(): VNode {
   const problem = fatal.value;
   if (problem !== undefined) {
     return (
-      <main id="main" class="alone">
+      <main id="main" tabIndex={-1} class="alone">
         <ProblemBox problem={problem}>
           <p>
             On a terminal: <code>oao ui</code>
@@ -67,7 +66,7 @@ function View(): VNode {
       </main>
     );
   }
-  if (session.value === undefined) return <main id="main" />;
+  if (session.value === undefined) return <main id="main" tabIndex={-1} />;
   const { value } = route;
   switch (value.view) {
     case "runs":
@@ -79,7 +78,6 @@ function View(): VNode {
   }
 }
 
-takeToken();
 startRouting();
 void startSession();
 const root = document.getElementById("app");

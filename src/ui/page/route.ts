@@ -35,7 +35,8 @@ export function startRouting(): void {
     const link = event.target instanceof Element ? event.target.closest("a[href]") : null;
     if (link === null || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    navigate(link.getAttribute("href") ?? "/");
+    const href = link.getAttribute("href") ?? "/";
+    if (!href.startsWith("#")) navigate(href);
   });
   read();
 }

@@ -50,11 +50,13 @@ export function RunView({ runKey }: { runKey: RunKey }): VNode {
   const problem = run.problem.value ?? graph.problem.value;
   if (detail === undefined || nodes === undefined) {
     return (
-      <main id="main">{problem === undefined ? <p class="empty">Reading…</p> : <ProblemBox problem={problem} />}</main>
+      <main id="main" tabIndex={-1}>
+        {problem === undefined ? <p class="empty">Reading…</p> : <ProblemBox problem={problem} />}
+      </main>
     );
   }
   return (
-    <main class="run" id="main">
+    <main class="run" id="main" tabIndex={-1}>
       <Header run={detail} />
       {problem === undefined ? null : <ProblemBox problem={problem} />}
       <div class="panes">

@@ -36,7 +36,7 @@ export function RunsView(): VNode {
   };
   const problem = runs.problem.value;
   return (
-    <main class="runs" id="main">
+    <main class="runs" id="main" tabIndex={-1}>
       <div class="bar">
         <h1>Runs</h1>
         <label class="search">

@@ -148,6 +148,9 @@ function Input({ value, onWhole }: { value: Json; onWhole: () => void }): VNode 
   );
 }
 
+/** Those with a colour of their own. */
+const roles: ReadonlySet<string> = new Set(["assistant", "tool"]);
+
 /** A chat message as a person reads it; anything else as JSON. */
 function Message({ value }: { value: Json }): VNode {
   if (typeof value === "string") {
@@ -162,7 +165,7 @@ function Message({ value }: { value: Json }): VNode {
   const isOnlyText = Object.keys(rest).length === 0;
   return (
     <div class="message">
-      {typeof role === "string" ? <span class={`role ${/^\w+$/.test(role) ? role : ""}`}>{visible(role)}</span> : null}
+      {typeof role === "string" ? <span class={`role ${roles.has(role) ? role : ""}`}>{visible(role)}</span> : null}
       {content === "" ? null : <Text text={content} />}
       {isOnlyText ? null : <JsonView value={rest} depth={1} />}
     </div>
