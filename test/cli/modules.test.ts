@@ -1,7 +1,8 @@
 /** Code of users inside workers: what it prints, and what becomes of it when its host dies. */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { eventually } from "../support/patience.ts";
 import { serveModel, type Workplace, workplace } from "./harness.ts";
 
 let place: Workplace;
@@ -51,11 +52,11 @@ afterAll(() => place.end());
 it("a module that never gives its thread back dies with its host all the same", async () => {
   const run = place.start(["run", "spin.yaml"]);
   const file = join(place.folder, "pid");
-  await vi.waitFor(() => expect(existsSync(file) && readFileSync(file, "utf8")).toMatch(/^\d+$/), 20_000);
+  await eventually(() => expect(existsSync(file) && readFileSync(file, "utf8")).toMatch(/^\d+$/));
   const pid = Number(readFileSync(file, "utf8"));
   run.child.kill("SIGKILL");
   await run.ended;
-  await vi.waitFor(() => expect(() => process.kill(pid, 0)).toThrow("ESRCH"), 10_000);
+  await eventually(() => expect(() => process.kill(pid, 0)).toThrow("ESRCH"));
 });
 
 it("a secret that a module prints does not reach the log", async () => {

@@ -1,5 +1,6 @@
 /** The samples on real nodes: restricted pods in containers, looked at and steered with kubectl alone. */
-import { describe, expect, inject, test, vi } from "vitest";
+import { describe, expect, inject, test } from "vitest";
+import { eventually, patienceMs } from "../support/patience.ts";
 import { namespaces, release, sample } from "./install.ts";
 import { applySample, desire, done, ended, get, isAtWork, kubectl, nodeOf, podAtWork, podsOf, until } from "./runs.ts";
 import { helm } from "../helm/chart.ts";
@@ -28,7 +29,7 @@ describe("an applied Execution", () => {
     expect(describeRun("brief")).toMatch(/Normal +Succeeded/);
     // Two researchers, the merged facts, four ratings, the brief.
     const succeeded = () => podsOf(run).map(({ status }) => status.phase);
-    await expect.poll(succeeded, { timeout: 20_000 }).toEqual(Array.from({ length: 8 }, () => "Succeeded"));
+    await expect.poll(succeeded, { timeout: patienceMs }).toEqual(Array.from({ length: 8 }, () => "Succeeded"));
   });
 
   test("of config/samples/on-cluster asks the model server beside it, as the docs say", async () => {
@@ -60,9 +61,9 @@ describe("an applied Execution", () => {
     desire("cancelled", "Cancelled");
     const run = await until("cancelled", ended);
     expect(run.status?.phase).toBe("Cancelled");
-    await vi.waitFor(
+    await eventually(
       () => expect(podsOf(run).filter(({ status }) => ["Running", "Pending"].includes(status.phase))).toEqual([]),
-      { timeout: 40_000, interval: 500 },
+      500,
     );
   });
 
@@ -71,10 +72,7 @@ describe("an applied Execution", () => {
     await until("suspended", isAtWork("research-demand"));
     desire("suspended", "Suspended");
     const still = await until("suspended", (run) => run.status?.phase === "Suspended");
-    await vi.waitFor(() => expect(podsOf(still).filter(({ status }) => status.phase === "Running")).toEqual([]), {
-      timeout: 40_000,
-      interval: 500,
-    });
+    await eventually(() => expect(podsOf(still).filter(({ status }) => status.phase === "Running")).toEqual([]), 500);
     desire("suspended", "Running");
     expect((await until("suspended", ended)).status).toMatchObject({ phase: "Succeeded", progress: "5/5" });
   });

@@ -1,9 +1,10 @@
 /** Executions of the samples in a cluster, applied and watched with kubectl as a person would. */
-import { inject, vi } from "vitest";
+import { inject } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { kubeBinary } from "../../hack/cluster/kube-binary.ts";
 import type { KubeExecution } from "../../src/adapters/kube/stored.ts";
 import { type Ended, run } from "../helm/chart.ts";
+import { eventually } from "../support/patience.ts";
 import { namespaces, ports, sample } from "./install.ts";
 
 export interface Pod {
@@ -80,16 +81,13 @@ export function get(name: string, namespace: string = namespaces.team): KubeExec
 export function until(
   name: string,
   is: (execution: KubeExecution) => boolean,
-  { namespace = namespaces.team, timeout = 90_000 }: { namespace?: string; timeout?: number } = {},
+  { namespace = namespaces.team }: { namespace?: string } = {},
 ): Promise<KubeExecution> {
-  return vi.waitFor(
-    () => {
-      const execution = get(name, namespace);
-      if (!is(execution)) throw new Error(`${name}: ${JSON.stringify(execution.status, undefined, 1)}`);
-      return execution;
-    },
-    { timeout, interval: 500 },
-  );
+  return eventually(() => {
+    const execution = get(name, namespace);
+    if (!is(execution)) throw new Error(`${name}: ${JSON.stringify(execution.status, undefined, 1)}`);
+    return execution;
+  }, 500);
 }
 
 export const ended = (execution: KubeExecution): boolean => execution.status?.completedAt !== undefined;
@@ -110,14 +108,11 @@ export function podsOf({ metadata: { uid, namespace = namespaces.team } }: KubeE
 
 /** The pod of a node that is at work: its kubelet says so a moment after its worker has said so in the journal. */
 export function podAtWork(execution: KubeExecution, node: string): Promise<Pod> {
-  return vi.waitFor(
-    () => {
-      const found = podsOf(execution).find(
-        ({ metadata, status }) => metadata.labels?.["oao.dev/node"] === node && status.phase === "Running",
-      );
-      if (found === undefined) throw new Error(`${node} has no pod that runs`);
-      return found;
-    },
-    { timeout: 10_000, interval: 200 },
-  );
+  return eventually(() => {
+    const found = podsOf(execution).find(
+      ({ metadata, status }) => metadata.labels?.["oao.dev/node"] === node && status.phase === "Running",
+    );
+    if (found === undefined) throw new Error(`${node} has no pod that runs`);
+    return found;
+  }, 200);
 }

@@ -1,12 +1,13 @@
 /** The API server that adapter tests talk to, and namespaces of their own in it. */
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { inject, vi } from "vitest";
+import { inject } from "vitest";
 import { parse } from "yaml";
 import { systemClock } from "../../../src/adapters/clock/system-clock.ts";
 import { KubeClient } from "../../../src/adapters/kube/client.ts";
 import { loadKubeConfig } from "../../../src/adapters/kube/connection.ts";
 import { type KubeObject, type Resource, resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
+import { eventually } from "../../support/patience.ts";
 
 export const configMaps: Resource = { group: "", version: "v1", plural: "configmaps" };
 const namespaces: Resource = { group: "", version: "v1", plural: "namespaces" };
@@ -25,7 +26,7 @@ export async function installKinds(client: KubeClient): Promise<void> {
     const query = { fieldManager: "adapter-tests", force: true };
     const path = resourcePath(customResources, { name: body.metadata.name });
     await client.request({ method: "PATCH", patch: "Apply", path, query, body });
-    await vi.waitFor(() => client.request({ path: resourcePath(resource) }), 20_000);
+    await eventually(() => client.request({ path: resourcePath(resource) }));
   }
 }
 

@@ -1,5 +1,5 @@
 /** The cache against a real API server, with what can go wrong on the way put in by a real proxy. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../../src/adapters/clock/system-clock.ts";
 import type { KubeClient } from "../../../src/adapters/kube/client.ts";
 import { type Change, Informer, type InformerOptions } from "../../../src/adapters/kube/informer.ts";
@@ -14,6 +14,7 @@ import {
   makeNamespace,
   removeNamespace,
 } from "./api-server.ts";
+import { eventually } from "../../support/patience.ts";
 import { FaultyProxy, type Seen, statusBody } from "./faulty-proxy.ts";
 
 const admin = adminClient();
@@ -67,25 +68,25 @@ async function begin(options: Partial<InformerOptions<ConfigMap>> = {}): Promise
   informer = create(options);
   informer.start();
   await informer.synced;
-  await vi.waitFor(() => expect(proxy.openWatches).toBe(1), 10_000);
+  await eventually(() => expect(proxy.openWatches).toBe(1));
 }
 
 /** A change that the broken watch does not tell, seen all the same. */
 async function healsFrom(breakIt: () => unknown): Promise<void> {
   await makeConfigMap(admin, namespace, "stays", "1");
   await makeConfigMap(admin, namespace, "goes", "1");
-  await vi.waitFor(() => expect([text("stays"), text("goes")]).toEqual(["1", "1"]), 10_000);
+  await eventually(() => expect([text("stays"), text("goes")]).toEqual(["1", "1"]));
   const reset = proxy.fault;
   proxy.fault = (seen) => (seen.isWatch ? "Cut" : reset(seen));
   await breakIt();
   await deleteObject(admin, configMaps, namespace, "goes");
   await changeConfigMap(admin, namespace, "stays", "2");
   proxy.fault = reset;
-  await vi.waitFor(() => expect([text("stays"), text("goes")]).toEqual(["2", undefined]), 20_000);
+  await eventually(() => expect([text("stays"), text("goes")]).toEqual(["2", undefined]));
   expect(informer.restarts).toBe(errors.length);
-  await vi.waitFor(() => expect(proxy.openWatches).toBe(1), 10_000);
+  await eventually(() => expect(proxy.openWatches).toBe(1));
   await deleteObject(admin, configMaps, namespace, "stays");
-  await vi.waitFor(() => expect(text("stays")).toBeUndefined(), 10_000);
+  await eventually(() => expect(text("stays")).toBeUndefined());
 }
 
 describe("a cache", () => {
@@ -97,7 +98,7 @@ describe("a cache", () => {
     expect(proxy.count(isList)).toBeGreaterThanOrEqual(3);
     expect([...informer.values()].every(({ metadata }) => metadata.managedFields === undefined)).toBe(true);
     await Promise.all(names.map((name) => deleteObject(admin, configMaps, namespace, name)));
-    await vi.waitFor(() => expect(names.map(text).every((each) => each === undefined)).toBe(true), 10_000);
+    await eventually(() => expect(names.map(text).every((each) => each === undefined)).toBe(true));
   });
 
   test("tells each change once, in order", async () => {
@@ -106,7 +107,7 @@ describe("a cache", () => {
     await changeConfigMap(admin, namespace, "told", "2");
     await deleteObject(admin, configMaps, namespace, "told");
     const told = () => changes.filter(({ object }) => object.metadata.name === "told");
-    await vi.waitFor(() => expect(told()).toHaveLength(3), 10_000);
+    await eventually(() => expect(told()).toHaveLength(3));
     expect(told().map(({ type, object }) => `${type} ${object.data?.["text"]}`)).toEqual([
       "Added 1",
       "Changed 2",
@@ -117,7 +118,7 @@ describe("a cache", () => {
   test("keeps only what its trim function leaves", async () => {
     await begin({ trim: ({ metadata }) => ({ metadata }) });
     await makeConfigMap(admin, namespace, "trimmed", "x".repeat(1_000));
-    await vi.waitFor(() => expect(informer.get(namespace, "trimmed")).toBeDefined(), 10_000);
+    await eventually(() => expect(informer.get(namespace, "trimmed")).toBeDefined());
     expect(informer.get(namespace, "trimmed")).not.toHaveProperty("data");
     await deleteObject(admin, configMaps, namespace, "trimmed");
   });
@@ -139,9 +140,9 @@ describe("a cache", () => {
       throw new Error("on purpose");
     });
     await makeConfigMap(admin, namespace, "thrown", "1");
-    await vi.waitFor(() => expect(text("thrown")).toBe("1"), 10_000);
+    await eventually(() => expect(text("thrown")).toBe("1"));
     await changeConfigMap(admin, namespace, "thrown", "2");
-    await vi.waitFor(() => expect(text("thrown")).toBe("2"), 10_000);
+    await eventually(() => expect(text("thrown")).toBe("2"));
     expect(errors).toEqual([]);
     await deleteObject(admin, configMaps, namespace, "thrown");
   });
@@ -156,25 +157,25 @@ describe("a cache", () => {
     expect(text("own")).toBe("2");
     await deleteObject(admin, configMaps, namespace, "own");
     proxy.cut();
-    await vi.waitFor(() => expect(text("own")).toBeUndefined(), 10_000);
+    await eventually(() => expect(text("own")).toBeUndefined());
   });
 
   test("does not bring back an object that was deleted before the answer to a write of it arrived", async () => {
     await begin();
     const late = await makeConfigMap(admin, namespace, "late", "1");
     await deleteObject(admin, configMaps, namespace, "late");
-    await vi.waitFor(() => expect(changes.some(({ type }) => type === "Deleted")).toBe(true), 10_000);
+    await eventually(() => expect(changes.some(({ type }) => type === "Deleted")).toBe(true));
     informer.remember(late);
     expect(text("late")).toBeUndefined();
   });
 
   test("that is idle is not restarted when the server ends its watch in time", async () => {
     await begin({ watchSeconds: 2, silenceMs: 4_000 });
-    await vi.waitFor(() => expect(proxy.count(isWatch)).toBeGreaterThanOrEqual(3), 15_000);
+    await eventually(() => expect(proxy.count(isWatch)).toBeGreaterThanOrEqual(3));
     expect(errors).toEqual([]);
     expect(proxy.count(isList)).toBe(1);
     await makeConfigMap(admin, namespace, "idle", "1");
-    await vi.waitFor(() => expect(text("idle")).toBe("1"), 10_000);
+    await eventually(() => expect(text("idle")).toBe("1"));
     await deleteObject(admin, configMaps, namespace, "idle");
   });
 });
@@ -214,7 +215,7 @@ describe("a cache heals", () => {
       proxy.fault = (seen) =>
         seen.isWatch && (refusals += 1) > 0 ? { status: (body as { code: number }).code, body } : undefined;
       proxy.cut();
-      await vi.waitFor(() => expect(refusals).toBeGreaterThanOrEqual(4), 20_000);
+      await eventually(() => expect(refusals).toBeGreaterThanOrEqual(4));
     });
   });
 
@@ -242,10 +243,10 @@ describe("a cache heals", () => {
     };
     const before = proxy.count(isWatch);
     proxy.cut();
-    await vi.waitFor(() => expect(proxy.count(isWatch)).toBe(before + 2), 10_000);
+    await eventually(() => expect(proxy.count(isWatch)).toBe(before + 2));
     expect(proxy.seen.findLast(isWatch)!.atMs - refused[0]!).toBeGreaterThanOrEqual(1_990);
     await makeConfigMap(admin, namespace, "later", "1");
-    await vi.waitFor(() => expect(text("later")).toBe("1"), 10_000);
+    await eventually(() => expect(text("later")).toBe("1"));
     await deleteObject(admin, configMaps, namespace, "later");
   });
 
@@ -253,14 +254,14 @@ describe("a cache heals", () => {
     await proxy.close();
     informer = create();
     informer.start();
-    await vi.waitFor(() => expect(errors.length).toBeGreaterThanOrEqual(1), 20_000);
+    await eventually(() => expect(errors.length).toBeGreaterThanOrEqual(1));
     await proxy.listen();
     await informer.synced;
-    await vi.waitFor(() => expect(proxy.openWatches).toBe(1), 20_000);
+    await eventually(() => expect(proxy.openWatches).toBe(1));
     await proxy.close();
     await makeConfigMap(admin, namespace, "away", "1");
     await proxy.listen();
-    await vi.waitFor(() => expect(text("away")).toBe("1"), 30_000);
+    await eventually(() => expect(text("away")).toBe("1"));
     await deleteObject(admin, configMaps, namespace, "away");
   });
 
@@ -269,7 +270,7 @@ describe("a cache heals", () => {
     proxy.blackhole();
     const brokenMs = performance.now();
     await makeConfigMap(admin, namespace, "unheard", "1");
-    await vi.waitFor(() => expect(text("unheard")).toBe("1"), 65_000);
+    await eventually(() => expect(text("unheard")).toBe("1"));
     expect(performance.now() - brokenMs).toBeLessThan(60_000);
     expect(errors.map(({ reason }) => reason)).toEqual(["Silent"]);
     expect(proxy.count(isList)).toBe(2);

@@ -1,7 +1,7 @@
 /** The Cluster port on a real API server. */
 import { shownSpec } from "../../../src/core/replay/spec.ts";
 import { randomBytes } from "node:crypto";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../../src/adapters/clock/system-clock.ts";
 import { KubeCluster } from "../../../src/adapters/kube/kube-cluster.ts";
 import { finalizer, podName, secretName } from "../../../src/adapters/kube/names.ts";
@@ -12,6 +12,7 @@ import { initialStatus } from "../../../src/core/planner/render.ts";
 import type { ObjectKey, StoredExecution, WorkerOrder } from "../../../src/ports/cluster.ts";
 import { Conflict } from "../../../src/ports/cluster-errors.ts";
 import { openPolicy } from "../../support/policies.ts";
+import { eventually } from "../../support/patience.ts";
 import { adminClient, deleteObject, installKinds, makeNamespace, removeNamespace } from "./api-server.ts";
 
 const admin = adminClient();
@@ -74,11 +75,11 @@ async function newRun(name = `run-${randomBytes(3).toString("hex")}`): Promise<S
   return seen(name);
 }
 async function seen(name: string): Promise<StoredExecution> {
-  return vi.waitFor(async () => {
+  return eventually(async () => {
     const run = await cluster.get({ namespace, name });
     if (run === undefined) throw new Error(`${name} is not seen`);
     return run;
-  }, 10_000);
+  });
 }
 const current = (run: StoredExecution) =>
   admin.request<KubeObject & { status?: ExecutionStatus }>({ path: resourcePath(resources.executions, run.key) });
@@ -145,7 +146,7 @@ describe("the status of a run", () => {
   test("of an object that is gone, or of a later one of its name, is refused with Conflict", async () => {
     const run = await newRun();
     await cluster.remove(run);
-    await vi.waitFor(async () => expect(await cluster.get(run.key)).toBeUndefined(), 10_000);
+    await eventually(async () => expect(await cluster.get(run.key)).toBeUndefined());
     await expect(cluster.writeStatus(run, status())).rejects.toThrow(Conflict);
     const later = await newRun(run.key.name);
     await expect(cluster.writeStatus({ ...later, uid: run.uid }, status())).rejects.toThrow(Conflict);
@@ -195,15 +196,11 @@ describe("a worker", () => {
       phase: "Failed",
       containerStatuses: [{ name: "worker", image: "i", imageID: "", ready: false, restartCount: 0, state }],
     });
-    await vi.waitFor(
-      async () => expect(await cluster.workers(run.uid)).toMatchObject([{ state: "Exited", exit: "stopped" }]),
-      10_000,
+    await eventually(async () =>
+      expect(await cluster.workers(run.uid)).toMatchObject([{ state: "Exited", exit: "stopped" }]),
     );
     await admin.request({ method: "DELETE", path: podPath(run), body: { gracePeriodSeconds: 0 } });
-    await vi.waitFor(
-      () => expect(admin.request({ path: podPath(run) })).rejects.toMatchObject({ status: 404 }),
-      10_000,
-    );
+    await eventually(() => expect(admin.request({ path: podPath(run) })).rejects.toMatchObject({ status: 404 }));
     await cluster.startWorker(order(run));
     await expect(admin.request({ path: podPath(run) })).rejects.toMatchObject({ status: 404 });
     expect(await cluster.workers(run.uid)).toMatchObject([{ state: "Exited", exit: "stopped" }]);
@@ -215,11 +212,8 @@ describe("a worker", () => {
     const [view] = await cluster.workers(run.uid);
     await cluster.stopWorker(run.uid, view!, 0);
     await cluster.stopWorker(run.uid, view!, 0);
-    await vi.waitFor(
-      () => expect(admin.request({ path: podPath(run) })).rejects.toMatchObject({ status: 404 }),
-      10_000,
-    );
-    await vi.waitFor(async () => expect(await cluster.workers(run.uid)).toEqual([]), 10_000);
+    await eventually(() => expect(admin.request({ path: podPath(run) })).rejects.toMatchObject({ status: 404 }));
+    await eventually(async () => expect(await cluster.workers(run.uid)).toEqual([]));
     await cluster.stopWorker(run.uid, view!, 0);
   });
 
@@ -243,7 +237,7 @@ describe("a worker", () => {
     const run = await newRun();
     await cluster.hold(run);
     await cluster.remove(run);
-    await vi.waitFor(async () => expect((await cluster.get(run.key))?.deletedAtMs).toBeDefined(), 10_000);
+    await eventually(async () => expect((await cluster.get(run.key))?.deletedAtMs).toBeDefined());
     await cluster.startWorker(order(run));
     expect(await cluster.workers(run.uid)).toEqual([]);
     await cluster.release((await cluster.get(run.key))!);
@@ -254,7 +248,7 @@ describe("a worker", () => {
     await cluster.startWorker(order(run));
     told.length = 0;
     await report(run, { phase: "Running" });
-    await vi.waitFor(() => expect(told).toContainEqual(run.key), 10_000);
+    await eventually(() => expect(told).toContainEqual(run.key));
   });
 });
 
@@ -266,10 +260,10 @@ describe("an object", () => {
     await cluster.hold(held);
     expect((await cluster.get(run.key))?.resourceVersion).toBe(held.resourceVersion);
     await cluster.remove(held);
-    await vi.waitFor(async () => expect((await cluster.get(run.key))?.deletedAtMs).toBeDefined(), 10_000);
+    await eventually(async () => expect((await cluster.get(run.key))?.deletedAtMs).toBeDefined());
     const deleted = (await cluster.get(run.key))!;
     await cluster.release(deleted);
-    await vi.waitFor(async () => expect(await cluster.get(run.key)).toBeUndefined(), 10_000);
+    await eventually(async () => expect(await cluster.get(run.key)).toBeUndefined());
     await cluster.release(deleted);
     await cluster.remove(deleted);
   });
@@ -281,10 +275,10 @@ describe("an object", () => {
       admin.request<KubeObject>({ method: "PATCH", patch: "Merge", path, body: { metadata: { finalizers } } });
     await others(["example.test/mine"]);
     await expect(cluster.hold(run)).rejects.toThrow(Conflict);
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       await cluster.hold((await cluster.get(run.key))!);
       expect((await current(run)).metadata.finalizers).toEqual(["example.test/mine", finalizer]);
-    }, 10_000);
+    });
     await cluster.release((await cluster.get(run.key))!);
     expect((await current(run)).metadata.finalizers).toEqual(["example.test/mine"]);
     const named = await cluster.hold((await cluster.get(run.key))!, "oao-system/oao");
@@ -298,7 +292,7 @@ describe("an object", () => {
   test("is removed only as the one that was seen, not as a later one of its name", async () => {
     const run = await newRun();
     await cluster.remove(run);
-    await vi.waitFor(async () => expect(await cluster.get(run.key)).toBeUndefined(), 10_000);
+    await eventually(async () => expect(await cluster.get(run.key)).toBeUndefined());
     const later = await newRun(run.key.name);
     await cluster.remove(run);
     expect((await current(later)).metadata.uid).toBe(later.uid);
@@ -310,9 +304,9 @@ describe("a policy", () => {
     const run = await newRun();
     told.length = 0;
     await apply("GovernancePolicy", "seen", { spec: { maxTokens: 5 } });
-    await vi.waitFor(() => expect(told).toContainEqual(run.key), 10_000);
+    await eventually(() => expect(told).toContainEqual(run.key));
     expect(await cluster.policies(namespace)).toMatchObject([{ metadata: { name: "seen" }, spec: { maxTokens: 5 } }]);
     await deleteObject(admin, resources.policies, namespace, "seen");
-    await vi.waitFor(async () => expect(await cluster.policies(namespace)).toEqual([]), 10_000);
+    await eventually(async () => expect(await cluster.policies(namespace)).toEqual([]));
   });
 });

@@ -1,9 +1,10 @@
 /** Leader election between clients of a real API server. */
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { systemClock } from "../../../src/adapters/clock/system-clock.ts";
 import type { KubeClient } from "../../../src/adapters/kube/client.ts";
 import { runAsLeader } from "../../../src/adapters/kube/lease.ts";
 import { resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
+import { eventually } from "../../support/patience.ts";
 import { adminClient, makeNamespace, removeNamespace } from "./api-server.ts";
 import { FaultyProxy } from "./faulty-proxy.ts";
 
@@ -51,7 +52,7 @@ class Candidate {
 
 test("one of several leads, and it goes on leading for longer than a lease", async () => {
   const candidates = ["a", "b", "c"].map((identity) => new Candidate("one", identity));
-  await vi.waitFor(() => expect(candidates.some(({ beganMs }) => beganMs !== undefined)).toBe(true), 10_000);
+  await eventually(() => expect(candidates.some(({ beganMs }) => beganMs !== undefined)).toBe(true));
   await systemClock.sleep(leaseMs * 2); // the time itself is what is tested
   expect(candidates.filter(({ beganMs }) => beganMs !== undefined)).toHaveLength(1);
   expect(candidates.filter(({ endedMs }) => endedMs !== undefined)).toHaveLength(0);
@@ -101,7 +102,7 @@ test("a leader whose lease object was deleted makes it again and goes on", async
   await first.begun();
   const path = resourcePath(resources.leases, { namespace, name: "deleted" });
   await admin.request({ method: "DELETE", path });
-  await vi.waitFor(() => admin.request({ path }), { timeout: 5_000, interval: 100 });
+  await eventually(() => admin.request({ path }), 100);
   expect(first.endedMs).toBeUndefined();
   expect(await first.stop()).toBe("Stopped");
 });

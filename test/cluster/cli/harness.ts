@@ -3,13 +3,14 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { inject, vi } from "vitest";
+import { inject } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import type { KubeClient } from "../../../src/adapters/kube/client.ts";
 import { resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import { modelAt, root, sample, serveModel, type Started, type Ended } from "../../cli/harness.ts";
 import { serveKubeletLogs } from "../../support/kubelet-logs.ts";
 import { accessOf, type Field, openField } from "../operator/harness.ts";
+import { eventually } from "../../support/patience.ts";
 
 export interface CliField {
   readonly field: Field;
@@ -75,7 +76,7 @@ export async function until(holds: () => boolean | Promise<boolean>): Promise<vo
   const look = async () => {
     if (!(await holds())) throw new Error("it does not hold yet");
   };
-  await vi.waitFor(look, { timeout: 30_000, interval: 100 });
+  await eventually(look, 100);
 }
 
 /** As whoever administers the cluster. */

@@ -2,9 +2,10 @@
 import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { modelAt, program, sample, serveModel, watchChild } from "../../cli/harness.ts";
+import { eventually } from "../../support/patience.ts";
 import { canI, type CliField, openCliField, person, putPolicies } from "./harness.ts";
 
 let at: CliField;
@@ -256,7 +257,7 @@ interface Named {
 
 describe("the tenant", () => {
   test("has the role edit and so may neither write policies, nor answer approvals, nor read other namespaces", async () => {
-    await vi.waitFor(() => expect(canI(at.tenant, "get", "pods", "--subresource=log")).toBe(true));
+    await eventually(() => expect(canI(at.tenant, "get", "pods", "--subresource=log")).toBe(true));
     for (const [verb, ...resource] of [
       ["create", "governancepolicies.oao.dev"],
       ["update", "executions.oao.dev", "--subresource=approval"],

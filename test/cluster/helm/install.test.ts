@@ -8,6 +8,7 @@ import { down, up } from "../../../hack/cluster/control-plane.ts";
 import { kubeBinary } from "../../../hack/cluster/kube-binary.ts";
 import { layoutOf } from "../../../hack/cluster/layout.ts";
 import { chart, type Ended, helm, type Manifest, render, renderText, run, settings, shapes } from "../../helm/chart.ts";
+import { patienceMs } from "../../support/patience.ts";
 
 const layout = layoutOf(`helm-${process.pid}`);
 const executions = "executions.oao.dev";
@@ -169,7 +170,7 @@ describe("rights", () => {
       ["ada", "update", `${executions}/approval`],
     ] as const;
     for (const [user, verb, resource] of firsts) {
-      await expect.poll(() => can(user, verb, resource), { timeout: 60_000 }).toBe("yes");
+      await expect.poll(() => can(user, verb, resource), { timeout: patienceMs }).toBe("yes");
     }
   });
 
@@ -225,7 +226,7 @@ describe("rights", () => {
     done(kubectl(["create", "-f", "-"], execution("asks")));
     // An admission policy takes effect a moment after it is made: the first forged approval that is refused says so.
     await expect
-      .poll(() => approve("ann", "Approve:ada").stderr, { timeout: 60_000 })
+      .poll(() => approve("ann", "Approve:ada").stderr, { timeout: patienceMs })
       .toContain("must read Approve:ann");
     expect(approve("ed", "Approve:ed").stderr).toContain("it needs the right to update executions/approval");
     const early = kubectl(

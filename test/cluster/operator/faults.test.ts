@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../../src/adapters/clock/system-clock.ts";
 import { podName } from "../../../src/adapters/kube/names.ts";
 import { type KubeObject, resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
@@ -16,6 +16,7 @@ import { root, serveModel } from "../../cli/harness.ts";
 import { type CountingProxy, countCalls } from "../../support/counting-proxy.ts";
 import { startToolServer } from "../../support/tool-server.ts";
 import { FaultyProxy, statusBody } from "../adapter/faulty-proxy.ts";
+import { eventually } from "../../support/patience.ts";
 import { type Field, openField, type Operator } from "./harness.ts";
 
 let field: Field;
@@ -99,7 +100,7 @@ const asked = () => {
   const isSecond = (call: string) => call.includes('"role":"tool"');
   return { first: model.calls.filter((call) => !isSecond(call)).length, second: model.calls.filter(isSecond).length };
 };
-const secondIsStreaming = () => vi.waitFor(() => expect(asked().second).toBeGreaterThan(0), 30_000);
+const secondIsStreaming = () => eventually(() => expect(asked().second).toBeGreaterThan(0));
 
 /** What the journal holds is what the status says was spent, and no step is there twice. */
 async function expectSound(run: KubeExecution): Promise<void> {
@@ -118,10 +119,7 @@ describe("a worker that is killed", () => {
 
   test("before its first call costs nothing but a new attempt", async () => {
     const run = await start("before");
-    await vi.waitFor(() => expect(field.pidOf(run, { node: "ask" })).toBeGreaterThan(0), {
-      timeout: 20_000,
-      interval: 2,
-    });
+    await eventually(() => expect(field.pidOf(run, { node: "ask" })).toBeGreaterThan(0), 2);
     kill(run);
     const last = await field.until("before", ended);
     await expectSound(last);
@@ -154,13 +152,10 @@ describe("a worker that is killed", () => {
 
   test("after its last commit, before its pod is seen to end: nothing is made again", async () => {
     const run = await start("committed");
-    await vi.waitFor(
-      async () => {
-        const { items } = await journal.view(run.metadata.uid, [{ node: "ask" }]);
-        expect(items[0]?.finished).toBeDefined();
-      },
-      { timeout: 30_000, interval: 1 },
-    );
+    await eventually(async () => {
+      const { items } = await journal.view(run.metadata.uid, [{ node: "ask" }]);
+      expect(items[0]?.finished).toBeDefined();
+    }, 1);
     const pid = field.pidOf(run, { node: "ask" });
     if (pid !== undefined) process.kill(pid, "SIGKILL");
     const last = await field.until("committed", ended);
@@ -223,8 +218,8 @@ describe("a machine", () => {
     await field.untilAtWork("zombie", "ask", 2);
     // Kubernetes alone gives a lost machine's pods up after 300 s.
     expect(performance.now() - cutAtMs).toBeLessThan(45_000);
-    const gone = vi.waitFor(() => expect(() => process.kill(pid, 0)).toThrow("ESRCH"), 20_000);
-    await vi.waitFor(() => expect(asked().second).toBe(2), 20_000);
+    const gone = eventually(() => expect(() => process.kill(pid, 0)).toThrow("ESRCH"));
+    await eventually(() => expect(asked().second).toBe(2));
     const before = model.calls.length;
     process.kill(pid, "SIGCONT");
     await gone;
@@ -233,6 +228,10 @@ describe("a machine", () => {
     expect(model.calls.length).toBe(before);
     expect([asked(), tool.seen.length]).toEqual([{ first: 1, second: 2 }, 1]);
     expect(nodeOf(last)).toMatchObject({ attempt: 2, restarts: 1 });
+    // What its administrator does, too: no kubelet will ever say that this pod is gone, and its namespace could not be deleted.
+    const path = podsPath(podName(run.metadata.uid, { node: "ask" }, 1));
+    await field.admin.request({ method: "DELETE", path, body: { gracePeriodSeconds: 0 } });
+    await lost.stop();
   });
 });
 
@@ -334,7 +333,7 @@ describe("the operator", () => {
         const before = proxy.seen.length;
         await start(name, nodes);
         const last = await field.until(name, ended);
-        await vi.waitFor(async () => expect((await field.get(name)).metadata.finalizers ?? []).toEqual([]), 20_000);
+        await eventually(async () => expect((await field.get(name)).metadata.finalizers ?? []).toEqual([]));
         const writes = proxy.seen
           .slice(before)
           .filter(({ method, url }) => method !== "GET" && url.pathname.includes(`/executions/${name}`))
@@ -400,13 +399,13 @@ describe("Redis", () => {
     operator.child.kill("SIGTERM");
     await operator.ended;
     operator = await field.startOperator("evicting", { OAO_LEADER_ELECTION: "false" });
-    await vi.waitFor(async () => expect(await unready()).toContain("maxmemory-policy is allkeys-lru"), 20_000);
+    await eventually(async () => expect(await unready()).toContain("maxmemory-policy is allkeys-lru"));
     await start("evicted");
     const waiting = await field.until("evicted", (run) => (run.status?.conditions.length ?? 0) > 0);
     expect(waiting.status?.conditions.find(({ type }) => type === "Stalled")).toMatchObject({ reason: "StoreUnfit" });
     await field.redis.command("CONFIG", "SET", "maxmemory-policy", "noeviction");
     await expectSound(await field.until("evicted", ended));
-    await vi.waitFor(async () => expect(await unready()).toBe("ok\n"), 20_000);
+    await eventually(async () => expect(await unready()).toBe("ok\n"));
   });
 
   test("that was emptied under a run ends it as DurabilityLost, never in silence", async () => {
@@ -442,15 +441,15 @@ test("a namespace that is deleted with a run at work goes, with its run and pods
   const namespaces = { group: "", version: "v1", plural: "namespaces" };
   const path = resourcePath(namespaces, { name: field.namespace });
   await field.admin.request({ method: "DELETE", path });
-  await vi.waitFor(() => expect(field.get("doomed")).rejects.toThrow("not found"), { timeout: 90_000 });
+  await eventually(() => expect(field.get("doomed")).rejects.toThrow("not found"));
   expect((await field.admin.request<{ items: KubeObject[] }>({ path: podsPath() })).items).toEqual([]);
   expect(field.pidOf(run, { node: "ask" }, 1)).toBeUndefined();
   // A new leader finds a namespace that it may not read, and is ready for all others.
-  await vi.waitFor(() => expect(field.admin.request({ path })).rejects.toThrow("not found"), { timeout: 90_000 });
+  await eventually(() => expect(field.admin.request({ path })).rejects.toThrow("not found"));
   const next = await field.startOperator("after-all", {
     OAO_LEADER_ELECTION: "false",
     OAO_NAMESPACES: `${field.namespace},${field.home}`,
   });
   await next.said('"leading"');
-  await vi.waitFor(async () => expect((await fetch(`${next.url}/readyz`)).status).toBe(200), 20_000);
+  await eventually(async () => expect((await fetch(`${next.url}/readyz`)).status).toBe(200));
 });

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { spawn } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { inject, vi } from "vitest";
+import { inject } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { ProcessKubelet } from "../../../hack/cluster/process-kubelet.ts";
 import type { KubeClient } from "../../../src/adapters/kube/client.ts";
@@ -15,6 +15,7 @@ import { root, sample, type Started, watchChild, type Workplace, workplace } fro
 import { accountAccess, operatorAccess, operatorStoreUrl, operatorUser } from "../../support/operator-access.ts";
 import { durable, freePort, RedisProcess } from "../../support/redis-process.ts";
 import { adminClient, installKinds, makeNamespace, removeNamespace } from "../adapter/api-server.ts";
+import { eventually } from "../../support/patience.ts";
 
 export interface Field {
   readonly admin: KubeClient;
@@ -143,14 +144,11 @@ export async function openField({ tls = false }: { readonly tls?: boolean } = {}
     },
     get: (name) => admin.request({ path: path(name) }),
     async until(name, is) {
-      return vi.waitFor(
-        async () => {
-          const run = await field.get(name);
-          if (!is(run)) throw new Error(`${name}: ${JSON.stringify(run.status, undefined, 1)}`);
-          return run;
-        },
-        { timeout: 45_000, interval: 100 },
-      );
+      return eventually(async () => {
+        const run = await field.get(name);
+        if (!is(run)) throw new Error(`${name}: ${JSON.stringify(run.status, undefined, 1)}`);
+        return run;
+      }, 100);
     },
     async patch(name, body) {
       await admin.request({ method: "PATCH", patch: "Merge", path: path(name), body });

@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Redis } from "ioredis";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { finalizer, secretName } from "../../../src/adapters/kube/names.ts";
 import { type KubeObject, resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
@@ -10,6 +10,7 @@ import { digestJson } from "../../../src/core/digest/digest.ts";
 import { runKeys } from "../../../src/adapters/store/redis/keys.ts";
 import { sample, serveModel } from "../../cli/harness.ts";
 import { countCalls } from "../../support/counting-proxy.ts";
+import { eventually } from "../../support/patience.ts";
 import { type Field, openField, type Operator } from "./harness.ts";
 
 let field: Field;
@@ -46,8 +47,7 @@ const reasons = async (name: string) => {
   }>({ path });
   return items.filter(({ regarding }) => regarding.name === name).map(({ reason }) => reason);
 };
-const gone = (name: string) =>
-  vi.waitFor(() => expect(field.get(name)).rejects.toThrow("not found"), { timeout: 60_000 });
+const gone = (name: string) => eventually(() => expect(field.get(name)).rejects.toThrow("not found"));
 
 describe("an applied Execution", () => {
   test("runs as a pod per node to Succeeded, is let go of, and says so in status and Events", async () => {
@@ -56,8 +56,8 @@ describe("an applied Execution", () => {
     expect(condition(run, "Succeeded")).toMatchObject({ status: "True" });
     expect(condition(run, "CheckpointsDurable")).toMatchObject({ status: "True" });
     expect(run.status).toMatchObject({ phase: "Succeeded", progress: "5/5", usage: { lostTokens: 0 } });
-    await vi.waitFor(async () => expect((await field.get("brief")).metadata.finalizers ?? []).not.toContain(finalizer));
-    await vi.waitFor(async () =>
+    await eventually(async () => expect((await field.get("brief")).metadata.finalizers ?? []).not.toContain(finalizer));
+    await eventually(async () =>
       expect(await reasons("brief")).toEqual(expect.arrayContaining(["Running", "Succeeded"])),
     );
     // Two researchers, the merged facts, four ratings, the brief.
@@ -72,7 +72,7 @@ describe("an applied Execution", () => {
     expect(succeeded).toMatchObject({ status: "False", reason: "PolicyViolation" });
     expect(succeeded?.message).toMatch(/^PolicyViolation: Max Token Limit Exceeded/);
     expect(run.status?.usage?.totalTokens).toBeLessThanOrEqual(2_000);
-    await vi.waitFor(async () => expect(await reasons("runaway")).toContain("PolicyViolation"));
+    await eventually(async () => expect(await reasons("runaway")).toContain("PolicyViolation"));
   });
 
   test("that is Cancelled ends with its pods", async () => {
@@ -96,7 +96,7 @@ describe("an applied Execution", () => {
     expect(await field.redis.command("HGET", runKeys(run.metadata.uid).execution, "state")).toContain("Cancelled");
     expect(await field.redis.command("TTL", runKeys(run.metadata.uid).execution)).toMatch(/^:[1-9]/);
     // Its user goes too.
-    await vi.waitFor(async () =>
+    await eventually(async () =>
       expect(await field.redis.command("ACL", "GETUSER", `oao-${run.metadata.uid}`)).toMatch(/^[*$]-1/),
     );
   });
@@ -127,7 +127,7 @@ describe("nothing is lost", () => {
     expect(run.status?.phase).toBe("Succeeded");
     expect(nodeOf(run, "research-demand")).toMatchObject({ state: "Succeeded", attempt: 2, restarts: 1 });
     expect(run.status?.steps).toBe((await field.get("brief")).status?.steps);
-    await vi.waitFor(async () => expect(await reasons("killed")).toContain("Crashed"));
+    await eventually(async () => expect(await reasons("killed")).toContain("Crashed"));
   });
 
   test("when the operator is killed: the next one takes over what runs, and starts nothing twice", async () => {
@@ -158,7 +158,7 @@ describe("a policy", () => {
       ...(subresource === undefined ? {} : { subresource }),
     });
   const until = (wanted: object) =>
-    vi.waitFor(async () => expect(await field.admin.request({ path: path() })).toMatchObject(wanted), 20_000);
+    eventually(async () => expect(await field.admin.request({ path: path() })).toMatchObject(wanted));
 
   test("is Ready with the hash of its spec, says so of each generation, and is written no more than that", async () => {
     const apply = (maxTokens: number) =>
@@ -269,7 +269,7 @@ describe("the journal store's user of a run", () => {
     await field.patch("tenant", { spec: { desiredState: "Cancelled" } });
     await field.until("tenant", ended);
     // The user goes with the run.
-    await vi.waitFor(async () => expect(await field.redis.command("ACL", "GETUSER", `oao-${uid}`)).toMatch(/^[*$]-1/));
+    await eventually(async () => expect(await field.redis.command("ACL", "GETUSER", `oao-${uid}`)).toMatch(/^[*$]-1/));
   });
 });
 

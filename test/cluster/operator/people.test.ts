@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, inject, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { systemClock } from "../../../src/adapters/clock/system-clock.ts";
 import { KubeClient } from "../../../src/adapters/kube/client.ts";
 import { loadKubeConfig } from "../../../src/adapters/kube/connection.ts";
@@ -11,6 +11,7 @@ import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
 import type { Execution, PolicySpec } from "../../../src/api/types.ts";
 import { root, serveModel } from "../../cli/harness.ts";
 import { configMaps } from "../adapter/api-server.ts";
+import { eventually } from "../../support/patience.ts";
 import { accessOf, type Field, openField, type Operator } from "./harness.ts";
 
 let field: Field;
@@ -115,7 +116,7 @@ describe("an approval node", () => {
       phase: "Succeeded",
       approvals: [{ decision: "Approved", by: "whoever", proven: false }],
     });
-    await vi.waitFor(() => expect(kubectl(["describe", "oaox", "unproven"]).stdout).toContain("ApprovalUnproven"));
+    await eventually(() => expect(kubectl(["describe", "oaox", "unproven"]).stdout).toContain("ApprovalUnproven"));
   });
 
   test("takes an answer from whoever may give one, under their own name and no other; proven, with who and when", async () => {
@@ -129,9 +130,8 @@ describe("an approval node", () => {
     const [alice, editor] = [await client("alice", ["oao-approver"]), await client("editor", ["oao-view", "oao-edit"])];
     const request = await asked("proven");
     // A new admission policy takes a moment to be in force.
-    await vi.waitFor(
-      () => expect(answer(field.admin, "proven", "x", "Approve:nobody", true)).rejects.toThrow(/must read Approve:/),
-      20_000,
+    await eventually(() =>
+      expect(answer(field.admin, "proven", "x", "Approve:nobody", true)).rejects.toThrow(/must read Approve:/),
     );
     await expect(answer(alice, "proven", request, "Approve:bob")).rejects.toThrow(
       `an approval must read Approve:${userName("alice")} or Reject:${userName("alice")}`,
@@ -172,7 +172,7 @@ describe("an Audit policy", () => {
       "audit/tiny",
     ])
       expect(compliant?.message).toContain(rule);
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(kubectl(["describe", "oaox", "audited"]).stdout).toMatch(
         /AuditViolation .*PolicyViolation: Model Denied: openai\/gpt-5-mini/,
       ),
@@ -234,10 +234,8 @@ describe("maxConcurrentExecutions", () => {
       await field.until(name, phaseIs("Queued"));
       await systemClock.sleep(1_100); // creation times are whole seconds
     }
-    await vi.waitFor(
-      async () =>
-        expect(told(await field.get("third"), "Succeeded")?.message).toMatch(/^place 2 of 2; 1 of 1 are at work/),
-      20_000,
+    await eventually(async () =>
+      expect(told(await field.get("third"), "Succeeded")?.message).toMatch(/^place 2 of 2; 1 of 1 are at work/),
     );
     expect(told(await field.get("third"), "Stalled")?.status).toBe("False");
     await field.patch("first", { spec: { desiredState: "Cancelled" } });
@@ -258,7 +256,7 @@ describe("ttlSecondsAfterFinished", () => {
     await create(runOf("kept", quick, { ttlSecondsAfterFinished: 1 }, tracked));
     const kept = await field.until("kept", ended);
     expect(told(kept, "Expiring")).toMatchObject({ status: "False", reason: "OwnedByGitOps" });
-    await vi.waitFor(() => expect(field.get("short-lived")).rejects.toThrow("not found"), { timeout: 30_000 });
+    await eventually(() => expect(field.get("short-lived")).rejects.toThrow("not found"));
     expect((await field.get("kept")).metadata.deletionTimestamp).toBeUndefined();
   });
 });

@@ -1,7 +1,7 @@
 /** Two releases over one namespace, each with a Redis of its own: every run belongs to one of them. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { finalizer } from "../../../src/adapters/kube/names.ts";
 import { type KubeObject, resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
@@ -10,6 +10,7 @@ import { sample, serveModel } from "../../cli/harness.ts";
 import { countCalls } from "../../support/counting-proxy.ts";
 import { operatorStoreUrl, operatorUser } from "../../support/operator-access.ts";
 import { durable, RedisProcess } from "../../support/redis-process.ts";
+import { eventually } from "../../support/patience.ts";
 import { type Field, openField, type Operator } from "./harness.ts";
 
 let field: Field;
@@ -106,9 +107,9 @@ test("a run whose release never comes back goes once it is deleted and handed ov
   expect((await field.get("orphan")).metadata.finalizers).toContain(finalizer);
   const body = { status: { operator: `${field.home}/${left}` } };
   await field.admin.request({ method: "PATCH", patch: "Merge", path: fieldPath("orphan", "status"), body });
-  await vi.waitFor(() => expect(field.get("orphan")).rejects.toThrow("not found"), { timeout: 45_000 });
+  await eventually(() => expect(field.get("orphan")).rejects.toThrow("not found"));
   const owned = ({ metadata: pod }: KubeObject) => pod.ownerReferences?.[0]?.uid === metadata.uid;
-  await vi.waitFor(async () => expect((await field.pods()).filter(owned)).toEqual([]), { timeout: 45_000 });
+  await eventually(async () => expect((await field.pods()).filter(owned)).toEqual([]));
 });
 
 /** Of the sample's answers, so slowly that a test can step in. */

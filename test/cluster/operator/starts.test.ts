@@ -1,7 +1,7 @@
 /** Pods that cannot start, for real reasons: people see why, and the run goes on once it is mended. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { finalizer, secretName } from "../../../src/adapters/kube/names.ts";
 import { type KubeObject, type Resource, resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
@@ -9,6 +9,7 @@ import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
 import type { ExecutionSpec } from "../../../src/api/types.ts";
 import { root, serveModel } from "../../cli/harness.ts";
 import { configMaps } from "../adapter/api-server.ts";
+import { eventually } from "../../support/patience.ts";
 import { type Field, openField } from "./harness.ts";
 
 const quotas: Resource = { group: "", version: "v1", plural: "resourcequotas" };
@@ -61,7 +62,7 @@ async function setQuota(name: string, hard: Readonly<Record<string, string>>): P
   const query = { fieldManager: "tests", force: true };
   const body = { apiVersion: "v1", kind: "ResourceQuota", metadata: { name }, spec: { hard } };
   await field.admin.request({ method: "PATCH", patch: "Apply", path, query, body });
-  await vi.waitFor(async () => expect(await field.admin.request({ path })).toMatchObject({ status: { hard } }), 20_000);
+  await eventually(async () => expect(await field.admin.request({ path })).toMatchObject({ status: { hard } }));
 }
 const dropQuota = (name: string) => field.admin.request({ method: "DELETE", path: within(quotas, name) });
 
@@ -131,7 +132,7 @@ describe("a pod that cannot start", () => {
       message: expect.stringContaining("exceeded quota: workers"),
     });
     expect(succeeded(waiting)?.message).toMatch(/cannot start: PodRefused: .*exceeded quota: workers/);
-    await vi.waitFor(async () => expect(await eventsOf("no-room")).toContain("PodRefused"));
+    await eventually(async () => expect(await eventsOf("no-room")).toContain("PodRefused"));
     await setQuota("workers", { "limits.memory": "64Gi" });
     expect((await field.until("no-room", ended)).status).toMatchObject({ phase: "Succeeded" });
     expect(
@@ -146,7 +147,7 @@ describe("a pod that cannot start", () => {
     await field.until("no-pods", (run) => rowOf(run)?.reason === "PodRefused");
     await field.patch("no-pods", { spec: { desiredState: "Cancelled" } });
     expect((await field.until("no-pods", ended)).status?.phase).toBe("Cancelled");
-    await vi.waitFor(async () =>
+    await eventually(async () =>
       expect((await field.get("no-pods")).metadata.finalizers ?? []).not.toContain(finalizer),
     );
     await dropQuota("none");
