@@ -103,6 +103,15 @@ describe("the Replay button", () => {
     await page.context().close();
   });
 
+  it("leads to a run that may have recorded nothing yet, which is no complaint", async () => {
+    on.home.create({ name: "new", spec: specOf([{ name: "a" }]) });
+    const page = await on.open("runs/default/new");
+    await expect.poll(() => page.getByText("No steps are recorded yet.").count()).toBe(1);
+    expect(await page.getByRole("alert").count()).toBe(0);
+    expect(on.complaints).toEqual([]);
+    await page.context().close();
+  });
+
   it("is not there while a run goes on, and a refusal is said", async () => {
     const { origin, token } = await on.server();
     const answered = await fetch(`${origin}api/runs/default/counted/replay`, {

@@ -1,7 +1,7 @@
 /** Runs made by hand in a folder of local state: of any size, with any text in them, in the form that real ones have. */
 import { join } from "node:path";
 import { systemClock } from "../../src/adapters/clock/system-clock.ts";
-import { LocalIndex } from "../../src/adapters/local/local-index.ts";
+import { LocalIndex, type LocalRun } from "../../src/adapters/local/local-index.ts";
 import { FileStore } from "../../src/adapters/store/file/file-store.ts";
 import type { Execution, ExecutionSpec } from "../../src/api/types.ts";
 import type { ExecutionStatus, NodeStatus } from "../../src/api/status.ts";
@@ -54,9 +54,15 @@ export class SeededHome {
     this.store = new FileStore(join(home, "journals"), systemClock);
   }
 
-  async add({ name, namespace = "default", spec, status, rows, journals = [], tokenLimit }: Seed): Promise<string> {
+  /** As it is before anything of it is done. */
+  create({ name, namespace = "default", spec }: Pick<Seed, "name" | "namespace" | "spec">): LocalRun {
     const object: Execution = { apiVersion: "oao.dev/v1alpha1", kind: "Execution", metadata: { name }, spec };
-    const run = this.index.create({ namespace, name }, object, { baseDir: ".", store: this.#url });
+    return this.index.create({ namespace, name }, object, { baseDir: ".", store: this.#url });
+  }
+
+  async add(seed: Seed): Promise<string> {
+    const { status, rows, journals = [], tokenLimit } = seed;
+    const run = this.create(seed);
     const limits = tokenLimit === undefined ? {} : { TotalTokens: tokenLimit };
     await this.store.execute(run.uid, { op: "open", snapshot: sha256Hex("s"), limits, auditLimits: {} });
     for (const journal of journals) await record(this.store, run.uid, journal);

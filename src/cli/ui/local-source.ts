@@ -49,8 +49,11 @@ export class LocalSource implements RunSource {
     this.#replays = new ReplayStarter(index, terminal);
     this.place = { kind: "local", label: fromHome(index.home, terminal.env["HOME"]) } as const;
     this.steps = {
-      page: (key: RunKey, range: StepRange) =>
-        this.#withJournal(key, (store, run) => this.#reader.page(store, run, range)),
+      page: async (key: RunKey, range: StepRange) => {
+        const run = this.#find(key);
+        if (!hasEnded(run.status) && !this.#hasJournal(run)) return { from: range.from, total: 0, steps: [] };
+        return this.#withJournal(key, (store) => this.#reader.page(store, run, range));
+      },
       step: (key, id, whole) => this.#withJournal(key, (store, run) => this.#reader.step(store, run, id, whole)),
       diff: async (left, right, from, limit) => (await this.#diff(left, right)).page(from, limit),
       diffDetail: async (left, right, index) => (await this.#diff(left, right)).detail(index),
