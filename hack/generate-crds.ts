@@ -22,6 +22,7 @@ const folders: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "charts/oao/files/crds/": { ...crds, "kustomization.yaml": base },
   "charts/oao/files/shared/": {
     "approvals.yaml": readFileSync(`${root}config/admission/approvals.yaml`, "utf8"),
+    "requested-by.yaml": readFileSync(`${root}config/admission/requested-by.yaml`, "utf8"),
     "users.yaml": readFileSync(`${root}config/rbac/users.yaml`, "utf8"),
   },
 };

@@ -3,8 +3,8 @@
 //
 // A test file with `redis` in its path needs redis-server; the suite cluster needs that too, and a Kubernetes that Go builds the
 // first time (minutes); ui needs a Chromium; containers needs root and container programs of the distribution, or the cluster of
-// KUBECONFIG; helm needs Helm and Lua. What is not there and cannot be got is skipped by name. Under CI=true a skip counts as a
-// failure.
+// KUBECONFIG; helm needs Helm and Lua, and a file with `fuzz` in its path needs Schemathesis, which Python's pip installs. What is
+// not there and cannot be got is skipped by name. Under CI=true a skip counts as a failure.
 import { spawnSync } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -17,6 +17,7 @@ import { findChromium } from "./chromium.ts";
 import { findProgram } from "./debian-program.ts";
 import { helmBinary } from "./helm.ts";
 import { needImageTools } from "./image/build.ts";
+import { schemathesisProgram } from "./schemathesis.ts";
 
 /** The part of vitest's JSON report that is read here. */
 interface Report {
@@ -51,12 +52,19 @@ const onlyUnit = suites.length === 1 && suites[0] === "unit";
 
 if (!onlyUnit) buildIfStale();
 const wanted = suites.length > 0 ? suites : present;
-const needRedis = filesThatNeedRedis(wanted);
+const needRedis = filesOf(wanted, "redis");
 const redis =
   needRedis.length > 0 || wanted.includes("cluster")
     ? findProgram(["redis-server", "valkey-server"], "redis-server")
     : undefined;
-const skippedFiles = redis === undefined ? needRedis : [];
+const needFuzzer = filesOf(wanted, "fuzz");
+const noFuzzer = needFuzzer.length === 0 ? undefined : reasonOf(schemathesisProgram);
+const skippedFiles = new Map([
+  ...(redis === undefined ? needRedis : []).map(
+    (file) => [file, "no redis-server, and it could not be installed"] as const,
+  ),
+  ...(noFuzzer === undefined ? [] : needFuzzer).map((file) => [file, noFuzzer ?? ""] as const),
+]);
 const skippedSuites = new Map(
   wanted.flatMap((suite) => {
     const why = whyNot(suite);
@@ -68,9 +76,9 @@ const toRun = wanted.filter((suite) => !skippedSuites.has(suite));
 console.log(`seed ${seed} (OAO_SEED=${seed} repeats this run)`);
 const counts = runVitest();
 if (counts.failed > 0) console.log(`\nThe seed of this run was ${seed}: OAO_SEED=${seed} npm test`);
-for (const file of skippedFiles) console.log(`skipped: ${file} (no redis-server, and it could not be installed)`);
+for (const [file, why] of skippedFiles) console.log(`skipped: ${file} (${why})`);
 for (const [suite, why] of skippedSuites) console.log(`skipped: the suite ${suite} (${why})`);
-const skipped = counts.skipped + skippedFiles.length + skippedSuites.size;
+const skipped = counts.skipped + skippedFiles.size + skippedSuites.size;
 if (isCi && skipped > 0) console.log("CI=true: nothing may be skipped, so this run has failed");
 console.log(`${counts.passed} passed, ${counts.failed} failed, ${skipped} skipped`);
 process.exitCode = counts.failed > 0 || (isCi && skipped > 0) ? 1 : 0;
@@ -110,12 +118,23 @@ function whyNot(suite: string): string | undefined {
   }
 }
 
-function filesThatNeedRedis(folders: readonly string[]): string[] {
+/** Why it cannot be had; undefined = it is there. */
+function reasonOf(get: () => unknown): string | undefined {
+  try {
+    get();
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** Tests with this word in their path. */
+function filesOf(folders: readonly string[], word: string): string[] {
   return folders
     .flatMap((folder) =>
       readdirSync(join(root, "test", folder), { recursive: true }).map((name) => `test/${folder}/${name}`),
     )
-    .filter((path) => path.endsWith(".test.ts") && path.includes("redis"));
+    .filter((path) => path.endsWith(".test.ts") && path.includes(word));
 }
 
 function runVitest(): Counts {
@@ -131,7 +150,7 @@ function runVitest(): Counts {
       "--reporter=json",
       `--outputFile.json=${outputFile}`,
       ...toRun.map((suite) => `--project=${suite}`),
-      ...skippedFiles.map((file) => `--exclude=${file}`),
+      ...[...skippedFiles.keys()].map((file) => `--exclude=${file}`),
       ...vitestArgs,
     ],
     {

@@ -12,6 +12,16 @@ export function allowPlace(command: Command): Command {
     .option("--kubeconfig <file>", "on the cluster of this kubeconfig; else KUBECONFIG, ~/.kube/config");
 }
 
+/** Of commands that read the record of a run, on a cluster through its operator: cluster/api.ts. */
+export function allowRecord(command: Command): Command {
+  return allowPlace(command)
+    .option(
+      "--server <url>",
+      "the operator's HTTP API, https://…; else OAO_SERVER, else through the API server (needs pods/portforward)",
+    )
+    .option("--operator-namespace <namespace>", "where the operator is; else OAO_OPERATOR_NAMESPACE, oao-system");
+}
+
 export function namespaceOption(): Option {
   return namespaced("namespace of the run; default when absent");
 }

@@ -5,6 +5,7 @@ import { productVersion } from "../api/version.ts";
 import type { CommandShape } from "./commands/completion.ts";
 import {
   allowPlace,
+  allowRecord,
   collect,
   examples,
   namespaced,
@@ -219,7 +220,7 @@ function readCommands(program: Command, terminal: Terminal, exit: (code: CliExit
     .addOption(redisOption())
     .addHelpText("after", examples("oao tree brief"))
     .action(async (name: string, flags) => exit(await (await import("./commands/get.ts")).tree(name, flags, terminal)));
-  allowPlace(
+  allowRecord(
     sub(program, "trace <name>", "Show every recorded step: model and tool calls with input, output and tokens"),
   )
     .option("--canonical", "print the canonical trace (JSON lines without times and attempts) and its hash")
@@ -248,7 +249,7 @@ function readCommands(program: Command, terminal: Terminal, exit: (code: CliExit
 }
 
 function recordCommands(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
-  allowPlace(sub(program, "diff <a> <b>", "Show in what two runs differ, step by step; A and B are names or bundles"))
+  allowRecord(sub(program, "diff <a> <b>", "Show in what two runs differ, step by step; A and B are names or bundles"))
     .option(
       "--all",
       "each step, also where many in a row are the same, and each field, also what a provider makes anew",
@@ -264,7 +265,7 @@ traceHash), 1 different.`,
     .action(async (a: string, b: string, flags) =>
       exit(await (await import("./commands/diff.ts")).diff(a, b, flags, terminal)),
     );
-  allowPlace(sub(program, "export <name>", "Write a run that has ended, with all that is recorded of it, as one file"))
+  allowRecord(sub(program, "export <name>", "Write a run that has ended, with all that is recorded of it, as one file"))
     .option("-O, --output-file <file>", "to this file instead of stdout")
     .addOption(redisOption())
     .addHelpText(
@@ -288,7 +289,7 @@ delete the folder's.`,
     .action(async (file: string, flags) =>
       exit(await (await import("./commands/import.ts")).importRun(file, flags, terminal)),
     );
-  allowPlace(
+  allowRecord(
     sub(
       program,
       "verify <run>",

@@ -1,4 +1,7 @@
 /** The record of a run by its name, or out of a bundle. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { LocalRun } from "../adapters/local/local-index.ts";
 import { verifyChain } from "../core/trace/chain-check.ts";
 import type { ItemJournal } from "../core/trace/journal.ts";
@@ -6,16 +9,17 @@ import type { RecordPart } from "../core/trace/record-part.ts";
 import { RecordCheck, type RecordReport } from "../core/trace/verify.ts";
 import { journalChanged, RecordChanged, readRecord, type RunRecord } from "../host/journals.ts";
 import { recordParts } from "../host/record-parts.ts";
+import type { StoredExecution } from "../ports/cluster.ts";
 import { isBundlePath, openBundle, tampered } from "./bundles.ts";
 import type { ClusterConnection } from "./cluster/connect.ts";
+import type { ApiFlags } from "./cluster/api.ts";
 import { withRun } from "./cluster/locate.ts";
-import type { PlaceFlags } from "./cluster/place.ts";
 import { CliError } from "./errors.ts";
 import { hasEnded } from "./outcome.ts";
 import { givenRedis, openRunStore } from "./store.ts";
 import type { Terminal } from "./terminal.ts";
 
-export interface RecordFlags extends PlaceFlags {
+export interface RecordFlags extends ApiFlags {
   readonly redis?: string | undefined;
 }
 
@@ -23,30 +27,33 @@ export interface NamedRecord {
   readonly record: RunRecord;
   /** As a person would name it. */
   readonly name: string;
-  /** Of a bundle, which is only opened when it holds. */
-  readonly report?: RecordReport;
+  /** Where the record is a file, which is only opened when it holds. */
+  readonly bundle?: { readonly path: string; readonly report: RecordReport };
 }
 
-/** `given`: a run's name, or the path of a bundle (which is checked first). Throws CliError: none, on a cluster, gone, tampered with. */
+/**
+ * `given`: a run's name, or the path of a bundle (which is checked first). A run of a cluster comes as the bundle that its operator
+ * exports, unless `there` reads it otherwise. Throws CliError: none, gone, tampered with.
+ */
 export async function withRecord<T>(
   given: string,
   flags: RecordFlags,
   terminal: Terminal,
   work: (named: NamedRecord) => Promise<T>,
+  there = (cluster: ClusterConnection, run: StoredExecution): Promise<T> =>
+    withExported(cluster, run, flags, terminal, work),
 ): Promise<T> {
   if (isBundlePath(given)) {
     const bundle = await openBundle(given);
     try {
-      return await work({ record: bundle.record, name: given, report: bundle.report });
+      return await work({ record: bundle.record, name: given, bundle: { path: given, report: bundle.report } });
     } finally {
       await bundle.close();
     }
   }
   return withRun(given, flags, terminal, {
     local: (_index, run) => withLocalRecord(run, flags, terminal, work),
-    cluster: async (cluster, run) => {
-      throw recordIsThere(cluster, run);
-    },
+    cluster: there,
   });
 }
 
@@ -120,10 +127,26 @@ async function isGone(record: RunRecord): Promise<boolean> {
   return true;
 }
 
-function recordIsThere(cluster: ClusterConnection, run: Pick<LocalRun, "key">): CliError {
-  const args = cluster.args(run.key);
-  return new CliError(
-    `the steps of ${run.key.namespace}/${run.key.name} are in the cluster's journal, which only the operator's HTTP API of a later version will read out`,
-    [`its nodes:         oao tree ${args}`, `what workers said: oao logs ${args}`],
-  );
+/** Of a cluster's run: what its operator exports, checked as every bundle is. */
+async function withExported<T>(
+  cluster: ClusterConnection,
+  run: StoredExecution,
+  flags: ApiFlags,
+  terminal: Terminal,
+  work: (named: NamedRecord) => Promise<T>,
+): Promise<T> {
+  const { runApi } = await import("./cluster/api.ts");
+  const folder = await mkdtemp(join(tmpdir(), "oao-"));
+  try {
+    const path = join(folder, `${run.key.name}.oao.jsonl`);
+    await writeFile(path, runApi(cluster, run.key, flags, terminal).bytes("export"), { mode: 0o600 });
+    const bundle = await openBundle(path);
+    try {
+      return await work({ record: bundle.record, name: run.key.name, bundle: { path, report: bundle.report } });
+    } finally {
+      await bundle.close();
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }

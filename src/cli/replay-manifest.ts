@@ -49,6 +49,21 @@ export function replayOf(
   };
 }
 
+/** Of a parent whose spec is not read from here: everything is inherited. Throws CliError for flags that need that spec. */
+export function inheritingReplay(
+  parent: { readonly name: string; readonly uid: string },
+  flags: ReplayFlags,
+  name: string,
+): Execution {
+  const changes = (["set", "input", "file"] as const).filter((flag) => flags[flag] !== undefined);
+  if (changes.length > 0)
+    throw new CliError(
+      `${parent.name} inherits its spec from another run, so what --${changes[0]} changes is written as a manifest`,
+      ["an Execution with spec.replay and the changed fields: kubectl apply -f FILE"],
+    );
+  return { apiVersion, kind: "Execution", metadata: { name }, spec: { replay: replaySpec(parent, flags) } };
+}
+
 function replaySpec({ name, uid }: { name: string; uid: string }, flags: ReplayFlags): ReplaySpec {
   const { fromStep, from, strict, times, toolOutputs } = flags;
   if (fromStep !== undefined && from !== undefined)

@@ -19,7 +19,8 @@ import type { Terminal } from "./terminal.ts";
 export interface RerunOptions {
   /** Path of a bundle, or a run's name. */
   readonly given: string;
-  readonly isBundle: boolean;
+  /** Path of what is recorded, where it is a file already. */
+  readonly bundle: string | undefined;
   readonly flags: RecordFlags;
   /** A manifest whose spec is run instead of the recorded one. */
   readonly file?: string | undefined;
@@ -46,9 +47,8 @@ export async function rerun(options: RerunOptions, terminal: Terminal): Promise<
     interactive: false,
   };
   try {
-    let path = options.given;
-    if (!options.isBundle) {
-      path = join(home, "record.jsonl");
+    const path = options.bundle ?? join(home, "record.jsonl");
+    if (options.bundle === undefined) {
       await exportRun(options.given, { ...options.flags, outputFile: path }, { ...quiet, env: terminal.env });
     }
     await importRun(path, {}, quiet);

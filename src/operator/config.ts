@@ -38,6 +38,22 @@ export interface OperatorConfig {
   /** For trying: runs start over a store that may drop journals or keeps none on disk. */
   readonly allowUnfitStore: boolean;
   readonly logLevel: string;
+  /** Undefined = no HTTP API. */
+  readonly api: ApiConfig | undefined;
+}
+
+export interface ApiConfig {
+  /** 0 = any free one. */
+  readonly port: number;
+  /** Under which clients find it, in the operator's own namespace. */
+  readonly service: string;
+  readonly servicePort: number;
+  /** Further names and addresses of the certificate. */
+  readonly names: readonly string[];
+  /** Name of the Secret that the operator keeps, or the folder of one that somebody else does. */
+  readonly tls: { readonly secret: string } | { readonly folder: string };
+  /** Requests of each caller. */
+  readonly rate: { readonly perSecond: number; readonly burst: number };
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -98,9 +114,26 @@ export function readOperatorConfig(env: Environment): OperatorConfig {
     denyCidrs: [...apiServerCidrs(env), ...(env["OAO_DENY_CIDRS"] ?? "").split(",").filter((cidr) => cidr !== "")],
     allowUnfitStore: env["OAO_ALLOW_UNFIT_STORE"] === "true",
     logLevel: env["OAO_LOG_LEVEL"] || "info",
+    api: (env["OAO_API_PORT"] ?? "") === "" ? undefined : apiConfig(env, need, whole),
   };
   if (problems.length > 0) throw new Error(`the operator cannot start:\n  ${problems.join("\n  ")}`);
   return config;
+}
+
+function apiConfig(
+  env: Environment,
+  need: (name: string) => string,
+  whole: (name: string, absent: number, least: number) => number,
+): ApiConfig {
+  const folder = env["OAO_API_TLS_FOLDER"] ?? "";
+  return {
+    port: whole("OAO_API_PORT", 8_443, 0),
+    service: need("OAO_API_SERVICE"),
+    servicePort: whole("OAO_API_SERVICE_PORT", 443, 1),
+    names: (env["OAO_API_NAMES"] ?? "").split(",").filter((name) => name !== ""),
+    tls: folder === "" ? { secret: need("OAO_API_TLS_SECRET") } : { folder },
+    rate: { perSecond: whole("OAO_API_RATE", 20, 1), burst: whole("OAO_API_BURST", 40, 1) },
+  };
 }
 
 function withoutCredentials(url: string, problems: string[]): string {

@@ -6,6 +6,7 @@ import { loadKubeConfig } from "../adapters/kube/connection.ts";
 import { runAsLeader } from "../adapters/kube/lease.ts";
 import { maskSecrets } from "../adapters/tool/secrets.ts";
 import { productVersion } from "../api/version.ts";
+import { serveApi } from "./api/start.ts";
 import { readOperatorConfig } from "./config.ts";
 import { serve } from "./http.ts";
 import { lead } from "./lead.ts";
@@ -28,12 +29,18 @@ async function main(): Promise<number> {
   const metrics = new Metrics();
   let leading = false;
   let unready: string | undefined;
+  let apiUnready: string | undefined;
   const server = await serve(config.metricsPort, metrics.registry, {
     sick: () => undefined, // the event loop answered
     // A standby is ready: it waits for nothing but its turn.
-    unready: () => (leading ? unready : undefined),
+    unready: () => apiUnready ?? (leading ? unready : undefined),
   });
   logger.info({ port: server.port, namespaces: config.namespaces }, "operator starts");
+  const { api } = config;
+  const serving =
+    api === undefined
+      ? Promise.resolve()
+      : serveApi({ config, api, metrics, logger, say: (why) => (apiUnready = why) }, stop.signal);
   const work = async (signal: AbortSignal): Promise<void> => {
     leading = true;
     metrics.leader.set(1);
@@ -57,6 +64,8 @@ async function main(): Promise<number> {
       )
     : await work(stop.signal).then(() => "Stopped" as const);
   logger.info({ outcome }, "operator ends");
+  stop.abort();
+  await serving;
   server.close();
   server.closeAllConnections();
   client.close();

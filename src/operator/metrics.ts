@@ -65,6 +65,13 @@ export class Metrics {
     labelNames: ["reason"],
     registers: [this.registry],
   });
+  readonly apiSeconds = new Histogram({
+    name: "oao_api_request_seconds",
+    help: "Time of an answer of the HTTP API, streams from their first to their last byte.",
+    labelNames: ["operation", "status"],
+    buckets: [0.005, 0.02, 0.1, 0.5, 2, 10, 60],
+    registers: [this.registry],
+  });
   readonly leader = new Gauge({
     name: "oao_leader",
     help: "1 while this process leads.",

@@ -24,6 +24,7 @@ const values = [
   `redis.embedded.image.repository=${redis}`,
   `redis.embedded.image.tag=${redisTag}`,
   "redis.embedded.persistence.enabled=false",
+  "api.enabled=true",
   `watch.namespaces={${namespaces.team},${namespaces.tight}}`,
 ];
 

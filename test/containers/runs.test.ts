@@ -3,6 +3,7 @@ import { describe, expect, inject, test } from "vitest";
 import { eventually, patienceMs } from "../support/patience.ts";
 import { namespaces, release, sample } from "./install.ts";
 import { applySample, desire, done, ended, get, isAtWork, kubectl, nodeOf, podAtWork, podsOf, until } from "./runs.ts";
+import { workplace } from "../cli/harness.ts";
 import { helm } from "../helm/chart.ts";
 import { images } from "../../hack/image/build.ts";
 
@@ -30,6 +31,19 @@ describe("an applied Execution", () => {
     // Two researchers, the merged facts, four ratings, the brief.
     const succeeded = () => podsOf(run).map(({ status }) => status.phase);
     await expect.poll(succeeded, { timeout: patienceMs }).toEqual(Array.from({ length: 8 }, () => "Succeeded"));
+  });
+
+  test("is traced, exported and checked by oao, which reaches the operator's API through a forwarded port", async () => {
+    const place = workplace();
+    const where = ["-n", namespaces.team, "--on", "cluster", "--operator-namespace", namespaces.operator];
+    const oao = (...args: string[]) => place.oao([...args, ...where], { KUBECONFIG: inject("kubeconfig") });
+    const { steps, traceHash } = get("brief").status ?? {};
+    const trace = await oao("trace", "brief", "-o", "json");
+    expect(trace.stderr).toBe("");
+    expect(JSON.parse(trace.stdout)).toHaveLength(steps ?? 0);
+    const verified = await oao("verify", "brief");
+    expect(verified).toMatchObject({ code: 0, stdout: expect.stringContaining(traceHash ?? "none") });
+    await place.end();
   });
 
   test("of config/samples/on-cluster asks the model server beside it, as the docs say", async () => {

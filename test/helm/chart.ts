@@ -57,5 +57,12 @@ export const shapes: Readonly<Record<string, readonly string[]>> = {
   "two namespaces": ["watch.namespaces={team-b,team-a}", "replicas=1"],
   "external Redis": [...external, "redis.external.caConfigMap.name=ca", "redis.external.workerURL=rediss://redis:6380"],
   "everything given": [...external, "storeKey.existingSecret=key", "shared.install=false"],
+  "with the HTTP API": ["api.enabled=true", "watch.namespaces={team-a}"],
+  "with the HTTP API under a certificate of somebody else's": [
+    "api.enabled=true",
+    "api.tls.secretName=given",
+    "api.service.type=LoadBalancer",
+    "api.names={api.example.test,192.0.2.7}",
+  ],
   "without a volume": ["redis.embedded.persistence.enabled=false", "networkPolicy.enabled=false"],
 };

@@ -43,7 +43,9 @@ describe.each(Object.entries(shapes))("the chart, %s", (_, values) => {
       const said = [...rule.apiGroups, ...rule.resources, ...rule.verbs];
       for (const word of ["*", "pods/exec", "escalate", "bind", "impersonate"]) expect(said).not.toContain(word);
     }
-    const ofSecrets = rules.filter(({ resources }) => resources.includes("secrets"));
+    // The API keeps one Secret of its own, by its name.
+    const isOwn = ({ resourceNames }: Manifest) => resourceNames?.join() === "oao-api-tls";
+    const ofSecrets = rules.filter((rule) => rule.resources.includes("secrets") && !isOwn(rule));
     expect(ofSecrets.flatMap(({ verbs }) => verbs)).toEqual(ofSecrets.map(() => "create"));
   });
 
@@ -100,6 +102,104 @@ describe("the operator's rights", () => {
   });
 });
 
+describe("the HTTP API", () => {
+  const manifests = render(["api.enabled=true", "watch.namespaces={team-a}", "shared.install=false"]);
+  const given = render(["api.enabled=true", "api.tls.secretName=given", "shared.install=false"]);
+  const envOf = (all: readonly Manifest[]) =>
+    Object.fromEntries(
+      find(all, "Deployment", "oao").spec.template.spec.containers[0].env.map(({ name, value }: Manifest) => [
+        name,
+        value,
+      ]),
+    );
+
+  test("is off unless it is asked for: nobody listens, and nobody may make Executions", () => {
+    const text = renderText(["shared.install=false"]);
+    for (const word of ["OAO_API", "8443", "auth-delegator", "kube-system-auth", "oao-api", "executions/author"])
+      expect(text).not.toContain(word);
+  });
+
+  test("adds the right to make replays and to name who asked for them where Executions are run, and no other", () => {
+    const more = [
+      { apiGroups: ["oao.dev"], resources: ["executions"], verbs: ["create"] },
+      { apiGroups: ["oao.dev"], resources: ["executions/author"], verbs: ["update"] },
+    ];
+    expect(find(manifests, "Role", "oao-system-oao")).toMatchObject({
+      metadata: { namespace: "team-a" },
+      rules: [operatorRules[0], ...more, ...operatorRules.slice(1)],
+    });
+  });
+
+  test("asks the cluster who callers are, by the two bindings of it that only a cluster admin can make", () => {
+    const subjects = [{ kind: "ServiceAccount", name: "oao", namespace: "oao-system" }];
+    expect(find(manifests, "ClusterRoleBinding", "oao-system-oao-auth-delegator")).toMatchObject({
+      roleRef: { kind: "ClusterRole", name: "system:auth-delegator" },
+      subjects,
+    });
+    expect(find(manifests, "RoleBinding", "oao-system-oao-auth-reader")).toMatchObject({
+      metadata: { namespace: "kube-system" },
+      roleRef: { kind: "Role", name: "extension-apiserver-authentication-reader" },
+      subjects,
+    });
+  });
+
+  test("keeps one Secret and one ConfigMap of its own by name, of which callers may read the ConfigMap", () => {
+    const configMap = { apiGroups: [""], resources: ["configmaps"], resourceNames: ["oao-api"] };
+    const makes = { apiGroups: [""], resources: ["configmaps"], verbs: ["create"] };
+    const keeps = { ...configMap, verbs: ["get", "update"] };
+    expect(find(manifests, "Role", "oao-api").rules).toEqual([
+      { apiGroups: [""], resources: ["secrets"], verbs: ["create"] },
+      { apiGroups: [""], resources: ["secrets"], resourceNames: ["oao-api-tls"], verbs: ["get", "update"] },
+      makes,
+      keeps,
+    ]);
+    expect(find(given, "Role", "oao-api").rules).toEqual([makes, keeps]);
+    expect(find(manifests, "Role", "oao-api-clients").rules).toEqual([{ ...configMap, verbs: ["get"] }]);
+    expect(find(manifests, "RoleBinding", "oao-api-clients").subjects).toMatchObject([
+      { kind: "Group", name: "system:authenticated" },
+    ]);
+  });
+
+  test("is reached through a Service of its own, and serves with the certificate that is given", () => {
+    expect(find(manifests, "Service", "oao-api").spec).toMatchObject({
+      type: "ClusterIP",
+      ports: [{ port: 443, targetPort: "api" }],
+    });
+    expect(envOf(manifests)).toMatchObject({
+      OAO_API_PORT: "8443",
+      OAO_API_SERVICE: "oao-api",
+      OAO_API_TLS_SECRET: "oao-api-tls",
+    });
+    expect(envOf(given)).toMatchObject({ OAO_API_TLS_FOLDER: "/etc/oao-api-tls" });
+    expect(find(given, "Deployment", "oao").spec.template.spec.volumes).toContainEqual(
+      expect.objectContaining({ name: "api-tls", secret: expect.objectContaining({ secretName: "given" }) }),
+    );
+    expect(find(manifests, "NetworkPolicy", "oao").spec.ingress).toContainEqual({
+      ports: [{ port: 8443, protocol: "TCP" }],
+    });
+  });
+});
+
+describe("an Ingress of the HTTP API", () => {
+  const values = ["api.enabled=true", "api.ingress.host=oao.example.test", "api.ingress.className=nginx"];
+
+  test("is there for a host alone, leads to the Service, and the host is a name of the certificate", () => {
+    const manifests = render([...values, "api.names={192.0.2.7,oao.example.test}"]);
+    const { spec } = find(manifests, "Ingress", "oao-api");
+    const backend = { service: { name: "oao-api", port: { name: "https" } } };
+    expect(spec).toEqual({
+      ingressClassName: "nginx",
+      rules: [{ host: "oao.example.test", http: { paths: [{ path: "/", pathType: "Prefix", backend }] } }],
+      tls: [{ hosts: ["oao.example.test"] }],
+    });
+    expect(find(manifests, "Service", "oao-api").spec.ports[0].name).toBe("https");
+    const { env } = find(manifests, "Deployment", "oao").spec.template.spec.containers[0];
+    expect(env).toContainEqual({ name: "OAO_API_NAMES", value: "192.0.2.7,oao.example.test" });
+    for (const without of [["api.enabled=true"], ["api.ingress.host=oao.example.test"]])
+      expect(find(render(without), "Ingress", "oao-api")).toBeUndefined();
+  });
+});
+
 describe("values", () => {
   test.each([
     ["an unknown value", ["replica=3"], "additional properties 'replica' not allowed"],
@@ -108,6 +208,7 @@ describe("values", () => {
     ["no Redis", ["redis.embedded.enabled=false"], "redis.external.secret.name: name the Secret that holds the URL"],
     ["two Redis", ["redis.external.secret.name=x"], "both an embedded and an external Redis are set"],
     ["two scopes", ["watch.allNamespaces=true", "watch.namespaces={a}"], "set either allNamespaces or namespaces"],
+    ["a host that cannot be", ["api.ingress.host=https://x"], "/api/ingress/host"],
     ["a namespace that cannot be", ["watch.namespaces={Team_A}"], "/watch/namespaces/0"],
   ])("with %s are refused with its name", (_, values, message) => {
     expect(() => renderText(values)).toThrow(message);

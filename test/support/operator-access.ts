@@ -43,11 +43,12 @@ export interface AccessOptions {
  * all. Its account lives in its own, as a watched one may be deleted.
  */
 export async function operatorAccess(
-  options: AccessOptions & { readonly watched?: string },
+  options: AccessOptions & { readonly watched?: string; readonly api?: boolean },
   reach: "Namespace" | "Cluster",
 ): Promise<string> {
-  const { admin, namespace, watched = namespace } = options;
-  const rendered = parseAllDocuments(readFileSync(join(root, "config/default/operator.yaml"), "utf8"));
+  const { admin, namespace, watched = namespace, api = false } = options;
+  const base = api ? "api" : "default";
+  const rendered = parseAllDocuments(readFileSync(join(root, `config/${base}/operator.yaml`), "utf8"));
   const roles = rendered
     .map((each) => each.toJS() as { kind: string; rules: object[] })
     .filter(({ kind }) => kind === "Role");
@@ -56,6 +57,7 @@ export async function operatorAccess(
   const subjects = [{ kind: "ServiceAccount", name: "operator", namespace }];
   const make = (path: string, body: object) => admin.request({ method: "POST", path, body });
   const refTo = (kind: string, name: string) => ({ apiGroup: "rbac.authorization.k8s.io", kind, name });
+  if (api) await apiAccess(options);
   if (reach === "Namespace") {
     for (const place of new Set([namespace, watched])) {
       await make(resourcePath(rbac("roles"), { namespace: place }), { metadata, rules });
@@ -83,6 +85,32 @@ export async function operatorAccess(
     },
   });
   return file;
+}
+
+/** What the chart adds for the HTTP API outside of roles of its own, and the right of everybody to read how it is reached. */
+async function apiAccess({ admin, namespace }: AccessOptions): Promise<void> {
+  const make = (path: string, body: object) => admin.request({ method: "POST", path, body });
+  const subjects = [{ kind: "ServiceAccount", name: "operator", namespace }];
+  const apiGroup = "rbac.authorization.k8s.io";
+  await make(resourcePath(rbac("clusterrolebindings")), {
+    metadata: { name: `${namespace}-auth-delegator` },
+    roleRef: { apiGroup, kind: "ClusterRole", name: "system:auth-delegator" },
+    subjects,
+  });
+  await make(resourcePath(rbac("rolebindings"), { namespace: "kube-system" }), {
+    metadata: { name: `${namespace}-auth-reader` },
+    roleRef: { apiGroup, kind: "Role", name: "extension-apiserver-authentication-reader" },
+    subjects,
+  });
+  await make(resourcePath(rbac("roles"), { namespace }), {
+    metadata: { name: "oao-api-clients" },
+    rules: [{ apiGroups: [""], resources: ["configmaps"], resourceNames: ["oao-api"], verbs: ["get"] }],
+  });
+  await make(resourcePath(rbac("rolebindings"), { namespace }), {
+    metadata: { name: "oao-api-clients" },
+    roleRef: { apiGroup, kind: "Role", name: "oao-api-clients" },
+    subjects: [{ apiGroup, kind: "Group", name: "system:authenticated" }],
+  });
 }
 
 export async function accountAccess(

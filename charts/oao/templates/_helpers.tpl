@@ -64,6 +64,10 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- printf "%s-redis" (include "oao.fullname" .) -}}
 {{- end -}}
 
+{{- define "oao.apiName" -}}
+{{- printf "%s-api" (include "oao.fullname" .) -}}
+{{- end -}}
+
 {{/* Namespaces whose Executions are run, as a JSON list; empty = all. */}}
 {{- define "oao.namespaces" -}}
 {{- if .Values.watch.allNamespaces -}}

@@ -3,6 +3,7 @@ import type { KubeConfig } from "@kubernetes/client-node";
 import type { Clock } from "../../ports/clock.ts";
 import { KubeClient } from "./client.ts";
 import { readKubeConfig } from "./connection.ts";
+import { type ApiPlace, OperatorApi } from "./operator-api.ts";
 
 export interface AccessOptions {
   /** Kubeconfigs; empty = the service account of the pod this runs in. */
@@ -21,6 +22,8 @@ export interface Access {
   readonly namespace: string;
   /** Credentials come from a program, which may be slow or ask a person something. */
   readonly asksProgram: boolean;
+  /** The operator's HTTP API, as the same person. Talks to nobody yet. */
+  api(place: ApiPlace): OperatorApi;
 }
 
 /** A person waits for the answer: two tries are enough. */
@@ -51,12 +54,14 @@ export function openAccess({ files, context, clock, userAgent }: AccessOptions):
     );
   const user = config.getCurrentUser();
   const namespace = config.getContextObject(name)?.namespace;
+  const client = new KubeClient(config, { clock, userAgent, timeoutMs, triesMax });
   return {
-    client: new KubeClient(config, { clock, userAgent, timeoutMs, triesMax }),
+    client,
     context: name,
     server,
     namespace: namespace === undefined || namespace === "" ? "default" : namespace,
     asksProgram: user?.exec !== undefined || user?.authProvider !== undefined,
+    api: (place) => new OperatorApi(config, client, place),
   };
 }
 

@@ -12,9 +12,13 @@ export const resources = {
   executions: { group, version, plural: "executions" },
   policies: { group, version, plural: "governancepolicies" },
   pods: { group: "", version: "v1", plural: "pods" },
+  services: { group: "", version: "v1", plural: "services" },
   secrets: { group: "", version: "v1", plural: "secrets" },
   leases: { group: "coordination.k8s.io", version: "v1", plural: "leases" },
   accessReviews: { group: "authorization.k8s.io", version: "v1", plural: "selfsubjectaccessreviews" },
+  tokenReviews: { group: "authentication.k8s.io", version: "v1", plural: "tokenreviews" },
+  subjectReviews: { group: "authorization.k8s.io", version: "v1", plural: "subjectaccessreviews" },
+  configMaps: { group: "", version: "v1", plural: "configmaps" },
   selfReviews: { group: "authentication.k8s.io", version: "v1", plural: "selfsubjectreviews" },
   events: { group: "events.k8s.io", version: "v1", plural: "events" },
 } as const satisfies Record<string, Resource>;

@@ -11,7 +11,7 @@ import type { Terminal } from "../terminal.ts";
 import { clusterFailure } from "./failures.ts";
 import { kubeconfigFiles, type PlaceFlags, presentKubeconfigs } from "./place.ts";
 
-export interface ClusterConnection extends Pick<Access, "context" | "server" | "asksProgram"> {
+export interface ClusterConnection extends Pick<Access, "context" | "server" | "asksProgram" | "api"> {
   readonly executions: KubeExecutions;
   /** -n, else the context's. */
   readonly namespace: string;
@@ -35,6 +35,7 @@ export function connect(flags: PlaceFlags, terminal: Terminal): ClusterConnectio
     context: access.context,
     server: access.server,
     asksProgram: access.asksProgram,
+    api: (place) => access.api(place),
     executions: new KubeExecutions(access.client, systemClock),
     namespace,
     args: (key) => [...inNamespace(key.namespace), key.name, ...where].join(" "),

@@ -1,6 +1,6 @@
 /** oao replay */
 import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
-import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
+import type { CliExitCode } from "../../api/exit-codes.ts";
 import type { Execution, ExecutionSpec } from "../../api/types.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
 import type { JournalStore } from "../../ports/store.ts";
@@ -15,7 +15,7 @@ import { hostRun, type HostRunOptions } from "../host-run.ts";
 import { hasEnded } from "../outcome.ts";
 import { checkFormat } from "../render/output.ts";
 import { nameArguments } from "../render/run-tables.ts";
-import { type ReplayFlags, replayOf } from "../replay-manifest.ts";
+import { inheritingReplay, type ReplayFlags, replayOf } from "../replay-manifest.ts";
 import { readPolicies } from "../run-manifest.ts";
 import { checkSecrets } from "../secrets.ts";
 import { givenRedis, openRunStore } from "../store.ts";
@@ -130,18 +130,14 @@ async function replayThere(
   if ((flags.policy ?? []).length > 0)
     throw new CliError("--policy is for runs here: on a cluster the namespace's policies govern a replay too");
   const { spec } = parent.object;
-  if (!isWhole(spec))
-    throw new CliError(
-      `${parent.key.namespace}/${parent.key.name} inherits its spec from another run, so its changes are written as a manifest`,
-      ["an Execution with spec.replay and the changed fields: kubectl apply -f FILE"],
-      cliExitCodes.usage,
-    );
-  const { namespace } = parent.key;
+  const { namespace, name } = parent.key;
   const known = new Set(await cluster.executions.someNames(namespace).catch(() => []));
-  const child = freeName(flags.name, parent, (name) => known.has(name));
-  const execution = replayOf({ name: parent.key.name, uid: parent.uid, spec }, flags, child, terminal);
+  const child = freeName(flags.name, parent, (each) => known.has(each));
+  const execution = isWhole(spec)
+    ? replayOf({ name, uid: parent.uid, spec }, flags, child, terminal)
+    : inheritingReplay({ name, uid: parent.uid }, flags, child);
   const run = await cluster.executions.create({ namespace, name: child }, execution);
-  terminal.err(`${namespace}/${child} replays ${parent.key.name} in the cluster of context ${cluster.context}\n`);
+  terminal.err(`${namespace}/${child} replays ${name} in the cluster of context ${cluster.context}\n`);
   const { followToExit } = await import("../cluster/outcome.ts");
   return followToExit(cluster, run, output, terminal);
 }

@@ -1,12 +1,16 @@
 /** oao trace */
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
+import { Sha256 } from "../../core/digest/digest.ts";
 import type { Json } from "../../core/digest/json.ts";
 import { canonicalLines, traceHash } from "../../core/trace/canonical.ts";
 import { canonicalSteps, findingsOf, type ItemJournal, tracedCalls } from "../../core/trace/journal.ts";
 import { bodiesOf, type TraceRow, traceRowsWithFindings } from "../../core/trace/rows.ts";
 import { isContentDropped, readBodies, readJournals, type RunRecord } from "../../host/journals.ts";
 import { contentDropped, hasEnded } from "../outcome.ts";
-import { checkChains, type RecordFlags, withRecord } from "../records.ts";
+import type { StoredExecution } from "../../ports/cluster.ts";
+import { runApi } from "../cluster/api.ts";
+import type { ClusterConnection } from "../cluster/connect.ts";
+import { checkChains, type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
 import { checkFormat } from "../render/output.ts";
 import { fit, oneLine, saidOnce } from "../render/style.ts";
 import { table } from "../render/table.ts";
@@ -19,18 +23,50 @@ export interface TraceFlags extends RecordFlags {
   readonly output?: string | undefined;
 }
 
+const notNumbered = "the run has not ended: steps have no numbers yet, only node and path\n";
+
 export async function trace(name: string, flags: TraceFlags, terminal: Terminal): Promise<CliExitCode> {
   const output = checkFormat(flags.output, ["table", "json", "jsonl"]) ?? "table";
-  return withRecord(name, flags, terminal, async ({ record }) => {
+  const there = (cluster: ClusterConnection, run: StoredExecution) => traceThere(cluster, run, output, flags, terminal);
+  const here = async ({ record }: NamedRecord) => {
     const journals = await readJournals(record);
     checkChains(record, journals);
-    if (!hasEnded(record.status))
-      terminal.err("the run has not ended: steps have no numbers yet, only node and path\n");
+    if (!hasEnded(record.status)) terminal.err(notNumbered);
     if (flags.canonical === true) printCanonical(record, journals, terminal);
     else await printRows(record, journals, output, flags.all === true, terminal);
     if (isContentDropped(record)) terminal.err(`${contentDropped}\n`);
     return cliExitCodes.succeeded;
-  });
+  };
+  return withRecord(name, flags, terminal, here, there);
+}
+
+/** As the operator reads it out, also of a run that is at work. */
+async function traceThere(
+  cluster: ClusterConnection,
+  run: StoredExecution,
+  output: "table" | "json" | "jsonl",
+  flags: TraceFlags,
+  terminal: Terminal,
+): Promise<CliExitCode> {
+  const api = runApi(cluster, run.key, flags, terminal);
+  if (!hasEnded(run.status)) terminal.err(notNumbered);
+  if (flags.canonical === true) {
+    const hash = new Sha256();
+    for await (const line of api.lines("trace?canonical=true")) {
+      hash.add(`${line}\n`);
+      terminal.out(`${line}\n`);
+    }
+    terminal.err(`traceHash sha256:${hash.hex()}\n`);
+    return cliExitCodes.succeeded;
+  }
+  const rows: TraceRow[] = [];
+  for await (const line of api.lines(flags.all === true ? "trace?all=true" : "trace")) {
+    if (output === "jsonl") terminal.out(`${line}\n`);
+    else rows.push(JSON.parse(line) as TraceRow);
+  }
+  if (output === "json") terminal.out(`${JSON.stringify(rows, undefined, 2)}\n`);
+  else if (output === "table") terminal.out(rowTable(rows));
+  return cliExitCodes.succeeded;
 }
 
 function printCanonical(run: RunRecord, journals: readonly ItemJournal[], terminal: Terminal): void {

@@ -21,10 +21,10 @@ export async function verify(given: string, flags: VerifyFlags, terminal: Termin
   const output = checkFormat(flags.output, ["table", "json", "yaml"]) ?? "table";
   return withRecord(given, flags, terminal, async (named) => {
     mustBeRecorded(named);
-    const report = named.report ?? (await checkRecord(named));
+    const report = named.bundle?.report ?? (await checkRecord(named));
     const isReplayed = flags.replay !== false && report.content !== "DigestOnly";
-    const isBundle = named.report !== undefined;
-    const again = isReplayed ? await rerun({ given, isBundle, flags, ...flags }, terminal) : undefined;
+    const bundle = named.bundle?.path;
+    const again = isReplayed ? await rerun({ given, bundle, flags, ...flags }, terminal) : undefined;
     if (output === "table") terminal.out(`${reportText(named, report)}${rerunText(again, flags)}`);
     else terminal.out(await structured({ ...reportObject(report), replay: again ?? null }, output));
     if (report.content === "DigestOnly") terminal.err(`${contentDropped}\n`);

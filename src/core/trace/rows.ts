@@ -72,7 +72,7 @@ export function traceRowsWithFindings(
   options: RowOptions,
 ): TraceRow[] {
   const rows = traceRows(calls, options);
-  // By name: a step that is reused was found in another run's journal of the same item.
+  // By name: a step that is reused stands in another run's journal of the same item.
   const found = new Map<string, TraceRow[]>(journals.map((journal) => [itemName(journal), []]));
   for (const [index, { journal }] of calls.entries())
     found.get(itemName(journal))?.push(...rows.slice(index, index + 1));

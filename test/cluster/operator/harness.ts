@@ -46,10 +46,18 @@ export interface Field {
 
 export interface Operator extends Started {
   readonly url: string;
+  /** Port of the HTTP API on this machine; 0 = there is none. */
+  readonly apiPort: number;
 }
 
-/** `tls`: Redis is reached over TLS alone, with a certificate of an authority that nobody knows. */
-export async function openField({ tls = false }: { readonly tls?: boolean } = {}): Promise<Field> {
+export interface FieldOptions {
+  /** Redis is reached over TLS alone, with a certificate of an authority that nobody knows. */
+  readonly tls?: boolean;
+  /** Operators serve the HTTP API, with the rights that the chart gives for it. */
+  readonly api?: boolean;
+}
+
+export async function openField({ tls = false, api = false }: FieldOptions = {}): Promise<Field> {
   const admin = adminClient();
   await installKinds(admin);
   const namespace = await makeNamespace(admin);
@@ -66,7 +74,7 @@ export async function openField({ tls = false }: { readonly tls?: boolean } = {}
   const place = workplace();
   const catalogue = await place.serve([sample("catalog.mjs"), "0"]);
   const home = await makeNamespace(admin);
-  const access = { admin, kubeconfig: inject("kubeconfig"), namespace: home, watched: namespace, folder };
+  const access = { admin, kubeconfig: inject("kubeconfig"), namespace: home, watched: namespace, folder, api };
   const kubeconfig = await operatorAccess(access, "Namespace");
   const kubelets: ProcessKubelet[] = [];
   const addNode = async () => {
@@ -112,6 +120,7 @@ export async function openField({ tls = false }: { readonly tls?: boolean } = {}
           OAO_LEASE_NAME: "oao",
           OAO_LEASE_MS: "3000",
           OAO_STOP_GRACE_MS: "5000",
+          ...(api ? apiSettings : {}),
           ...env,
         },
         stdio: ["ignore", "pipe", "pipe"],
@@ -119,7 +128,9 @@ export async function openField({ tls = false }: { readonly tls?: boolean } = {}
       const started = watchChild(child);
       await started.said('"operator starts"');
       const port = /"port":(\d+)/.exec(started.text())?.[1];
-      const operator = { ...started, url: `http://127.0.0.1:${port}` };
+      if (api) await started.said('"api serves"');
+      const apiPort = Number(/"apiPort":(\d+)/.exec(started.text())?.[1] ?? 0);
+      const operator = { ...started, url: `http://127.0.0.1:${port}`, apiPort };
       operators.push(operator);
       return operator;
     },
@@ -178,6 +189,7 @@ export async function openField({ tls = false }: { readonly tls?: boolean } = {}
   return field;
 }
 
+const apiSettings = { OAO_API_PORT: "0", OAO_API_SERVICE: "oao-api", OAO_API_TLS_SECRET: "oao-api-tls" };
 const tlsFolder = join(root, "test/support/tls");
 
 interface Manifest {

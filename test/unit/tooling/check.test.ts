@@ -23,6 +23,7 @@ const MAIN = {
   "src/cli/main.ts": "console.log(1);\n",
   "src/worker/main.ts": "console.log(2);\n",
   "config/admission/approvals.yaml": "kind: P\n",
+  "config/admission/requested-by.yaml": "kind: Q\n",
   "config/rbac/users.yaml": "kind: R\n",
 };
 

@@ -1,0 +1,135 @@
+/** What is read out of a run's record: trace and journal. */
+import type { ObjectKey } from "../../ports/cluster.ts";
+import type { JournalStore } from "../../ports/store.ts";
+import { Problem } from "./problems.ts";
+import { readRecord, RecordChanged, type RunRecord } from "../../host/journals.ts";
+import { recordParts } from "../../host/record-parts.ts";
+import { BundleWriter } from "../../core/trace/bundle.ts";
+import { RecordCheck } from "../../core/trace/verify.ts";
+import { canonicalTrace, traceRowsOf, verified } from "./record.ts";
+import type { Runs } from "./runs.ts";
+import type { Answer, Call, Handlers } from "./server.ts";
+import { Turns } from "./turns.ts";
+
+export interface ReadsOptions {
+  readonly runs: Runs;
+  readonly store: () => Promise<JournalStore>;
+}
+
+/** Each holds one node's journal in memory. */
+const readers = { atOnce: 2, perCaller: 1, waiting: 50 };
+
+export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "journal" | "hash" | "export"> {
+  const turns = new Turns(readers);
+
+  async function recordOf({ caller, params }: Call): Promise<RunRecord> {
+    const run = await runs.readable(caller, params as unknown as ObjectKey);
+    return readRecord(await store(), run);
+  }
+
+  return {
+    async trace(call) {
+      const { from_step: from = 1, limit = Infinity, all = false, canonical = false } = call.query as TraceQuery;
+      const record = await recordOf(call);
+      const release = await turns.take(call.caller.username, call.signal);
+      let isStreaming = false;
+      try {
+        const steps = await verified(record);
+        checkRecord(record, steps, from);
+        isStreaming = true;
+        if (canonical) return streamed(canonicalTrace(record), { ...call, accepts: "application/jsonl" }, release);
+        return streamed(asJson(traceRowsOf(record, { from, limit, all }), call.accepts), call, release);
+      } finally {
+        if (!isStreaming) release();
+      }
+    },
+
+    async export(call) {
+      const record = await recordOf(call);
+      if (record.status?.completedAt === undefined)
+        throw new Problem("conflict", "it has not ended: what is recorded of it still grows");
+      if (record.recorder !== record.uid)
+        throw new Problem(
+          "conflict",
+          "it is a Strict replay: all that it read is the record of the run that it replays",
+        );
+      const release = await turns.take(call.caller.username, call.signal);
+      return streamed(bundleLines(record), call, release);
+    },
+
+    async hash(call) {
+      const { caller, params, accepts } = call;
+      const { uid, status } = await runs.readable(caller, params as unknown as ObjectKey);
+      const { executionHash, hashParts, traceHash, journalHead, steps } = status ?? {};
+      const told = { execution_id: uid, executionHash, hashParts, steps, traceHash, journalHead };
+      return { status: 200, type: accepts, body: `${JSON.stringify(told)}\n` };
+    },
+
+    async journal(call) {
+      const { node, item } = call.query as { node?: string; item?: number };
+      const record = await recordOf(call);
+      const keys = record.keys.filter(
+        (key) => (node === undefined || key.node === node) && (item === undefined || key.item === item),
+      );
+      async function* lines(): AsyncGenerator<string> {
+        for (const key of keys)
+          for await (const page of record.entries(key))
+            yield page.map(({ index, hash, bytes }) => `${JSON.stringify({ ...key, index, hash, bytes })}\n`).join("");
+      }
+      return streamed(lines(), call, () => undefined);
+    },
+  };
+}
+
+interface TraceQuery {
+  readonly from_step?: number;
+  readonly limit?: number;
+  readonly all?: boolean;
+  readonly canonical?: boolean;
+}
+
+function checkRecord({ status }: RunRecord, steps: number, from: number): void {
+  const told = status?.completedAt === undefined ? 0 : (status.steps ?? 0);
+  if (steps === 0 && told > 0)
+    throw new Problem("conflict", "the journal is gone: its retention (spec.journalRetentionSeconds) is over");
+  if (from > 1 && from > steps) throw new Problem("invalid", "", { errors: [outOfRange("query.from_step", steps)] });
+}
+
+export function outOfRange(field: string, steps: number) {
+  const message = steps === 0 ? "the run has no steps" : `the run has steps 1 to ${steps}`;
+  return { field, message };
+}
+
+/** `over` is called once, however it ends. */
+function streamed(parts: AsyncIterable<string>, { accepts, signal }: Call, over: () => void): Answer {
+  // Also where nobody begins to read, as after HEAD.
+  signal.addEventListener("abort", over, { once: true });
+  if (signal.aborted) over();
+  return { status: 200, type: accepts, body: parts };
+}
+
+/** Its last line is only sent when everything before it holds. Throws RecordChanged. */
+async function* bundleLines(record: RunRecord): AsyncGenerator<string> {
+  const bundle = new BundleWriter();
+  const check = new RecordCheck();
+  for await (const part of recordParts(record)) {
+    check.part(part);
+    yield bundle.line(part);
+  }
+  const [problem] = check.end().problems;
+  if (problem !== undefined) throw new RecordChanged(problem.where, problem.why);
+  yield bundle.end();
+}
+
+async function* asJson(rows: AsyncIterable<object>, type: string): AsyncGenerator<string> {
+  if (type === "application/jsonl") {
+    for await (const row of rows) yield `${JSON.stringify(row)}\n`;
+    return;
+  }
+  let isFirst = true;
+  for await (const row of rows) {
+    yield `${isFirst ? "[\n" : ",\n"}${JSON.stringify(row)}`;
+    isFirst = false;
+  }
+  yield isFirst ? "[]\n" : "\n]\n";
+}

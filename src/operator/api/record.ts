@@ -1,0 +1,87 @@
+/** Reading a record out: one node item after the other, so that a long run never is in memory as a whole. */
+import { canonicalJson } from "../../core/digest/digest.ts";
+import { canonicalStep } from "../../core/trace/canonical.ts";
+import type { NodeKey, StoredEntry } from "../../core/protocol/types.ts";
+import { verifyChain } from "../../core/trace/chain-check.ts";
+import { stepsOf, findingsOf, type ItemJournal, type TracedCall, tracedCalls } from "../../core/trace/journal.ts";
+import { bodiesOf, type TraceRow, traceRowsWithFindings } from "../../core/trace/rows.ts";
+import { journalChanged, readBodies, type RunRecord } from "../../host/journals.ts";
+
+/** Steps whose texts are held at once. */
+const rowsPage = 16;
+
+/** Throws RecordChanged where it is not what was recorded: a changed record is never passed off as a trace. */
+async function itemJournal(record: RunRecord, key: NodeKey): Promise<ItemJournal> {
+  const entries: StoredEntry[] = [];
+  for await (const page of record.entries(key)) entries.push(...page);
+  const journal = await record.linked(key, entries);
+  for (let held: ItemJournal | undefined = journal; held !== undefined; held = held.origin) {
+    const broken = verifyChain(held.uid ?? record.recorder, held);
+    if (broken !== undefined) throw journalChanged(held, `entry ${broken.index}: ${broken.reason}`);
+  }
+  return journal;
+}
+
+/** Each item's journal was looked at and holds; how many numbered steps there are. Throws RecordChanged. */
+export async function verified(record: RunRecord): Promise<number> {
+  let steps = 0;
+  for (const key of record.keys) steps += stepsOf(await itemJournal(record, key)).length;
+  return steps;
+}
+
+/** Lines of the canonical trace, each with its line feed. */
+export async function* canonicalTrace(record: RunRecord): AsyncGenerator<string> {
+  let number = 0;
+  for (const key of record.keys)
+    for (const { entry } of stepsOf(await itemJournal(record, key))) {
+      number += 1;
+      yield `${canonicalJson({ n: number, ...canonicalStep(key, entry) })}\n`;
+    }
+}
+
+export interface RowsWanted {
+  /** Step numbers, from 1. */
+  readonly from: number;
+  readonly limit: number;
+  /** Repeats, earlier tries and violations as well. */
+  readonly all: boolean;
+}
+
+export async function* traceRowsOf(record: RunRecord, { from, limit, all }: RowsWanted): AsyncGenerator<TraceRow> {
+  let number = 0;
+  for (const key of record.keys) {
+    if (number >= from + limit - 1) return;
+    const journal = await itemJournal(record, key);
+    const wanted: TracedCall[] = [];
+    let before = number;
+    for (const call of tracedCalls(record.spec, [journal])) {
+      if (call.canonical) number += 1;
+      // A repeat belongs to the step that follows it.
+      const place = call.canonical ? number : number + 1;
+      if (place >= from && place < from + limit && (call.canonical || all)) wanted.push(call);
+      else if (place < from && call.canonical) before += 1;
+    }
+    for (let at = 0; at < wanted.length; at += rowsPage) {
+      const page = wanted.slice(at, at + rowsPage);
+      yield* await rowsOf(record, journal, page, before);
+      before += page.filter(({ canonical }) => canonical).length;
+    }
+    if (all) yield* traceRowsWithFindings([journal], [], findingsOf(record.spec, [journal]), rowOptions(record));
+  }
+}
+
+function rowOptions({ uid, status }: RunRecord, bodies: ReadonlyMap<string, string> = new Map()) {
+  return { uid, numbered: status?.completedAt !== undefined, body: (digest: string) => bodies.get(digest) };
+}
+
+/** `before`: numbered steps that stand before these. */
+async function rowsOf(
+  record: RunRecord,
+  journal: ItemJournal,
+  calls: readonly TracedCall[],
+  before: number,
+): Promise<TraceRow[]> {
+  const bodies = await readBodies(record, calls.flatMap(bodiesOf));
+  const rows = traceRowsWithFindings([journal], calls, [], rowOptions(record, bodies));
+  return rows.map((row) => (row.step_number === null ? row : { ...row, step_number: row.step_number + before }));
+}

@@ -1,0 +1,98 @@
+/** What oao does with a run of a cluster through the operator's API, with nothing but the credentials of a kubeconfig. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import type { Ended } from "../../cli/harness.ts";
+import { type Api, ask, type Who } from "./api-client.ts";
+import { type ApiField, openApiField } from "./api-field.ts";
+
+let field: ApiField;
+let api: Api;
+let alice: Who;
+beforeAll(async () => {
+  field = await openApiField({ OAO_API_RATE: "200", OAO_API_BURST: "400" });
+  [api] = field.apis as [Api];
+  alice = await field.person("alice", ["oao-view", "oao-edit", "oao-journal-reader"]);
+  await field.person("editor", ["oao-view", "oao-edit"]);
+});
+afterAll(() => field.end());
+
+const at = (name: string, what: string) => `/executions/${field.namespace}/${name}/${what}`;
+const server = () => ["--server", `https://localhost:${api.port}`];
+
+function oao(kubeconfig: string, command: string, ...args: string[]): Promise<Ended> {
+  const place = ["-n", field.namespace, "--on", "cluster"];
+  const KUBECONFIG = kubeconfig.includes("/") ? kubeconfig : join(field.folder, `${kubeconfig}.kubeconfig`);
+  return field.place.oao([command, ...args, ...place], { KUBECONFIG, OAO_OPERATOR_NAMESPACE: field.home });
+}
+
+test("trace prints what the API says, to a token and to a client certificate alike", async () => {
+  const rows = (await ask(api, at("brief", "trace"), alice)).json();
+  const json = await oao("alice", "trace", "brief", ...server(), "-o", "json");
+  expect(json).toMatchObject({ code: 0, stderr: "" });
+  expect(JSON.parse(json.stdout)).toEqual(rows);
+  expect((await oao("alice", "trace", "brief", ...server())).stdout).toMatch(/^STEP +NODE +KIND/);
+  const canonical = await oao("alice", "trace", "brief", ...server(), "--canonical");
+  expect(canonical.stderr).toBe(`traceHash ${field.run.status?.traceHash}\n`);
+  expect(canonical.stdout.trimEnd().split("\n").length).toBe(field.run.status?.steps);
+  const { stdout } = await oao(inject("kubeconfig"), "trace", "brief", ...server(), "-o", "jsonl");
+  const lines = stdout.trimEnd().split("\n");
+  expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual(rows);
+});
+
+test("export writes the bundle of the API, and verify checks and replays it, as a file and by name", async () => {
+  const file = join(field.folder, "brief.jsonl");
+  expect(await oao("alice", "export", "brief", "-O", file, ...server())).toMatchObject({ code: 0 });
+  expect(readFileSync(file, "utf8")).toBe((await ask(api, at("brief", "export"), alice)).text);
+  const ofFile = await field.place.oao(["verify", file]);
+  expect(ofFile).toMatchObject({ code: 0, stdout: expect.stringContaining(field.run.status?.traceHash ?? "none") });
+  const byName = await oao("alice", "verify", "brief", ...server());
+  expect(byName.stderr).toBe("");
+  expect(byName.code).toBe(0);
+  expect(byName.stdout).toContain("brief is as it was recorded");
+  expect(byName.stdout).toContain("replayed here without a call: 12 steps went as in brief");
+});
+
+test("hash, replay and diff: a fork, a strict replay, and a replay of one that inherits its spec", async () => {
+  const hash = await oao("alice", "hash", "brief");
+  expect(hash).toMatchObject({ code: 0, stdout: expect.stringContaining(field.run.status?.executionHash ?? "none") });
+  const strict = await oao("alice", "replay", "brief", "--name", "strictly", "-o", "json");
+  expect(JSON.parse(strict.stdout)).toMatchObject({ status: { traceHash: field.run.status?.traceHash } });
+  const fork = await oao("alice", "replay", "brief", "--name", "fork", "--from-step", "3", "-o", "json");
+  expect(JSON.parse(fork.stdout)).toMatchObject({ status: { phase: "Succeeded", replay: { fromStep: 3 } } });
+  const asked = { ...alice, method: "POST", body: '{"name":"inherits"}' };
+  expect((await ask(api, `/replay/${field.namespace}/fork?from_step=2`, asked)).status).toBe(201);
+  await field.until("inherits", ({ status }) => status?.completedAt !== undefined);
+  const again = await oao("alice", "replay", "inherits", "--name", "again", "-o", "json");
+  expect(JSON.parse(again.stdout)).toMatchObject({ status: { phase: "Succeeded", replay: { mode: "Strict" } } });
+  const changed = await oao("alice", "replay", "inherits", "--from-step", "2", "--set", "task=other");
+  expect(changed).toMatchObject({ code: 2, stderr: expect.stringContaining("what --set changes") });
+  const same = await oao("alice", "diff", "brief", "brief", ...server());
+  expect(same).toMatchObject({ code: 0, stdout: expect.stringContaining("the same steps with the same answers") });
+  const differ = await oao("alice", "diff", "brief", "fork", ...server(), "-o", "json");
+  expect((JSON.parse(differ.stdout) as { steps: { verdict: string }[] }).steps.slice(0, 2)).toMatchObject([
+    { verdict: "Same" },
+    { verdict: "Same" },
+  ]);
+  const nothing = await oao("alice", "export", "strictly", ...server());
+  expect(nothing).toMatchObject({ code: 2, stderr: expect.stringContaining("is a Strict replay") });
+});
+
+test("says what is missing: the right, the API, the trust, the way there", async () => {
+  const trace = (who: string, ...args: string[]) => oao(who, "trace", "brief", ...args);
+  const denied = await trace("editor", ...server());
+  expect(denied).toMatchObject({ code: 2, stdout: "" });
+  expect(denied.stderr).toContain("ClusterRole oao-journal-reader");
+  const absent = await trace("alice", "--operator-namespace", field.elsewhere);
+  expect(absent.code).toBe(7);
+  expect(absent.stderr).toContain("--set api.enabled=true");
+  const untrusted = await trace("alice", ...server(), "--operator-namespace", field.elsewhere);
+  expect(untrusted.code).toBe(7);
+  expect(untrusted.stderr).toContain("is not to be trusted");
+  const nowhere = await trace("alice", "--server", "https://127.0.0.1:1");
+  expect(nowhere.stderr).toContain("cannot be reached");
+  const forward = await trace("alice");
+  expect(forward.code).toBe(7);
+  expect(forward.stderr).toContain("kubectl auth can-i create pods --subresource=portforward");
+  expect((await trace("alice", "--server", "http://localhost")).stderr).toContain("is no https:// address");
+});
