@@ -314,7 +314,7 @@ goes the same way, 5 it goes another way, naming the first step and field, 8 tam
 }
 
 function pageCommand(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
-  allowPlace(sub(program, "ui [name]", "Open a page on this machine to look at runs, their graphs and steps"))
+  allowRecord(sub(program, "ui [name]", "Open a page on this machine to look at runs, their graphs and steps"))
     .option("--port <number>", "port of 127.0.0.1; one that is free when absent", wholeNumber)
     .option("--no-open", "print the address, open no browser")
     .option("-A, --all-namespaces", "of a cluster: runs of every namespace")
@@ -322,7 +322,7 @@ function pageCommand(program: Command, terminal: Terminal, exit: (code: CliExitC
       "after",
       `${examples("oao ui", "oao ui brief", "oao ui --port 7070 --no-open", "oao ui --on cluster -n team-a")}
 The address holds a random token and works on this machine alone, until Ctrl-C, which also suspends replays that were started on the
-page. Of a cluster's runs it shows what their status says. docs/ui.md tells more.`,
+page. Steps of a cluster's run come with its end, through the operator's HTTP API. docs/ui.md tells more.`,
     )
     .action(async (name: string | undefined, flags) =>
       exit(await (await import("./commands/ui.ts")).ui(name, flags, terminal)),

@@ -13,8 +13,6 @@ export interface SessionInfo {
   readonly version: string;
   /** Where the runs are: `~/brief/.oao`, or a kubeconfig context. */
   readonly place: { readonly kind: "local" | "cluster"; readonly label: string };
-  /** Undefined = recorded steps can be read; else why not, for people. */
-  readonly noSteps?: string | undefined;
   readonly canReplay: boolean;
 }
 
@@ -133,6 +131,8 @@ export interface StepPage {
   readonly from: number;
   readonly total: number;
   readonly steps: readonly StepSummary[];
+  /** Why there are none. */
+  readonly nothing?: string;
   /** Start of the first step and end of the last of all, for the time bars. */
   readonly startedAt?: string | undefined;
   readonly completedAt?: string | undefined;

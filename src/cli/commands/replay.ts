@@ -126,9 +126,23 @@ async function replayThere(
   output: HostRunOptions["output"],
   terminal: Terminal,
 ): Promise<CliExitCode> {
-  checkEnded(parent);
   if ((flags.policy ?? []).length > 0)
     throw new CliError("--policy is for runs here: on a cluster the namespace's policies govern a replay too");
+  const run = await createReplay(cluster, parent, flags, terminal);
+  const { namespace, name: child } = run.key;
+  terminal.err(`${namespace}/${child} replays ${parent.key.name} in the cluster of context ${cluster.context}\n`);
+  const { followToExit } = await import("../cluster/outcome.ts");
+  return followToExit(cluster, run, output, terminal);
+}
+
+/** The new Execution, beside its parent. Throws CliError: the parent has not ended, or the flags do not fit it. */
+export async function createReplay(
+  cluster: ClusterConnection,
+  parent: StoredExecution,
+  flags: Omit<ReplayCommandFlags, "policy" | "output">,
+  terminal: Terminal,
+): Promise<StoredExecution> {
+  checkEnded(parent);
   const { spec } = parent.object;
   const { namespace, name } = parent.key;
   const known = new Set(await cluster.executions.someNames(namespace).catch(() => []));
@@ -136,8 +150,5 @@ async function replayThere(
   const execution = isWhole(spec)
     ? replayOf({ name, uid: parent.uid, spec }, flags, child, terminal)
     : inheritingReplay({ name, uid: parent.uid }, flags, child);
-  const run = await cluster.executions.create({ namespace, name: child }, execution);
-  terminal.err(`${namespace}/${child} replays ${name} in the cluster of context ${cluster.context}\n`);
-  const { followToExit } = await import("../cluster/outcome.ts");
-  return followToExit(cluster, run, output, terminal);
+  return cluster.executions.create({ namespace, name: child }, execution);
 }

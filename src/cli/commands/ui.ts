@@ -4,7 +4,8 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { withRun } from "../cluster/locate.ts";
-import { askedPlace, type PlaceFlags } from "../cluster/place.ts";
+import type { ApiFlags } from "../cluster/api.ts";
+import { askedPlace } from "../cluster/place.ts";
 import { CliError } from "../errors.ts";
 import { openIndex } from "../home.ts";
 import type { Terminal } from "../terminal.ts";
@@ -13,7 +14,7 @@ import { LocalSource } from "../ui/local-source.ts";
 import type { RunSource } from "../ui/run-source.ts";
 import { serveUi } from "../ui/server.ts";
 
-export interface UiFlags extends PlaceFlags {
+export interface UiFlags extends ApiFlags {
   readonly port?: number | undefined;
   readonly open?: boolean | undefined;
   readonly allNamespaces?: boolean | undefined;
@@ -26,7 +27,7 @@ export async function ui(name: string | undefined, flags: UiFlags, terminal: Ter
     const cluster = connect(flags, terminal);
     try {
       // Whether it can be asked is better known before a page opens.
-      const source = new ClusterSource(cluster, flags.allNamespaces === true);
+      const source = new ClusterSource(cluster, flags, terminal);
       await source.list(1);
       return await serve(source, key, flags, terminal);
     } finally {

@@ -1,29 +1,43 @@
-/** Runs of a cluster: what its API server knows. Steps are in the operator's journal, which its HTTP API reads out. */
+/** Runs of a cluster: what its API server knows, and what the operator's HTTP API exports of those that have ended. */
 import { systemClock } from "../../adapters/clock/system-clock.ts";
 import { shownSpec } from "../../core/replay/spec.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
 import type { GraphNodeInfo, RunDetail, RunKey, RunList, ServerEvent } from "../../ui/wire.ts";
+import type { ApiFlags } from "../cluster/api.ts";
 import type { ClusterConnection } from "../cluster/connect.ts";
 import { clusterFailure } from "../cluster/failures.ts";
+import { createReplay } from "../commands/replay.ts";
 import { CliError } from "../errors.ts";
+import { hasEnded } from "../outcome.ts";
 import { readView } from "../render/run-view.ts";
-import type { RunSource } from "./run-source.ts";
+import type { Terminal } from "../terminal.ts";
+import { ExportedRecords } from "./exported-records.ts";
+import { JournalSteps } from "./journal-steps.ts";
+import type { RunSource, StepSource } from "./run-source.ts";
+import type { ReadableRun } from "./step-reader.ts";
 import { graphNodes, runDetail, runSummary } from "./summaries.ts";
 
 const watchIntervalMs = 3_000;
 
 export class ClusterSource implements RunSource {
   readonly place;
-  readonly steps = undefined;
-  readonly noSteps =
-    "The steps of a cluster's runs are in the operator's journal, which is read through its HTTP API. This page does not ask that API yet: phases, nodes and tokens are shown from the Execution's status.";
+  readonly steps: StepSource;
   readonly #cluster: ClusterConnection;
+  readonly #terminal: Terminal;
+  readonly #records: ExportedRecords;
   readonly #allNamespaces: boolean;
 
   /** The connection stays the caller's to close. */
-  constructor(cluster: ClusterConnection, allNamespaces: boolean) {
+  constructor(
+    cluster: ClusterConnection,
+    flags: ApiFlags & { readonly allNamespaces?: boolean | undefined },
+    terminal: Terminal,
+  ) {
     this.#cluster = cluster;
-    this.#allNamespaces = allNamespaces;
+    this.#terminal = terminal;
+    this.#allNamespaces = flags.allNamespaces === true;
+    this.#records = new ExportedRecords(cluster, flags, terminal);
+    this.steps = new JournalSteps((key) => this.#readable(key));
     this.place = { kind: "cluster", label: cluster.context } as const;
   }
 
@@ -66,7 +80,21 @@ export class ClusterSource implements RunSource {
     };
   }
 
-  async close(): Promise<void> {}
+  async startReplay(key: RunKey, fromStep: number): Promise<RunKey> {
+    const parent = await this.#find(key);
+    return (await this.#explained(createReplay(this.#cluster, parent, { fromStep }, this.#terminal))).key;
+  }
+
+  close(): Promise<void> {
+    return this.#records.close();
+  }
+
+  async #readable(key: RunKey): Promise<ReadableRun | { readonly nothing: string }> {
+    const run = await this.#find(key);
+    if (run.status?.snapshot === undefined) return { nothing: "no steps are recorded yet" };
+    if (!hasEnded(run.status)) return { nothing: "steps of a cluster's run are shown when it has ended" };
+    return { key: run.key, uid: run.uid, hasEnded: true, record: () => this.#explained(this.#records.record(run)) };
+  }
 
   async #listed(): Promise<StoredExecution[]> {
     const { executions, namespace } = this.#cluster;

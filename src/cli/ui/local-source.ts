@@ -16,10 +16,10 @@ import { hasEnded } from "../outcome.ts";
 import { readView } from "../render/run-view.ts";
 import { givenRedis, openRunStore, storeUrlOf } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
-import type { RunSource, StepRange, StepSource } from "./run-source.ts";
-import { RunDiff } from "./run-diff.ts";
+import { JournalSteps } from "./journal-steps.ts";
+import type { RunSource, StepSource } from "./run-source.ts";
 import { ReplayStarter } from "./start-replay.ts";
-import { StepReader } from "./step-reader.ts";
+import type { ReadableRun } from "./step-reader.ts";
 import { graphNodes, runDetail, runSummary } from "./summaries.ts";
 
 const watchIntervalMs = 250;
@@ -31,13 +31,10 @@ function fromHome(path: string, home = ""): string {
 
 export class LocalSource implements RunSource {
   readonly place;
-  readonly noSteps = undefined;
   readonly steps: StepSource;
   readonly #index: LocalIndex;
   readonly #terminal: Terminal;
-  readonly #reader = new StepReader();
   readonly #replays: ReplayStarter;
-  #latestDiff: RunDiff | undefined;
   /** One connection per store, shared by all its runs. */
   readonly #stores = new Map<string, Promise<JournalStore>>();
   readonly #summaries = new Map<string, { readonly version: string; readonly summary: RunSummary }>();
@@ -48,16 +45,7 @@ export class LocalSource implements RunSource {
     this.#terminal = terminal;
     this.#replays = new ReplayStarter(index, terminal);
     this.place = { kind: "local", label: fromHome(index.home, terminal.env["HOME"]) } as const;
-    this.steps = {
-      page: async (key: RunKey, range: StepRange) => {
-        const run = this.#find(key);
-        if (!hasEnded(run.status) && !this.#hasJournal(run)) return { from: range.from, total: 0, steps: [] };
-        return this.#withJournal(key, (store) => this.#reader.page(store, run, range));
-      },
-      step: (key, id, whole) => this.#withJournal(key, (store, run) => this.#reader.step(store, run, id, whole)),
-      diff: async (left, right, from, limit) => (await this.#diff(left, right)).page(from, limit),
-      diffDetail: async (left, right, index) => (await this.#diff(left, right)).detail(index),
-    };
+    this.steps = new JournalSteps((key) => this.#readable(key));
   }
 
   async list(limit: number): Promise<RunList> {
@@ -124,15 +112,6 @@ export class LocalSource implements RunSource {
     );
   }
 
-  async #diff(left: RunKey, right: RunKey): Promise<RunDiff> {
-    const [a, b] = await Promise.all(
-      [left, right].map((key) => this.#withJournal(key, (store, run) => this.#reader.read(store, run))),
-    );
-    if (a === undefined || b === undefined) throw new Error("two runs were read");
-    if (this.#latestDiff?.left !== a || this.#latestDiff.right !== b) this.#latestDiff = new RunDiff(a, b);
-    return this.#latestDiff;
-  }
-
   async #summary(run: LocalRun): Promise<RunSummary> {
     const known = this.#summaries.get(run.uid);
     const unhosted = this.#isUnhosted(run);
@@ -155,15 +134,24 @@ export class LocalSource implements RunSource {
     return lock !== undefined;
   }
 
-  async #withJournal<T>(key: RunKey, work: (store: JournalStore, run: LocalRun) => Promise<T>): Promise<T> {
+  async #readable(key: RunKey): Promise<ReadableRun | { readonly nothing: string }> {
     const run = this.#find(key);
-    if (!this.#hasJournal(run)) {
-      const said = hasEnded(run.status)
-        ? "its journal is gone: the time that journalRetentionSeconds gives it is over"
-        : "it has not recorded anything yet";
-      throw new CliError(said, [], cliExitCodes.failed);
+    const ended = hasEnded(run.status);
+    if (this.#hasJournal(run)) {
+      const store = await this.#open(run);
+      return {
+        key: run.key,
+        uid: run.uid,
+        hasEnded: ended,
+        record: (snapshot) => readRecord(store, run, snapshot),
+      };
     }
-    return work(await this.#open(run), run);
+    if (!ended) return { nothing: "no steps are recorded yet" };
+    throw new CliError(
+      "its journal is gone: the time that journalRetentionSeconds gives it is over",
+      [],
+      cliExitCodes.failed,
+    );
   }
 
   /** A file store makes the file of a journal that is not there: never open one to look. */

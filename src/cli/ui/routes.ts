@@ -1,8 +1,7 @@
 /** The JSON routes below /api: what is asked, checked once, and who answers. */
 import { productVersion } from "../../api/version.ts";
 import { type RunKey, runsMax, type SessionInfo, stepsPageMax } from "../../ui/wire.ts";
-import { CliError } from "../errors.ts";
-import type { RunSource, StepSource } from "./run-source.ts";
+import type { RunSource } from "./run-source.ts";
 
 export interface RouteContext {
   readonly source: RunSource;
@@ -38,7 +37,7 @@ const runRoutes: Readonly<Record<string, Handler>> = {
   "GET graph": async (key, _asked, { source }) => ({ nodes: await source.graph(key) }),
   "GET steps": (key, { url }, { source }) => {
     const query = url.searchParams;
-    return stepsOf(source).page(key, {
+    return source.steps.page(key, {
       from: wholeNumber(query, "from", 0, Number.MAX_SAFE_INTEGER),
       limit: wholeNumber(query, "limit", 200, stepsPageMax),
       at: query.get("at") ?? undefined,
@@ -50,7 +49,7 @@ const runRoutes: Readonly<Record<string, Handler>> = {
   "GET step": (key, { url }, { source }) => {
     const id = url.searchParams.get("id");
     if (id === null || id === "") throw new BadRequest("id is missing: the step's, as in gather:12");
-    return stepsOf(source).step(key, id, url.searchParams.get("whole") === "true");
+    return source.steps.step(key, id, url.searchParams.get("whole") === "true");
   },
 };
 
@@ -68,9 +67,9 @@ function diff({ url }: Asked, { source }: RouteContext): Promise<unknown> {
   const query = url.searchParams;
   const [left, right] = [keyOf(query, "left"), keyOf(query, "right")];
   if (query.has("index"))
-    return stepsOf(source).diffDetail(left, right, wholeNumber(query, "index", 0, Number.MAX_SAFE_INTEGER));
+    return source.steps.diffDetail(left, right, wholeNumber(query, "index", 0, Number.MAX_SAFE_INTEGER));
   const from = wholeNumber(query, "from", 0, Number.MAX_SAFE_INTEGER);
-  return stepsOf(source).diff(left, right, from, wholeNumber(query, "limit", 200, stepsPageMax));
+  return source.steps.diff(left, right, from, wholeNumber(query, "limit", 200, stepsPageMax));
 }
 
 /** Throws BadRequest, NotFound, CliError. */
@@ -107,14 +106,8 @@ function session({ source }: RouteContext): SessionInfo {
   return {
     version: productVersion,
     place: source.place,
-    noSteps: source.noSteps,
     canReplay: source.startReplay !== undefined,
   };
-}
-
-function stepsOf(source: RunSource): StepSource {
-  if (source.steps !== undefined) return source.steps;
-  throw new CliError(source.noSteps ?? "steps cannot be read here", [], 1);
 }
 
 function wholeNumber(query: URLSearchParams, name: string, otherwise: number, max: number): number {

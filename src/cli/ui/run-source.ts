@@ -39,9 +39,7 @@ export interface StepSource {
 
 export interface RunSource {
   readonly place: SessionInfo["place"];
-  /** Undefined = `noSteps` says why. */
-  readonly steps: StepSource | undefined;
-  readonly noSteps?: string | undefined;
+  readonly steps: StepSource;
   /** `oao replay NAME --from-step N`; resolves with the new run once it is there. Undefined = not from here. Throws CliError. */
   readonly startReplay?: ((key: RunKey, fromStep: number) => Promise<RunKey>) | undefined;
   /** Newest first. */

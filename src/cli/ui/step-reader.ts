@@ -1,25 +1,31 @@
 /**
- * Steps of local runs. Journals only grow, so what was read of a run is kept and only what is new is read again;
+ * Steps of runs. Journals only grow, so what was read of a run is kept and only what is new is read again;
  * of a few runs at a time. Every hash chain is checked: what was changed after it was recorded is never shown as a trace.
  */
-import type { LocalRun } from "../../adapters/local/local-index.ts";
 import { itemName } from "../../core/protocol/names.ts";
-import type { NodeKey, StoredEntry } from "../../core/protocol/types.ts";
-import type { StepEntry } from "../../core/steps/format.ts";
+import type { StoredEntry } from "../../core/protocol/types.ts";
+import type { Snapshot, StepEntry } from "../../core/steps/format.ts";
 import { type Finding, findingsOf, type ItemJournal, tracedCalls, type TracedCall } from "../../core/trace/journal.ts";
 import { bodiesOf, type TraceRow, traceRows, traceRowsWithFindings } from "../../core/trace/rows.ts";
-import { isContentDropped, journalChanged, readBodies, readRecord, type RunRecord } from "../../host/journals.ts";
-import type { JournalStore } from "../../ports/store.ts";
-import type { StepDetail, StepPage, StepSummary } from "../../ui/wire.ts";
+import { isContentDropped, readBodies, type RunRecord } from "../../host/journals.ts";
+import type { RunKey, StepDetail, StepPage, StepSummary } from "../../ui/wire.ts";
 import { CliError } from "../errors.ts";
-import { hasEnded } from "../outcome.ts";
 import { checkChains } from "../records.ts";
 import type { StepRange } from "./run-source.ts";
 import { trimmed } from "./trim.ts";
 
 /** Runs whose journals are kept in memory: two to compare, and the ones looked at before. */
 const runsKept = 4;
-const entriesPage = 512;
+
+/** A run whose record can be read, wherever it is. */
+export interface ReadableRun {
+  readonly key: RunKey;
+  readonly uid: string;
+  /** Nothing more can be recorded. */
+  readonly hasEnded: boolean;
+  /** As it is now; `snapshot` where it is known already. */
+  record(snapshot: Snapshot | undefined): Promise<RunRecord>;
+}
 
 /** What is known of a run's steps. */
 export interface KnownSteps {
@@ -45,8 +51,8 @@ interface Known {
 export class StepReader {
   readonly #known = new Map<string, Known>();
 
-  async page(store: JournalStore, run: LocalRun, range: StepRange): Promise<StepPage> {
-    const { steps } = await this.read(store, run);
+  async page(run: ReadableRun, range: StepRange): Promise<StepPage> {
+    const { steps } = await this.read(run);
     const shown = steps.filter(matcher(range)).map(({ summary }) => summary);
     const place = shown.findIndex(({ id }) => id === range.at);
     const from = range.at === undefined ? range.from : place < 0 ? shown.length : place;
@@ -58,8 +64,8 @@ export class StepReader {
     };
   }
 
-  async step(store: JournalStore, run: LocalRun, id: string, whole: boolean): Promise<StepDetail> {
-    const { record, steps } = await this.read(store, run);
+  async step(run: ReadableRun, id: string, whole: boolean): Promise<StepDetail> {
+    const { record, steps } = await this.read(run);
     const found = steps.find(({ summary }) => summary.id === id);
     if (found === undefined)
       throw new CliError(`${run.key.namespace}/${run.key.name} has no step ${JSON.stringify(id)}`, [
@@ -74,9 +80,9 @@ export class StepReader {
   }
 
   /** Throws RecordChanged. */
-  read(store: JournalStore, run: LocalRun): Promise<KnownSteps> {
+  read(run: ReadableRun): Promise<KnownSteps> {
     const known = this.#take(run.uid);
-    const reading = known.last.then(() => refresh(known, store, run));
+    const reading = known.last.then(() => refresh(known, run));
     known.last = reading.catch(() => this.#known.delete(run.uid));
     return reading;
   }
@@ -92,11 +98,11 @@ export class StepReader {
   }
 }
 
-async function refresh(known: Known, store: JournalStore, run: LocalRun): Promise<KnownSteps> {
+async function refresh(known: Known, run: ReadableRun): Promise<KnownSteps> {
   if (known.steps !== undefined && known.isComplete) return known.steps;
-  const record = await readRecord(store, run, known.steps?.record.snapshot);
-  const hasGrown = await grow(known, store, record);
-  const isComplete = hasEnded(run.status);
+  const record = await run.record(known.steps?.record.snapshot);
+  const hasGrown = await grow(known, record);
+  const isComplete = run.hasEnded;
   const steps =
     hasGrown || known.steps === undefined || isComplete
       ? stepsOf(record, [...known.journals.values()], isComplete)
@@ -107,16 +113,16 @@ async function refresh(known: Known, store: JournalStore, run: LocalRun): Promis
 }
 
 /** Reads what is new. True = something was. */
-async function grow(known: Known, store: JournalStore, record: RunRecord): Promise<boolean> {
+async function grow(known: Known, record: RunRecord): Promise<boolean> {
   let hasGrown = false;
   for (const key of record.keys) {
     const item = itemName(key);
     const before = known.journals.get(item)?.entries ?? [];
-    let added = await readFrom(store, record.recorder, key, before.length);
+    let added = await allOf(record.entries(key, before.length));
     if (added.length === 0) continue;
     // A store that was rolled back, and healed: what was read before may not be there any more.
     const follows = before.length === 0 || added[0]?.prevHash === before.at(-1)?.hash;
-    if (!follows) added = await readFrom(store, record.recorder, key, 0);
+    if (!follows) added = await allOf(record.entries(key));
     const journal = await record.linked(key, follows ? [...before, ...added] : added);
     checkChains(record, [journal]);
     known.journals.set(item, journal);
@@ -125,15 +131,10 @@ async function grow(known: Known, store: JournalStore, record: RunRecord): Promi
   return hasGrown;
 }
 
-async function readFrom(store: JournalStore, uid: string, key: NodeKey, from: number): Promise<StoredEntry[]> {
+async function allOf(pages: AsyncIterable<readonly StoredEntry[]>): Promise<StoredEntry[]> {
   const entries: StoredEntry[] = [];
-  for (;;) {
-    const page = await store.entries(uid, key, from + entries.length, entriesPage).catch((error: unknown) => {
-      throw error instanceof SyntaxError ? journalChanged(key, "entry 0: its bytes are not JSON") : error;
-    });
-    entries.push(...page);
-    if (page.length < entriesPage) return entries;
-  }
+  for await (const page of pages) entries.push(...page);
+  return entries;
 }
 
 /** In canonical order, an item's findings after its calls. */

@@ -5,16 +5,14 @@ import { useRef } from "preact/hooks";
 import type { RunDetail, RunList } from "../wire.ts";
 import { get } from "./client.ts";
 import { visible } from "./format.ts";
-import { session } from "./load.ts";
 import { diffPath, navigate } from "./route.ts";
 
 const namesOffered = 200;
 
-export function CompareButton({ run }: { run: RunDetail }): VNode | null {
+export function CompareButton({ run }: { run: RunDetail }): VNode {
   const dialog = useRef<HTMLDialogElement>(null);
   const names = useSignal<readonly string[]>([]);
   const text = useSignal("");
-  if (session.value?.noSteps !== undefined) return null;
   const open = async () => {
     text.value = run.replayOf === undefined ? "" : `${run.namespace}/${run.replayOf}`;
     dialog.current?.showModal();

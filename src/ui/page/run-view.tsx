@@ -62,7 +62,12 @@ export function RunView({ runKey }: { runKey: RunKey }): VNode {
       <div class="panes">
         <div class="left">
           <Nodes nodes={nodes} rows={rows.value} />
-          <StepsPane runKey={runKey} run={detail} recorded={recorded.value} />
+          <Steps
+            runKey={runKey}
+            limit={detail.tokens.limit}
+            recorded={recorded.value}
+            isOver={endedPhases.includes(detail.phase)}
+          />
         </div>
         <Side runKey={runKey} run={detail} nodes={nodes} rows={rows.value} />
       </div>
@@ -121,26 +126,6 @@ function counts(rows: ReadonlyMap<string, NodeRow>): string {
   const found = new Map<string, number>();
   for (const { state } of rows.values()) found.set(state, (found.get(state) ?? 0) + 1);
   return [...found].map(([state, count]) => `${grouped(count)} ${state}`).join(" · ");
-}
-
-function StepsPane({ runKey, run, recorded }: { runKey: RunKey; run: RunDetail; recorded: number }): VNode {
-  const noSteps = session.value?.noSteps;
-  if (noSteps !== undefined) {
-    return (
-      <section class="pane" aria-label="Steps">
-        <div class="pane-head">
-          <h2>Steps</h2>
-        </div>
-        <div class="notice">
-          <b>Steps need the operator's HTTP API</b>
-          <p>{noSteps}</p>
-        </div>
-      </section>
-    );
-  }
-  return (
-    <Steps runKey={runKey} limit={run.tokens.limit} recorded={recorded} isOver={endedPhases.includes(run.phase)} />
-  );
 }
 
 interface SideProps {

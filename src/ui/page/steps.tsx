@@ -89,7 +89,7 @@ export function Steps({ runKey, limit, recorded, isOver }: Props): VNode {
           onOpen={() => document.getElementById("step-panel")?.focus()}
           rowClass={(index) => classOf(steps.at(index))}
           row={(index) => <StepCells step={steps.at(index)} span={span} limit={limit} />}
-          empty={emptyText(page?.total, node, applied)}
+          empty={emptyText(page, node, applied)}
         />
       ) : (
         <ProblemBox problem={problem} />
@@ -107,8 +107,9 @@ function classOf(step: StepSummary | undefined): string {
   return step === undefined ? "" : `${step.state} ${step.reused ? "reused" : ""}`;
 }
 
-function emptyText(total: number | undefined, node: string | undefined, text: string): string {
-  if (total === undefined) return "Reading…";
+function emptyText(page: StepPage | undefined, node: string | undefined, text: string): string {
+  if (page === undefined) return "Reading…";
+  if (page.nothing !== undefined) return `${page.nothing.charAt(0).toUpperCase()}${page.nothing.slice(1)}.`;
   if (text !== "") return "No step matches the filter.";
   return node === undefined ? "No steps are recorded yet." : "This node has recorded no steps.";
 }
