@@ -24,7 +24,7 @@ const cliExitMeaning: Readonly<Record<keyof typeof cliExitCodes, string>> = {
   usage: "wrong usage, an invalid manifest, a name that does not exist or is in two places, or a right that is missing",
   policyViolation: "Failed with reason PolicyViolation",
   cancelled: "Cancelled",
-  divergence: "kept for replay, which this version does not have",
+  divergence: "`replay`, `verify`: it went another way than the record",
   waiting: "suspended, waiting for an approval, detached, or not there yet",
   infrastructure:
     "workers or the journal store were lost, a cluster cannot be asked, a server cannot listen, or an unexpected error",

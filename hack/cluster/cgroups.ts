@@ -15,17 +15,28 @@ export function cgroupFolders(id: string): string[] {
 
 /** Removes the group with those below it; they must hold no process. Repeat: no-op. */
 export function removeCgroup(folder: string): void {
-  if (!existsSync(folder)) return;
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    if (entry.isDirectory()) removeCgroup(join(folder, entry.name));
-  }
-  rmdirSync(folder);
+  for (const name of groupsBelow(folder)) removeCgroup(join(folder, name));
+  unlessGone(() => rmdirSync(folder), undefined);
 }
 
 /** Of the group and those below it. */
 export function processesOf(folder: string): number[] {
-  if (!existsSync(folder)) return [];
-  const own = readFileSync(join(folder, "cgroup.procs"), "utf8").split("\n").filter(Boolean).map(Number);
-  const below = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  return [...own, ...below.flatMap(({ name }) => processesOf(join(folder, name)))];
+  const text = unlessGone(() => readFileSync(join(folder, "cgroup.procs"), "utf8"), "");
+  const own = text.split("\n").filter(Boolean).map(Number);
+  return [...own, ...groupsBelow(folder).flatMap((name) => processesOf(join(folder, name)))];
+}
+
+function groupsBelow(folder: string): string[] {
+  const entries = unlessGone(() => readdirSync(folder, { withFileTypes: true }), []);
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+}
+
+/** A runtime that is ending takes its groups away under our hands: the kernel says ENOENT then, or ENODEV of an open file. */
+function unlessGone<T>(read: () => T, otherwise: T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (["ENOENT", "ENODEV"].includes((error as NodeJS.ErrnoException).code ?? "")) return otherwise;
+    throw error;
+  }
 }

@@ -96,8 +96,8 @@ function replayCommand(program: Command, terminal: Terminal, exit: (code: CliExi
   allowPlace(
     sub(
       program,
-      "replay <name>",
-      "Run again what NAME recorded: whole and without a call, or from a step on with a change",
+      "replay <names...>",
+      "Run again what NAME recorded: whole and without a call, or from a step on with a change; or tell what another policy would have stopped",
     ),
   )
     .option(
@@ -120,7 +120,11 @@ function replayCommand(program: Command, terminal: Terminal, exit: (code: CliExi
     .option("--input <name=value>", "change spec.input.NAME (repeatable)", collect)
     .option("--set <path=value>", "change a field of spec; entries of named lists by name (repeatable)", collect)
     .option("--file <file>", "a manifest with the changes: the fields that differ, or all of them")
-    .option("--policy <file>", "a file with GovernancePolicies to store first (repeatable)", collect)
+    .option(
+      "--policy <file>",
+      "with --strict: tell what these GovernancePolicies would have stopped; with --from-step: store them first (repeatable)",
+      collect,
+    )
     .option("--name <name>", "name of the replay; else NAME-replay-1, -2, …")
     .addOption(redisOption())
     .addOption(outputOption("table, json or yaml: print the finished Execution instead of its result"))
@@ -132,12 +136,16 @@ function replayCommand(program: Command, terminal: Terminal, exit: (code: CliExi
         "oao replay brief --from-step 7",
         "oao replay brief --from-step 7 --set agents.writer.systemPrompt='Be brief.'",
         "oao replay brief --from write/1 --file fixed.yaml --tool-outputs Live",
+        "oao replay brief brief-2 recorded.jsonl --strict --policy stricter.yaml",
       )}
 A replay is an Execution of its own that names NAME as its parent. What is recorded is not paid for again.
-Exit codes: 0 as recorded (also when NAME had failed), 5 it went another way; with --from-step those of oao run.`,
+With --strict and --policy nothing is run: the records of all NAMEs (or bundles) are read, and each call that the policies would have
+stopped is told with the rule, and the tokens that would have been saved.
+Exit codes: 0 as recorded (also when NAME had failed), 5 it went another way; with --from-step those of oao run; with --strict --policy
+3 when a run would have been stopped, else 0.`,
     )
-    .action(async (name: string, flags) =>
-      exit(await (await import("./commands/replay.ts")).replay(name, flags, terminal)),
+    .action(async (names: string[], flags) =>
+      exit(await (await import("./commands/replay.ts")).replay(names, flags, terminal)),
     );
 }
 

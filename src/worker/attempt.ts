@@ -2,7 +2,7 @@
 import type { FinallySpec, ModelSpec, NodeSpec, ToolSpec } from "../api/execution.ts";
 import { sha256Hex } from "../core/digest/digest.ts";
 import { OaoError, PolicyViolationError } from "../core/errors/errors.ts";
-import { budgetMessage, callBudgetMessage } from "../core/policy/messages.ts";
+import { auditLimitMessage, stopText } from "../core/policy/messages.ts";
 import { executionLimits, nodeLimits } from "../core/policy/limits.ts";
 import type { EffectivePolicy } from "../core/policy/types.ts";
 import { redactor } from "../core/policy/redact.ts";
@@ -79,8 +79,7 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
     audited.add(message);
   };
   const auditPassed = (limit: string): void => {
-    const name = snapshot.policy.limitNames[`Audit/${limit}`];
-    audit(`PolicyViolation: audit limit ${name === undefined ? limit : `${name} (${limit})`} passed`, limit);
+    audit(auditLimitMessage(limit, snapshot.policy.limitNames), limit);
   };
   const lease = new Lease(io.leaseTtlMs, io.heartbeatIntervalMs, io.clock);
   const toolSpecs = toolsOf(snapshot, node);
@@ -148,10 +147,10 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
     settled: () => line.settled(),
     redact,
     maskText: (text) => io.mask(text).slice(0, messageUnitsMax).toWellFormed(),
-    budgetViolation: (refusal) =>
-      new PolicyViolationError(budgetMessage(refusal, own.limitNames), `${refusal.scope}/${refusal.unit}`),
-    callBudgetViolation: (unit, limit, used) =>
-      new PolicyViolationError(callBudgetMessage(unit, limit, used, own.limitNames), `Call/${unit}`),
+    budgetViolation: (stop) => {
+      const { message, path } = stopText(stop, own.limitNames);
+      return new PolicyViolationError(message, path);
+    },
     tool: (name) => {
       const tool = tools.get(name);
       if (tool === undefined)

@@ -1,6 +1,7 @@
 /** Checks before a call is made: allow lists, endpoints, loop detection. A refused call is a recorded step (outcome Refused). */
 import { PolicyViolationError } from "../core/errors/errors.ts";
-import { checkModel, checkTool } from "../core/policy/checks.ts";
+import { checkLoop, checkModel, checkTool } from "../core/policy/checks.ts";
+import { violationsText } from "../core/policy/messages.ts";
 import type { ToolCheck, Violation } from "../core/policy/types.ts";
 import { zeroAmounts } from "../core/protocol/amounts.ts";
 import type { StoredBody } from "../core/protocol/types.ts";
@@ -45,19 +46,8 @@ export async function checkRepeatedCall(
   input: Input,
   bodies: readonly StoredBody[],
 ): Promise<void> {
-  const rule = context.policy.sameCall;
   const made = context.callCounts.get(identity.requestDigest) ?? 0;
-  if (rule === undefined || made <= rule.limit) return;
-  const message = `PolicyViolation: Loop Detected: node ${context.item} made the same ${identity.kind} call (${identity.name}) ${made} times, limit ${rule.limit}`;
-  await act(context, recorder, identity, input, bodies, [
-    {
-      policy: "",
-      enforcement: rule.enforcement,
-      reason: "PolicyViolation",
-      message,
-      path: "spec.limits.loopDetection.sameCall",
-    },
-  ]);
+  await act(context, recorder, identity, input, bodies, checkLoop(context.policy, context.item, identity, made));
 }
 
 async function act(
@@ -76,10 +66,7 @@ async function act(
   const enforced = violations.filter((violation) => violation.enforcement === "Enforce");
   const first = enforced[0];
   if (first === undefined) return;
-  const message = [
-    first.message,
-    ...enforced.slice(1).map((violation) => violation.message.replace(/^PolicyViolation: /, "")),
-  ].join("; ");
+  const message = violationsText(enforced);
   const violation = new PolicyViolationError(message, first.path);
   const nothing = { free: zeroAmounts, settled: zeroAmounts, overshoot: zeroAmounts };
   await recorder.step({

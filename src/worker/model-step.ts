@@ -3,10 +3,11 @@ import { canonicalJson } from "../core/digest/digest.ts";
 import type { Json, JsonObject } from "../core/digest/json.ts";
 import { PolicyViolationError } from "../core/errors/errors.ts";
 import { add, zeroAmounts } from "../core/protocol/amounts.ts";
-import { type StoredBody, tokenUnits } from "../core/protocol/types.ts";
+import type { StoredBody } from "../core/protocol/types.ts";
 import { packBody } from "../core/steps/bodies.ts";
 import type { RequestRef } from "../core/steps/format.ts";
 import { idempotencyKey, modelRequestDigest, type RequestDigest } from "../core/steps/identity.ts";
+import { unitsOver } from "../core/steps/purchase.ts";
 import { type Charge, chargeModelCall } from "../core/steps/usage.ts";
 import {
   type CallFailure,
@@ -104,7 +105,7 @@ async function oneCall(
       idempotencyKey: idempotencyKey(context.uid, context.item, keyOf(identity)),
     });
     reported = answer.usage;
-    if (answer.truncatedByCap === true) throw await meter.capReached(outputCap ?? 0, reported?.output);
+    if (answer.truncatedByCap === true) throw await meter.capReached(reported?.output);
     const message = recordable(context, answer.message);
     const charge = chargeOf(context, meter, plan.inputTokens, reported);
     const index = await recorder.step({
@@ -192,9 +193,7 @@ function settle(meter: ModelMeter, charge: Charge): Pick<CallResult, "free" | "s
 function chargeOf(context: NodeContext, meter: ModelMeter, input: number, reported: ModelAnswer["usage"]): Charge {
   const charge = chargeModelCall({ input, output: meter.outputTokens }, reported, meter.reserved);
   const used = add(charge.settled, charge.overshoot);
-  for (const unit of tokenUnits)
-    if (used[unit] > (context.policy.auditLimits.call[unit] ?? Number.POSITIVE_INFINITY))
-      context.auditPassed(`Call/${unit}`);
+  for (const unit of unitsOver(context.policy.auditLimits.call, used)) context.auditPassed(`Call/${unit}`);
   return charge;
 }
 

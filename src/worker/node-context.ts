@@ -2,9 +2,10 @@
 import type { Json } from "../core/digest/json.ts";
 import type { PolicyViolationError } from "../core/errors/errors.ts";
 import type { EffectivePolicy } from "../core/policy/types.ts";
-import type { Limits, NodeKey, Refusal } from "../core/protocol/types.ts";
+import type { Limits, NodeKey } from "../core/protocol/types.ts";
 import type { EntryDraft } from "../core/steps/chain.ts";
 import type { History } from "../core/steps/history.ts";
+import type { Stop } from "../core/steps/purchase.ts";
 import type { Answer } from "../core/planner/types.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Tool } from "../ports/tool.ts";
@@ -41,12 +42,7 @@ export interface NodeContext {
   /** Secrets out of a message, and nothing in it that a journal could not hold. */
   maskText(text: string): string;
   /** The exact words of a budget stop. */
-  budgetViolation(refusal: Refusal): PolicyViolationError;
-  callBudgetViolation(
-    unit: "TotalTokens" | "InputTokens" | "OutputTokens",
-    limit: number,
-    used: number,
-  ): PolicyViolationError;
+  budgetViolation(stop: Stop): PolicyViolationError;
   tool(name: string): Tool;
   /** Foreign code may hold the thread from now on, for `timeoutMs` at most; see lease.ts. */
   lend(timeoutMs: number): () => void;

@@ -8,10 +8,10 @@ import type { EntryDraft } from "../core/steps/chain.ts";
 import type { RequestRef, StepEntry, StepIdentity, StepOutcome, TokenUsage } from "../core/steps/format.ts";
 import type { ToolEffect } from "../api/execution.ts";
 import { stepKey } from "../core/steps/identity.ts";
+import type { Admission, Hold } from "../core/steps/purchase.ts";
+import { valueHold } from "../core/steps/usage.ts";
 import { RecordedFailure } from "../ports/step.ts";
 import type { NodeContext } from "./node-context.ts";
-import type { BeginReply } from "./replies.ts";
-import type { Hold } from "./session.ts";
 
 export type CallIdentity = StepIdentity;
 
@@ -43,8 +43,6 @@ export interface Recorded {
   /** It was asked otherwise, and stands in the same place. */
   readonly isPatched?: boolean;
 }
-
-const oneStep: Amounts = { ...zeroAmounts, Steps: 1 };
 
 export class Recorder {
   readonly #context: NodeContext;
@@ -97,7 +95,7 @@ export class Recorder {
   }
 
   /** J3. Appends `draft`, after what waits for the next append, if the call is admitted; a refusal leaves all of it waiting. */
-  async begin(draft: EntryDraft, bodies: readonly StoredBody[], hold: Hold): Promise<BeginReply> {
+  async begin(draft: EntryDraft, bodies: readonly StoredBody[], hold: Hold): Promise<Admission> {
     const { session, waiting } = this.#context;
     const preface = waiting.splice(0);
     let begun = false;
@@ -148,28 +146,25 @@ export class Recorder {
     };
     const draft: EntryDraft = { type: "step", ...this.#record(result, packed.digest), outcome: "Ok", toolCalls: [] };
     const bodies = [...packed.bodies, ...request.bodies];
-    const reply = await this.begin(draft, bodies, { settled: oneStep, reserved: zeroAmounts }).catch(
-      (error: unknown) => {
-        if (error instanceof StoppedError && error.state === "Suspended")
-          return this.#valueWhileSuspended(draft, bodies);
-        throw error;
-      },
-    );
+    const reply = await this.begin(draft, bodies, valueHold).catch((error: unknown) => {
+      if (error instanceof StoppedError && error.state === "Suspended") return this.#valueWhileSuspended(draft, bodies);
+      throw error;
+    });
     // A step never waits for others, so whatever is not OK is final.
-    if (reply.code !== "OK") throw this.#context.budgetViolation(reply.refusal);
+    if (reply.code !== "OK") throw this.#context.budgetViolation({ by: "Account", refusal: reply.refusal });
     values.set(keyOf(identity), output);
   }
 
   /** A suspension refuses new calls; a call in flight may end by itself, and without its values it could not. */
-  async #valueWhileSuspended(draft: EntryDraft, bodies: readonly StoredBody[]): Promise<BeginReply> {
+  async #valueWhileSuspended(draft: EntryDraft, bodies: readonly StoredBody[]): Promise<Admission> {
     const { session, waiting } = this.#context;
-    const reply = await session.grow(oneStep);
+    const reply = await session.grow(valueHold.settled);
     if (reply.code === "OK")
       await session.commit({
         drafts: [...waiting.splice(0), draft],
         bodies,
-        free: oneStep,
-        settled: oneStep,
+        free: valueHold.settled,
+        settled: valueHold.settled,
         overshoot: zeroAmounts,
       });
     return reply;

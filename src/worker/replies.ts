@@ -1,18 +1,7 @@
 /** What a store's replies mean to the attempt that sent the command. */
 import { FencedError, OaoError, StoppedError } from "../core/errors/errors.ts";
 import { itemName } from "../core/protocol/names.ts";
-import type { NodeKey, Refusal, Reply } from "../core/protocol/types.ts";
-
-/** `left` = output tokens that could still be bought, -1 without a token budget. */
-export type BeginReply =
-  | { readonly code: "OK"; readonly left: number }
-  | { readonly code: "WAIT" | "BUDGET" | "LIMIT"; readonly refusal: Refusal };
-
-export function admission(reply: Reply): BeginReply {
-  if (reply.code === "WAIT" || reply.code === "BUDGET" || reply.code === "LIMIT")
-    return { code: reply.code, refusal: reply.refusal };
-  return { code: "OK", left: reply.code === "OK" ? reply.left : -1 };
-}
+import type { NodeKey, Reply } from "../core/protocol/types.ts";
 
 export interface Claimant {
   readonly key: NodeKey;

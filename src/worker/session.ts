@@ -20,11 +20,12 @@ import type {
   StoredEntry,
 } from "../core/protocol/types.ts";
 import { chain, type EntryDraft } from "../core/steps/chain.ts";
+import { type Admission, admission, type Hold } from "../core/steps/purchase.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { JournalStore } from "../ports/store.ts";
 import { StoreFull, StoreUnavailable } from "../ports/store-errors.ts";
 import type { Lease } from "./lease.ts";
-import { admission, type BeginReply, durabilityLost, refused } from "./replies.ts";
+import { durabilityLost, refused } from "./replies.ts";
 import { Tail } from "./tail.ts";
 
 export interface SessionOptions {
@@ -43,12 +44,6 @@ export interface SessionOptions {
   readonly signal: AbortSignal;
   /** Each OK reply's control and crossed audit limits. */
   readonly onReply?: (control: Control, crossed: readonly string[]) => void;
-}
-
-/** What a call adds to the ledger when it begins; the session keeps the absolute figures (B2). */
-export interface Hold {
-  readonly settled: Amounts;
-  readonly reserved: Amounts;
 }
 
 export interface CommitOrder {
@@ -117,7 +112,7 @@ export class Session {
   }
 
   /** J3. WAIT, BUDGET and LIMIT change nothing and are the caller's to act on. Throws StoppedError. */
-  begin(drafts: readonly EntryDraft[], bodies: readonly StoredBody[], hold: Hold): Promise<BeginReply> {
+  begin(drafts: readonly EntryDraft[], bodies: readonly StoredBody[], hold: Hold): Promise<Admission> {
     return this.#enqueue(async () => {
       const ledger: Ledger = {
         ...this.#ledger,
@@ -138,7 +133,7 @@ export class Session {
   }
 
   /** Reserve more for a running call. A refusal changes nothing. */
-  grow(more: Amounts): Promise<BeginReply> {
+  grow(more: Amounts): Promise<Admission> {
     return this.#enqueue(async () => {
       const reply = await this.#send({
         op: "grow",

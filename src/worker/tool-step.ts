@@ -4,12 +4,13 @@ import { OaoError, WaitingError } from "../core/errors/errors.ts";
 import { effectOf, moduleName } from "../core/policy/checks.ts";
 import type { ToolCheck } from "../core/policy/types.ts";
 import { zeroAmounts } from "../core/protocol/amounts.ts";
-import type { Amounts, StoredBody } from "../core/protocol/types.ts";
+import type { StoredBody } from "../core/protocol/types.ts";
 import { packBody } from "../core/steps/bodies.ts";
 import type { Answer } from "../core/planner/types.ts";
 import type { RecordedCall } from "../core/replay/reused-steps.ts";
 import type { IntentEntry } from "../core/steps/format.ts";
 import { approvalDigest, doubtRequest, idempotencyKey } from "../core/steps/identity.ts";
+import { toolHold } from "../core/steps/usage.ts";
 import { executionDefaults } from "../api/defaults.ts";
 import type { ToolEffect } from "../api/execution.ts";
 import { type CallFailure, RecordedFailure, type StepScope, type ToolRequest } from "../ports/step.ts";
@@ -18,10 +19,6 @@ import { checkRepeatedCall, checkToolCall } from "./gate.ts";
 import type { NodeContext } from "./node-context.ts";
 import { type CallIdentity, type CallResult, keyOf, Recorder, stoppedClass } from "./recorder.ts";
 import { callsSoFar, callFailure, cutReason, retryAfter } from "./retry.ts";
-
-/** A tool call holds one step and spends one ToolCalls at begin: an enclosing tool can never wait for its own inner call. */
-const held: Amounts = { ...zeroAmounts, Steps: 1 };
-const spentAtBegin: Amounts = { ...zeroAmounts, ToolCalls: 1 };
 
 /** J3–J5, J7. `inside` makes the scope of the tool's own recorded calls, afresh for each try. Throws RecordedFailure, PolicyViolationError, StoppedError, OAO_IN_DOUBT. */
 export async function toolStep(
@@ -170,7 +167,15 @@ async function oneCall(
   plan: CallPlan,
 ): Promise<{ output: Json } | { retryInMs: number }> {
   const startedAtMs = context.clock.nowMs();
-  const common = { identity, input: plan.input, startedAtMs, free: held, settled: held, overshoot: zeroAmounts };
+  const { reserved } = toolHold;
+  const common = {
+    identity,
+    input: plan.input,
+    startedAtMs,
+    free: reserved,
+    settled: reserved,
+    overshoot: zeroAmounts,
+  };
   const ended = plan.tool.spec.module === undefined ? () => undefined : context.lend(timeoutMs(plan.tool));
   try {
     await begin(context, recorder, identity, plan, startedAtMs);
@@ -230,10 +235,10 @@ async function begin(
 ): Promise<void> {
   if (plan.effect === "NonIdempotent") context.noteNonIdempotentCall();
   const intent = recorder.intent(identity, plan.call, { effect: plan.effect, timeoutMs: timeoutMs(plan.tool) });
-  const reply = await recorder.begin(intent, plan.bodies, { settled: spentAtBegin, reserved: held });
+  const reply = await recorder.begin(intent, plan.bodies, toolHold);
   // What a tool call asks for never waits for siblings, so whatever is not OK is final.
   if (reply.code === "OK") return;
-  const violation = context.budgetViolation(reply.refusal);
+  const violation = context.budgetViolation({ by: "Account", refusal: reply.refusal });
   await recorder.step({
     identity,
     input: plan.input,

@@ -72,10 +72,29 @@ describe("a run of 1,000 nodes and 10,000 steps", () => {
     expect(await elements()).toBeLessThan(elementsMax);
   });
 
+  it("folds a conversation of 400 messages, until all of it is asked for", async () => {
+    const messages = Array.from({ length: 400 }, (_, index) => ({ role: "user", content: `message ${index}` }));
+    await on.home.add({
+      name: "long",
+      spec: specOf([{ name: "a" }]),
+      status: { phase: "Succeeded" },
+      rows: [{ name: "a", state: "Succeeded", attempt: 1 }],
+      journals: [{ node: "a", steps: [{ kind: "model", name: "main", input: messages, output: "yes" }] }],
+    });
+    await page.goto(new URL("/runs/default/long", page.url()).href);
+    await steps().locator(".row").first().click();
+    const side = page.getByRole("complementary", { name: "Details" });
+    await expect.poll(() => side.getByRole("listitem").filter({ hasText: "message" }).count()).toBe(42);
+    expect(await side.getByRole("button", { name: "Copy what is shown" }).count()).toBe(1);
+    await side.getByRole("button", { name: "359 messages more" }).click();
+    await expect.poll(() => side.getByText(/^message \d+$/).count()).toBe(400);
+    expect(await side.getByRole("button", { name: "Copy JSON" }).count()).toBe(1);
+  });
+
   it("lists hundreds of runs the same way", async () => {
     await page.getByRole("link", { name: "Runs" }).click();
     const runs = page.getByRole("grid", { name: "Runs" });
-    await expect.poll(() => runs.getAttribute("aria-rowcount")).toBe("302");
+    await expect.poll(() => runs.getAttribute("aria-rowcount")).toBe("303");
     expect(await elements()).toBeLessThan(elementsMax);
     expect(on.complaints).toEqual([]);
   });

@@ -113,7 +113,15 @@ function ended(
 ): ViewState {
   const { exitCode, signal, reason, message } = end;
   const how = signal === undefined || signal === 0 ? `exit code ${exitCode}` : `ended by signal ${signal}`;
-  if (ownCodes.has(exitCode)) return { state: "Exited", exit: workerExitOf(exitCode), detail: how };
+  if (ownCodes.has(exitCode)) {
+    const exit = workerExitOf(exitCode);
+    // A drain asks workers to leave, and they do: why it was asked is told by the pod.
+    const asker =
+      exit === "stopped" ? [status?.reason, disrupted?.reason].find((each) => endFailures.has(each)) : undefined;
+    if (asker === undefined) return { state: "Exited", exit, detail: how };
+    const detail = detailOf([asker, disrupted?.message ?? status?.message, how]);
+    return { state: "Exited", exit, failure: failureOf([asker]), detail };
+  }
   const failure = failureOf([reason, status?.reason, disrupted?.reason]);
   const why = [reason, status?.reason, disrupted?.reason].find((each) => endFailures.has(each));
   return exited(failure, [why, how, message ?? status?.message]);

@@ -28,12 +28,47 @@ export interface ReplayCommandFlags extends ReplayFlags, PlaceFlags {
   readonly output?: string | undefined;
 }
 
-export async function replay(name: string, flags: ReplayCommandFlags, terminal: Terminal): Promise<CliExitCode> {
+/** `names`: one, but for what other policies would have done. */
+export async function replay(
+  [name = "", ...others]: readonly string[],
+  flags: ReplayCommandFlags,
+  terminal: Terminal,
+): Promise<CliExitCode> {
   const output = checkFormat(flags.output, ["table", "json", "yaml"]);
+  if (isWhatIf(flags)) {
+    const { whatIfReplay } = await import("./what-if.ts");
+    return whatIfReplay([name, ...others], flags, output, terminal);
+  }
+  if (others.length > 0)
+    throw new CliError(`one run is replayed at a time, and ${others.length + 1} are named`, [
+      "what a policy would have stopped of several runs: oao replay NAME… --strict --policy FILE",
+    ]);
   return withRun(name, flags, terminal, {
     local: (index, parent) => replayHere(index, parent, flags, output, terminal),
     cluster: (cluster, parent) => replayThere(cluster, parent, flags, output, terminal),
   });
+}
+
+/** Flags of replays that are run. */
+const ofRuns = {
+  times: "--times",
+  toolOutputs: "--tool-outputs",
+  input: "--input",
+  set: "--set",
+  file: "--file",
+  name: "--name",
+} as const;
+
+/** A strict replay makes no call that a policy could govern: under another one it is told from the record. */
+function isWhatIf(flags: ReplayCommandFlags): boolean {
+  if ((flags.policy ?? []).length === 0 || flags.fromStep !== undefined || flags.from !== undefined) return false;
+  for (const [flag, written] of Object.entries(ofRuns))
+    if (flags[flag as keyof typeof ofRuns] !== undefined)
+      throw new CliError(
+        `${written} is for replays that are run, and a strict one with --policy is not: it tells what that policy would have stopped`,
+        [`leave ${written} out`, "run it under that policy: oao replay NAME --from-step N --policy FILE"],
+      );
+  return true;
 }
 
 async function replayHere(

@@ -60,7 +60,7 @@ function verified(draft: Draft, outcome: Outcome | undefined): Readonly<Record<s
   const { divergedAt, steps, times, traceHash } = verdict;
   if (divergedAt !== undefined) return { ReplayVerified: no("Divergence", divergenceText(divergedAt)) };
   const often = times === 1 ? "" : `, ${times} times with the same trace`;
-  const message = `${steps} steps went as in ${replay.parent.name}${often} (${traceHash.slice(0, 19)})`;
+  const message = `${steps} ${steps === 1 ? "step" : "steps"} went as in ${replay.parent.name}${often} (${traceHash.slice(0, 19)})`;
   return { ReplayVerified: yes("Verified", message) };
 }
 

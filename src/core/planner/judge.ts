@@ -78,7 +78,7 @@ export function judge(draft: Draft, row: Row): Verdict {
   const leaseEndsMs = isTrusted && record.leaseUntilMs > draft.nowMs ? record.leaseUntilMs : undefined;
   if (exited !== undefined) {
     const detail = exited.detail ?? `the worker ended as ${exited.exit ?? "infrastructure"} without a result`;
-    if (exited.exit === "stopped") return { is: "Gone", how: "Stopped", detail };
+    if (exited.exit === "stopped") return { is: "Gone", how: "Stopped", detail, failure: exited.failure };
     if (exited.exit !== "fenced") return { is: "Gone", how: "Lost", detail, failure: exited.failure };
     // A copy of the worker holds this attempt: it is trusted as long as it renews its lease.
     if (leaseEndsMs !== undefined) return { is: "Working", claimed: true, leaseEndsMs };

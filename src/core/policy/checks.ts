@@ -25,6 +25,19 @@ export function checkTool(policy: EffectivePolicy, check: ToolCheck): Violation[
   ];
 }
 
+/** The same call again and again is a loop. `item` as in gather or rate[3]; `made`: how often it made this call by now. */
+export function checkLoop(
+  { sameCall }: EffectivePolicy,
+  item: string,
+  { kind, name }: { readonly kind: string; readonly name: string },
+  made: number,
+): Violation[] {
+  if (sameCall === undefined || made <= sameCall.limit) return [];
+  const { enforcement, limit } = sameCall;
+  const message = `PolicyViolation: Loop Detected: node ${item} made the same ${kind} call (${name}) ${made} times, limit ${limit}`;
+  return [{ policy: "", enforcement, reason: "PolicyViolation", message, path: "spec.limits.loopDetection.sameCall" }];
+}
+
 export interface SpecViolation extends Violation {
   /** The field of the Execution, from its root. */
   readonly at: readonly (string | number)[];

@@ -33,7 +33,7 @@ function* scopes(accounts: Accounts): Generator<[AccountScope, Account]> {
  * heal is asked like grow: what others were admitted to while the store had forgotten may have taken its room.
  */
 export function admit(
-  records: { execution: ExecutionRecord; node: Account; item: ItemRecord },
+  records: { execution: Pick<ExecutionRecord, "account">; node: Account; item: Pick<ItemRecord, "ledger"> },
   after: Ledger,
   op: "begin" | "grow" | "heal",
 ): Reply | undefined {

@@ -30,6 +30,12 @@ export function modelReservation(inputBound: number, bought: number): Amounts {
   return { ...zeroAmounts, TotalTokens: inputBound + bought, InputTokens: inputBound, OutputTokens: bought, Steps: 1 };
 }
 
+/** A tool call holds one step and spends one ToolCalls at begin: an enclosing tool can never wait for its own inner call. */
+export const toolHold = { settled: { ...zeroAmounts, ToolCalls: 1 }, reserved: { ...zeroAmounts, Steps: 1 } };
+
+/** A value is a whole step in one command. */
+export const valueHold = { settled: { ...zeroAmounts, Steps: 1 }, reserved: zeroAmounts };
+
 export interface Charge {
   readonly settled: Amounts;
   readonly overshoot: Amounts;

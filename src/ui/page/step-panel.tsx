@@ -39,7 +39,10 @@ export function StepPanel({ runKey, id, canReplay, onReplayed, onClose }: Props)
         <h2>{title}</h2>
         <span class="grow" />
         {detail === undefined ? null : (
-          <CopyButton label="Copy JSON" text={() => JSON.stringify(detail.row, undefined, 2)} />
+          <CopyButton
+            label={isCut(detail.row.input) ? "Copy what is shown" : "Copy JSON"}
+            text={() => JSON.stringify(detail.row, undefined, 2)}
+          />
         )}
         {canReplay && number !== undefined ? (
           <ReplayButton runKey={runKey} fromStep={number} onReplayed={onReplayed} />
@@ -174,6 +177,11 @@ function Message({ value }: { value: Json }): VNode {
 
 function isObject(value: Json): value is JsonObject {
   return value !== null && typeof value === "object" && !Array.isArray(value);
+}
+
+function isCut(input: Json): boolean {
+  const messages = isObject(input) ? input["messages"] : undefined;
+  return Array.isArray(messages) && (messages as readonly Json[]).some(isOmitted);
 }
 
 function isOmitted(value: Json): value is { readonly omitted_messages: number } {

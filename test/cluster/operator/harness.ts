@@ -38,6 +38,8 @@ export interface Field {
   until(name: string, is: (run: KubeExecution) => boolean): Promise<KubeExecution>;
   patch(name: string, body: object): Promise<void>;
   pods(): Promise<readonly KubeObject[]>;
+  /** Reasons of the run's Events. */
+  reasons(name: string): Promise<string[]>;
   pidOf(run: KubeExecution, key: NodeKey, attempt?: number): number | undefined;
   /** Resolves once the node's process is there. */
   untilAtWork(name: string, node: string, attempt?: number): Promise<KubeExecution>;
@@ -167,6 +169,12 @@ export async function openField({ tls = false, api = false }: FieldOptions = {})
     async pods() {
       const list = { path: resourcePath(resources.pods, { namespace }) };
       return (await admin.request<{ items: KubeObject[] }>(list)).items;
+    },
+    async reasons(name) {
+      const { items } = await admin.request<{
+        items: (KubeObject & { reason: string; regarding: { name: string } })[];
+      }>({ path: resourcePath(resources.events, { namespace }) });
+      return items.filter(({ regarding }) => regarding.name === name).map(({ reason }) => reason);
     },
     pidOf({ metadata }, key, attempt = 1) {
       const name = podName(metadata.uid, key, attempt);

@@ -40,13 +40,6 @@ afterAll(() => field.end());
 const ended = (run: KubeExecution) => run.status?.completedAt !== undefined && run.status.sealed === true;
 const condition = (run: KubeExecution, type: string) => run.status?.conditions.find((each) => each.type === type);
 const nodeOf = (run: KubeExecution, name: string) => run.status?.nodes.find((each) => each.name === name);
-const reasons = async (name: string) => {
-  const path = resourcePath(resources.events, { namespace: field.namespace });
-  const { items } = await field.admin.request<{
-    items: (KubeObject & { reason: string; regarding: { name: string } })[];
-  }>({ path });
-  return items.filter(({ regarding }) => regarding.name === name).map(({ reason }) => reason);
-};
 const gone = (name: string) => eventually(() => expect(field.get(name)).rejects.toThrow("not found"));
 
 describe("an applied Execution", () => {
@@ -58,7 +51,7 @@ describe("an applied Execution", () => {
     expect(run.status).toMatchObject({ phase: "Succeeded", progress: "5/5", usage: { lostTokens: 0 } });
     await eventually(async () => expect((await field.get("brief")).metadata.finalizers ?? []).not.toContain(finalizer));
     await eventually(async () =>
-      expect(await reasons("brief")).toEqual(expect.arrayContaining(["Running", "Succeeded"])),
+      expect(await field.reasons("brief")).toEqual(expect.arrayContaining(["Running", "Succeeded"])),
     );
     // Two researchers, the merged facts, four ratings, the brief.
     const pods = (await field.pods()).filter(({ metadata }) => metadata.ownerReferences?.[0]?.uid === run.metadata.uid);
@@ -72,7 +65,7 @@ describe("an applied Execution", () => {
     expect(succeeded).toMatchObject({ status: "False", reason: "PolicyViolation" });
     expect(succeeded?.message).toMatch(/^PolicyViolation: Max Token Limit Exceeded/);
     expect(run.status?.usage?.totalTokens).toBeLessThanOrEqual(2_000);
-    await eventually(async () => expect(await reasons("runaway")).toContain("PolicyViolation"));
+    await eventually(async () => expect(await field.reasons("runaway")).toContain("PolicyViolation"));
   });
 
   test("that is Cancelled ends with its pods", async () => {
@@ -127,7 +120,7 @@ describe("nothing is lost", () => {
     expect(run.status?.phase).toBe("Succeeded");
     expect(nodeOf(run, "research-demand")).toMatchObject({ state: "Succeeded", attempt: 2, restarts: 1 });
     expect(run.status?.steps).toBe((await field.get("brief")).status?.steps);
-    await eventually(async () => expect(await reasons("killed")).toContain("Crashed"));
+    await eventually(async () => expect(await field.reasons("killed")).toContain("Crashed"));
   });
 
   test("when the operator is killed: the next one takes over what runs, and starts nothing twice", async () => {

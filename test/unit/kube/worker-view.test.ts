@@ -69,7 +69,7 @@ test.each<[string, Status, object]>([
   [
     "that ended in time when it was evicted",
     { phase: "Failed", reason: "Evicted", ...ended(13) },
-    { state: "Exited", exit: "stopped" },
+    { state: "Exited", exit: "stopped", failure: "Evicted", detail: "Evicted: exit code 13" },
   ],
   [
     "that took too much memory",
