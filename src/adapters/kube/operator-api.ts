@@ -1,7 +1,7 @@
 /** The operator's HTTP API as a person reaches it: with the kubeconfig's credentials, directly or through the API server. */
 import type { IncomingMessage } from "node:http";
 import { request as httpsRequest, type RequestOptions } from "node:https";
-import { type ConnectionOptions, connect as tlsConnect } from "node:tls";
+import { type ConnectionOptions, getCACertificates, connect as tlsConnect } from "node:tls";
 import type { KubeConfig } from "@kubernetes/client-node";
 import type { KubeClient } from "./client.ts";
 import { isKubeError } from "./kube-error.ts";
@@ -64,11 +64,10 @@ export class OperatorApi {
     const identity = Object.fromEntries(
       Object.entries({ cert, key, passphrase }).filter(([, value]) => value !== undefined),
     );
-    const { Authorization } = (auth.headers ?? {}) as Readonly<Record<string, string>>;
-    const headers = { ...call.headers, ...(Authorization === undefined ? {} : { Authorization }) };
+    // With whom they act as, which the API refuses rather than take them for themselves.
+    const headers = { ...call.headers, ...(auth.headers as Readonly<Record<string, string>> | undefined) };
     const published = await this.#published(server === undefined);
-    if (server !== undefined)
-      return this.#direct(new URL(server), { ...identity, ca: published?.["ca.crt"] }, headers, call);
+    if (server !== undefined) return this.#direct(new URL(server), published?.["ca.crt"], identity, headers, call);
     return this.#forwarded(published as Published, identity, headers, call);
   }
 
@@ -86,14 +85,17 @@ export class OperatorApi {
     }
   }
 
+  /** An Ingress on the way may have a certificate that everybody trusts. */
   #direct(
     { hostname, port }: URL,
-    tls: RequestOptions,
+    ca: string | undefined,
+    identity: RequestOptions,
     headers: Readonly<Record<string, string>>,
     call: ApiCall,
   ): Promise<IncomingMessage> {
     const host = hostname.replace(/^\[(.*)\]$/, "$1");
-    return exchange({ ...tls, host, port: port === "" ? 443 : port }, headers, call);
+    const trust = ca === undefined ? {} : { ca: [...getCACertificates(), ca] };
+    return exchange({ ...identity, ...trust, host, port: port === "" ? 443 : port }, headers, call);
   }
 
   async #forwarded(
@@ -172,9 +174,11 @@ function exchange(
 ): Promise<IncomingMessage> {
   const length =
     body === undefined ? {} : { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(body) };
+  // With an agent, even a new one, a connection that is there already would not be used.
+  const agent = options.createConnection === undefined ? { agent: false } : {};
   return new Promise((resolve, reject) => {
     const request = httpsRequest(
-      { ...options, agent: false, method, path, signal, headers: { ...headers, ...length } } as RequestOptions,
+      { ...options, ...agent, method, path, signal, headers: { ...headers, ...length } } as RequestOptions,
       (answer) => {
         request.setTimeout(0);
         resolve(answer);

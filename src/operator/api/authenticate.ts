@@ -44,7 +44,7 @@ export interface AuthenticateOptions {
   readonly tokenTtlMs?: number;
 }
 
-/** Tokens of one address that turn out to be none: each costs the API server a review. Known ones and certificates cost nothing. */
+/** Tokens of one address that turn out to be none: each costs the API server a review. Those that were one before are not held up. */
 const failures: Rate = { perSecond: 10, burst: 50 };
 
 export class Authenticator {
@@ -64,20 +64,26 @@ export class Authenticator {
     // Whoever acts as somebody else must not be taken for themselves.
     if (impersonates !== undefined) throw new Problem("bad-request", "impersonation is not served here");
     const { authorization } = request.headers;
-    if (authorization === undefined) return this.#byCertificate(request.socket as TLSSocket);
+    if (authorization === undefined) return this.#byCertificate(request);
     const token = bearer.exec(authorization)?.[1];
     if (token === undefined) return undefined;
-    return this.#tokens.of(token, () => this.#review(token, request.socket.remoteAddress ?? ""));
+    const address = request.socket.remoteAddress ?? "";
+    return this.#tokens.of(token, (wasKnown) => {
+      if (!wasKnown) slowDown(this.#failures.look(address));
+      return this.#review(token, address);
+    });
   }
 
-  #byCertificate(socket: TLSSocket): Caller | undefined {
-    if (!socket.authorized || !this.#options.trustsCertificates()) return undefined;
-    return callerOf(socket.getPeerCertificate(), Date.now());
+  /** A browser shows a certificate whoever's page makes it ask, so it counts only for those that the API itself would have sent. */
+  #byCertificate({ headers, socket }: IncomingMessage): Caller | undefined {
+    const tls = socket as TLSSocket;
+    if (!tls.authorized || !this.#options.trustsCertificates()) return undefined;
+    if (!["none", "same-origin", undefined].includes(headers["sec-fetch-site"])) return undefined;
+    return callerOf(tls.getPeerCertificate(), Date.now());
   }
 
   /** For the API server's own audience: a token that was made for somebody else is none. */
   async #review(token: string, address: string): Promise<Caller | undefined> {
-    slowDown(this.#failures.look(address));
     const { status } = await this.#options.client.request<TokenReview>({
       method: "POST",
       path: resourcePath(resources.tokenReviews),
@@ -114,22 +120,36 @@ class TokenCache {
   readonly #ttlMs: number;
   readonly #key = randomBytes(32);
   readonly #known = new Map<string, { readonly answer: Promise<Caller | undefined>; readonly untilMs: number }>();
+  /** Hashes of tokens that were somebody's when they were last asked about. */
+  readonly #accepted = new Set<string>();
 
   constructor(nowMs: () => number, ttlMs: number) {
     this.#nowMs = nowMs;
     this.#ttlMs = ttlMs;
   }
 
-  of(token: string, ask: () => Promise<Caller | undefined>): Promise<Caller | undefined> {
+  of(token: string, ask: (wasKnown: boolean) => Promise<Caller | undefined>): Promise<Caller | undefined> {
     const id = createHmac("sha256", this.#key).update(token).digest("base64");
     const known = this.#known.get(id);
     if (known !== undefined && this.#nowMs() < known.untilMs) return known.answer;
-    const answer = ask();
+    const answer = this.#asked(id, ask);
     this.#known.delete(id);
     this.#known.set(id, { answer, untilMs: this.#nowMs() + this.#ttlMs });
     answer.catch(() => this.#known.delete(id)); // nothing was said
-    const [oldest] = this.#known.keys();
-    if (this.#known.size > tokensMax && oldest !== undefined) this.#known.delete(oldest);
+    dropOldest(this.#known);
     return answer;
   }
+
+  async #asked(id: string, ask: (wasKnown: boolean) => Promise<Caller | undefined>): Promise<Caller | undefined> {
+    const caller = await ask(this.#accepted.has(id));
+    this.#accepted.delete(id);
+    if (caller !== undefined) this.#accepted.add(id);
+    dropOldest(this.#accepted);
+    return caller;
+  }
+}
+
+function dropOldest(held: Map<string, unknown> | Set<string>): void {
+  const [oldest] = held.keys();
+  if (held.size > tokensMax && oldest !== undefined) held.delete(oldest);
 }

@@ -27,21 +27,31 @@ export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "
     return readRecord(await store(), run);
   }
 
+  /** The record's chains hold before any of it is sent: a changed one is refused rather than broken off. Takes a turn. */
+  async function checked(
+    record: RunRecord,
+    call: Call,
+    partsOf: (steps: number) => readonly [AsyncIterable<string>, string],
+  ): Promise<Answer> {
+    const release = await turns.take(call.caller.username, call.signal);
+    try {
+      const [parts, accepts] = partsOf(await verified(record));
+      return streamed(parts, { ...call, accepts }, release);
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
   return {
     async trace(call) {
       const { from_step: from = 1, limit = Infinity, all = false, canonical = false } = call.query as TraceQuery;
       const record = await recordOf(call);
-      const release = await turns.take(call.caller.username, call.signal);
-      let isStreaming = false;
-      try {
-        const steps = await verified(record);
+      return checked(record, call, (steps) => {
         checkRecord(record, steps, from);
-        isStreaming = true;
-        if (canonical) return streamed(canonicalTrace(record), { ...call, accepts: "application/jsonl" }, release);
-        return streamed(asJson(traceRowsOf(record, { from, limit, all }), call.accepts), call, release);
-      } finally {
-        if (!isStreaming) release();
-      }
+        if (canonical) return [canonicalTrace(record), "application/jsonl"];
+        return [asJson(traceRowsOf(record, { from, limit, all }), call.accepts), call.accepts];
+      });
     },
 
     async export(call) {
@@ -53,8 +63,10 @@ export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "
           "conflict",
           "it is a Strict replay: all that it read is the record of the run that it replays",
         );
-      const release = await turns.take(call.caller.username, call.signal);
-      return streamed(bundleLines(record), call, release);
+      return checked(record, call, (steps) => {
+        checkRecord(record, steps, 1);
+        return [bundleLines(record), call.accepts];
+      });
     },
 
     async hash(call) {

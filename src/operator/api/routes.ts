@@ -102,10 +102,10 @@ export const operations = {
     path: "/executions/{namespace}/{name}/export",
     summary: "The whole record of a run that has ended, as one file",
     description:
-      "The bundle that `oao export` writes and `oao verify` checks. Without its last line it is none: the record does not hold, or the connection broke.",
+      "The bundle that `oao export` writes and `oao verify` checks. Without its last line it is none: a body does not hold, or the connection broke.",
     query: schemas.noQuery,
     success: { status: 200, description: "The bundle.", content: { "application/jsonl": undefined } },
-    problems: [...reads, "conflict"],
+    problems: [...reads, "conflict", "tampered"],
   },
   hash: {
     ...read,

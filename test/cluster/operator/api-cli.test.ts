@@ -1,11 +1,14 @@
 /** What oao does with a run of a cluster through the operator's API, with nothing but the credentials of a kubeconfig. */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { parse } from "yaml";
+import { runKeys } from "../../../src/adapters/store/redis/keys.ts";
 import type { DiffPage, RunKey, StepDetail, StepPage } from "../../../src/ui/wire.ts";
-import type { Ended } from "../../cli/harness.ts";
+import { type Ended, serveModel } from "../../cli/harness.ts";
 import { type Api, ask, type Who } from "./api-client.ts";
-import { type ApiField, openApiField } from "./api-field.ts";
+import { type ApiField, openApiField, threeSteps } from "./api-field.ts";
 
 let field: ApiField;
 let api: Api;
@@ -15,6 +18,11 @@ beforeAll(async () => {
   [api] = field.apis as [Api];
   alice = await field.person("alice", ["oao-view", "oao-edit", "oao-journal-reader"]);
   await field.person("editor", ["oao-view", "oao-edit"]);
+  const script = join(field.folder, "short.yaml");
+  writeFileSync(script, "rules: [{ reply: { tokens: 5 } }]");
+  const body = threeSteps("short", await serveModel(field.place, script));
+  await field.admin.request({ method: "POST", path: field.executions, body });
+  await field.until("short", ({ status }) => status?.sealed === true);
 });
 afterAll(() => field.end());
 
@@ -54,29 +62,63 @@ test("export writes the bundle of the API, and verify checks and replays it, as 
   expect(byName.stdout).toContain("replayed here without a call: 12 steps went as in brief");
 });
 
-test("hash, replay and diff: a fork, a strict replay, and a replay of one that inherits its spec", async () => {
-  const hash = await oao("alice", "hash", "brief");
-  expect(hash).toMatchObject({ code: 0, stdout: expect.stringContaining(field.run.status?.executionHash ?? "none") });
-  const strict = await oao("alice", "replay", "brief", "--name", "strictly", "-o", "json");
-  expect(JSON.parse(strict.stdout)).toMatchObject({ status: { traceHash: field.run.status?.traceHash } });
-  const fork = await oao("alice", "replay", "brief", "--name", "fork", "--from-step", "3", "-o", "json");
-  expect(JSON.parse(fork.stdout)).toMatchObject({ status: { phase: "Succeeded", replay: { fromStep: 3 } } });
+test("hash, replay and diff: a strict replay, a fork, and a replay of one that inherits its spec", async () => {
+  const { executionHash = "none", traceHash } = (await field.get("short")).status ?? {};
+  expect(await oao("alice", "hash", "short")).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining(executionHash),
+  });
+  const strict = await oao("alice", "replay", "short", "--name", "strictly", "-o", "json");
+  expect(JSON.parse(strict.stdout)).toMatchObject({ status: { traceHash } });
   const asked = { ...alice, method: "POST", body: '{"name":"inherits"}' };
-  expect((await ask(api, `/replay/${field.namespace}/fork?from_step=2`, asked)).status).toBe(201);
+  expect((await ask(api, `/replay/${field.namespace}/short?from_step=3`, asked)).status).toBe(201);
   await field.until("inherits", ({ status }) => status?.completedAt !== undefined);
-  const again = await oao("alice", "replay", "inherits", "--name", "again", "-o", "json");
-  expect(JSON.parse(again.stdout)).toMatchObject({ status: { phase: "Succeeded", replay: { mode: "Strict" } } });
-  const changed = await oao("alice", "replay", "inherits", "--from-step", "2", "--set", "task=other");
+  const again = await oao("alice", "replay", "inherits", "--name", "again", "--from-step", "3", "-o", "json");
+  expect(JSON.parse(again.stdout)).toMatchObject({ status: { phase: "Succeeded", replay: { reusedSteps: 2 } } });
+  const changed = await oao("alice", "replay", "inherits", "--from-step", "3", "--set", "task=other");
   expect(changed).toMatchObject({ code: 2, stderr: expect.stringContaining("what --set changes") });
-  const same = await oao("alice", "diff", "brief", "brief", ...server());
+  const same = await oao("alice", "diff", "short", "short", ...server());
   expect(same).toMatchObject({ code: 0, stdout: expect.stringContaining("the same steps with the same answers") });
-  const differ = await oao("alice", "diff", "brief", "fork", ...server(), "-o", "json");
-  expect((JSON.parse(differ.stdout) as { steps: { verdict: string }[] }).steps.slice(0, 2)).toMatchObject([
-    { verdict: "Same" },
-    { verdict: "Same" },
-  ]);
+  const live = await oao("alice", "diff", "short", "inherits", ...server());
+  expect(live).toMatchObject({ code: 1, stdout: expect.stringContaining("1 changed, 2 the same") });
   const nothing = await oao("alice", "export", "strictly", ...server());
   expect(nothing).toMatchObject({ code: 2, stderr: expect.stringContaining("is a Strict replay") });
+});
+
+test("names what was changed in a record, and hands out none of it as a trace or a bundle", async () => {
+  const { uid } = (await field.get("short")).metadata;
+  const redis = new Redis(join(field.redis.directory, "redis.sock"));
+  const entries = runKeys(uid).entries({ node: "two" });
+  const before = await redis.lindex(entries, 1);
+  await redis.lset(entries, 1, (before ?? "").replace('"attempt":1', '"attempt":9'));
+  expect(await redis.lindex(entries, 1)).not.toBe(before);
+  redis.disconnect();
+  for (const what of ["trace", "export"]) {
+    const told = await ask(api, at("short", what), alice);
+    expect(told).toMatchObject({ status: 500, headers: { "content-type": "application/problem+json" } });
+    expect(told.json()).toMatchObject({
+      type: "urn:oao:problem:tampered",
+      detail: expect.stringContaining("node two"),
+    });
+  }
+  for (const command of ["trace", "verify", "export"]) {
+    const said = await oao("alice", command, "short", ...server());
+    expect(said).toMatchObject({ code: 8, stdout: "", stderr: expect.stringContaining("entry 1") });
+  }
+});
+
+test("tells a journal that is gone from one that was changed", async () => {
+  const redis = new Redis(join(field.redis.directory, "redis.sock"));
+  const { uid } = (await field.get("again")).metadata;
+  await redis.del(await redis.keys(runKeys(uid).pattern));
+  redis.disconnect();
+  for (const what of ["trace", "export"]) {
+    const told = await ask(api, at("again", what), alice);
+    expect(told.status).toBe(409);
+    expect(told.json()).toMatchObject({ detail: expect.stringContaining("its retention") });
+  }
+  const said = await oao("alice", "trace", "again", ...server());
+  expect(said).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining("its retention") });
 });
 
 test("says what is missing: the right, the API, the trust, the way there", async () => {
@@ -95,6 +137,10 @@ test("says what is missing: the right, the API, the trust, the way there", async
   const forward = await trace("alice");
   expect(forward.code).toBe(7);
   expect(forward.stderr).toContain("kubectl auth can-i create pods --subresource=portforward");
+  const config = parse(readFileSync(inject("kubeconfig"), "utf8")) as { users: { user: { as?: string } }[] };
+  for (const { user } of config.users) user.as = `system:serviceaccount:${field.namespace}:alice`;
+  writeFileSync(join(field.folder, "acting.kubeconfig"), JSON.stringify(config));
+  expect((await trace("acting", ...server())).stderr).toContain("impersonation is not served here");
   expect((await trace("alice", "--server", "http://localhost")).stderr).toContain("is no https:// address");
 });
 

@@ -61,7 +61,7 @@ const operations = ["events", "export", "hash", "journal", "replayByName", "repl
 test("keeps its word about a run that is there and may be read, replays of it included", async () => {
   const { token = "" } = await field.person("alice", ["oao-view", "oao-edit", "oao-journal-reader"]);
   const place = `[parameters]\n"path.namespace" = "${field.namespace}"\n"path.name" = "brief"\n"path.execution_id" = "${field.run.metadata.uid}"\n`;
-  const { code, stdout } = await fuzz(token, place, "--max-examples", "12", "--phases", "coverage,fuzzing");
+  const { code, stdout } = await fuzz(token, place, "--max-examples", "5", "--phases", "coverage,fuzzing");
   expect(code, stdout).toBe(0);
   const answers = answersTo("alice");
   expect([...answers.keys()].sort()).toEqual(operations);
@@ -73,7 +73,7 @@ test("keeps its word about a run that is there and may be read, replays of it in
 
 test("says nothing but that it is not there to those who may read nothing, whatever they ask for", async () => {
   const { token = "" } = await field.person("mallory", []);
-  const { code, stdout } = await fuzz(token, "", "--max-examples", "30", "--phases", "fuzzing");
+  const { code, stdout } = await fuzz(token, "", "--max-examples", "15", "--phases", "fuzzing");
   expect(code, stdout).toBe(0);
   const answers = answersTo("mallory");
   expect([...answers.keys()].sort()).toEqual(operations);

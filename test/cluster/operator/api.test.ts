@@ -1,5 +1,6 @@
 /** The HTTP API of two replicas of the built operator: who gets in, what they get, and what they cannot do to it. */
 import { readFileSync, writeFileSync } from "node:fs";
+import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from "vitest";
 import { parse } from "yaml";
@@ -8,6 +9,7 @@ import { KubeClient } from "../../../src/adapters/kube/client.ts";
 import { loadKubeConfig } from "../../../src/adapters/kube/connection.ts";
 import { resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
+import { Authenticator } from "../../../src/operator/api/authenticate.ts";
 import { traceRow } from "../../../src/operator/api/schemas.ts";
 import { root, serveModel } from "../../cli/harness.ts";
 import {
@@ -90,6 +92,32 @@ describe("who gets in", () => {
     expect((await trace(forged)).status).toBe(401);
     expect((await trace({ ...admin, token: "made.up.token" })).status).toBe(401);
     expect((await trace({ ...forged, ...alice })).status).toBe(200);
+  });
+
+  test("nobody by a certificate that a browser shows for another site's page", async () => {
+    for (const site of ["cross-site", "same-site"])
+      expect((await trace({ ...admin, headers: { "Sec-Fetch-Site": site } })).status).toBe(401);
+    expect((await trace({ ...admin, headers: { "Sec-Fetch-Site": "none" } })).status).toBe(200);
+    expect((await trace({ ...alice, headers: { "Sec-Fetch-Site": "cross-site" } })).status).toBe(200);
+  });
+
+  test("whoever was known, however many guess from the same address, also once what was said of them is too old", async () => {
+    let nowMs = 0;
+    const { admin: client } = field;
+    const authenticator = new Authenticator({ client, nowMs: () => nowMs, trustsCertificates: () => false });
+    const as = (token: string) =>
+      authenticator.identify({
+        headers: { authorization: `Bearer ${token}` },
+        socket: { remoteAddress: "192.0.2.7" },
+      } as IncomingMessage);
+    expect(await as(alice.token ?? "")).toMatchObject({ groups: expect.arrayContaining(["system:serviceaccounts"]) });
+    for (let count = 0; count < 50; count += 1) expect(await as(`guess${count}`)).toBeUndefined();
+    nowMs = 60;
+    await expect(as("guess")).rejects.toMatchObject({ kind: "too-many-requests" });
+    nowMs = 10_001;
+    for (let count = 0; count < 50; count += 1) await as(`again${count}`);
+    await expect(as(reader.token ?? "")).rejects.toMatchObject({ kind: "too-many-requests" });
+    expect(await as(alice.token ?? "")).toMatchObject({ username: `system:serviceaccount:${field.namespace}:alice` });
   });
 
   test("nobody by what a proxy in front would say of them, and nobody as somebody else", async () => {
