@@ -93,7 +93,7 @@ Exit codes as for oao run; 6 also for detached. 2 too where the cluster refuses 
 }
 
 function replayCommand(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
-  allowPlace(
+  allowRecord(
     sub(
       program,
       "replay <names...>",

@@ -1,11 +1,12 @@
 /** The start of a replay: find its parent's record, take over what the replay does not say, and fix where it begins. */
 import { hasCursor, modeOf, type ReplaySpec } from "../api/replay.ts";
-import type { ExecutionStatus } from "../api/status.ts";
+import type { ExecutionStatus, NodeStatus } from "../api/status.ts";
 import { checkRules } from "../api/rules.ts";
+import { canonicalNodeOrder } from "../core/dag/spec-graph.ts";
 import { pathText } from "../core/manifest/problem.ts";
 import { keysOfRows } from "../core/planner/needs.ts";
 import type { ExecutionSpec } from "../api/types.ts";
-import { canonicalNodeOrder, compareItems } from "../core/trace/order.ts";
+import { inOrder } from "../core/trace/journal.ts";
 import { changedParts, inherit, isWhole } from "../core/replay/spec.ts";
 import type { Cursor, ParentEnd, Replay } from "../core/replay/types.ts";
 import { itemName } from "../core/protocol/names.ts";
@@ -15,6 +16,7 @@ import type { StoredExecution } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
 import type { HostIo } from "./io.ts";
 import { loadSnapshot } from "./observe.ts";
+import { lastTry } from "./origins.ts";
 
 export interface ResolvedReplay {
   readonly spec: ExecutionSpec;
@@ -92,13 +94,19 @@ function originOf({ replay }: Snapshot, { uid }: StoredExecution): { uid: string
   return { uid, lineage: [uid, ...(replay?.lineage ?? [])] };
 }
 
-function endOf(status: ExecutionStatus, { replay }: Snapshot): ParentEnd {
+function endOf(status: ExecutionStatus, { spec, replay }: Snapshot): ParentEnd {
   const { reason, message } = status.conditions.find(({ type }) => type === "Succeeded") ?? { reason: "", message: "" };
   const phase = status.phase as ParentEnd["phase"];
+  const traced = status.traceHash === undefined ? {} : { traceHash: status.traceHash };
   // A Strict replay that diverged ended otherwise than the run whose record it is.
   return reason === "Divergence" && replay?.end !== undefined
     ? replay.end
-    : { phase, reason, message, nodes: status.nodes };
+    : { phase, reason, message, ...traced, nodes: inCanonicalOrder(spec, status.nodes) };
+}
+
+function inCanonicalOrder(spec: ExecutionSpec, rows: readonly NodeStatus[]): readonly NodeStatus[] {
+  const byName = new Map(rows.map((row) => [row.name, row]));
+  return canonicalNodeOrder(spec).flatMap((name) => byName.get(name) ?? []);
 }
 
 /** Step numbers follow from how many steps each node item has, so only the item of the cursor need be looked for. */
@@ -109,15 +117,13 @@ async function findCursor(
   uid: string,
   store: JournalStore,
 ): Promise<Cursor | { readonly refused: string }> {
-  const places = new Map(canonicalNodeOrder(spec.nodes, spec.finally).map((node, place) => [node, place]));
-  const keys = [...keysOfRows(status.nodes)].sort(
-    (a, b) => (places.get(a.node) ?? 0) - (places.get(b.node) ?? 0) || compareItems(a, b),
-  );
+  const keys = inOrder(spec, keysOfRows(status.nodes));
   const { items } = await store.view(uid, keys);
   let first = 1;
   const range: string[] = [];
   for (const [place, key] of keys.entries()) {
-    const steps = items[place]?.steps ?? 0;
+    const record = items[place];
+    const { steps } = record === undefined ? { steps: 0 } : await lastTry(store, uid, key, record);
     const found = from === undefined ? (fromStep ?? 0) - first : isAsked(from, key) ? from.step - 1 : -1;
     if (found >= 0 && found < steps) return cursorAt(key, first + found, found);
     if (from !== undefined && from.node === key.node) range.push(`${itemName(key)} has ${steps}`);

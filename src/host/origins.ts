@@ -2,12 +2,14 @@
 import type { ExecutionStatus } from "../api/status.ts";
 import type { Origin } from "../core/planner/types.ts";
 import { itemName } from "../core/protocol/names.ts";
-import type { NodeKey } from "../core/protocol/types.ts";
+import type { ItemRecord, NodeKey } from "../core/protocol/types.ts";
 import { referenceTo, reusedEnd } from "../core/replay/fork.ts";
 import type { Replay } from "../core/replay/types.ts";
 import type { Snapshot } from "../core/steps/format.ts";
+import { stepsOf } from "../core/trace/journal.ts";
 import type { JournalStore } from "../ports/store.ts";
 import type { HostIo } from "./io.ts";
+import { readItem } from "./lineage.ts";
 
 type Origins = ReadonlyMap<string, Origin>;
 
@@ -34,15 +36,30 @@ export async function readOrigins(
   for (const [place, key] of keys.entries()) {
     const record = items[place];
     if (record === undefined || uid === undefined) continue;
+    const last = await lastTry(store, uid, key, record);
     const finished = reusedEnd(snapshot.spec, replay, key, record);
     const end =
-      finished === undefined ? undefined : { finished, reuse: referenceTo(uid, record.steps, replay), at: startedAt };
-    origins.set(itemName(key), { try: record.try, end });
+      finished === undefined ? undefined : { finished, reuse: referenceTo(uid, last.steps, replay), at: startedAt };
+    origins.set(itemName(key), { try: last.try, end });
   }
   runs.set(snapshot.uid, origins);
   const oldest = runs.keys().next().value;
   if (runs.size > runsMax && oldest !== undefined) runs.delete(oldest);
   return origins;
+}
+
+/** The last try of a node item that left anything, and how many numbered steps it has: a try that was only claimed is none. */
+export async function lastTry(
+  store: JournalStore,
+  uid: string,
+  key: NodeKey,
+  record: ItemRecord,
+): Promise<Pick<ItemRecord, "try" | "steps">> {
+  // Released before it was ever claimed.
+  if (record.length === 0) return { try: 1, steps: 0 };
+  if (record.finished !== undefined || record.steps > 0) return record;
+  const steps = stepsOf(await readItem(store, uid, key));
+  return { try: steps[0]?.entry.try ?? record.try, steps: steps.length };
 }
 
 /** Every node item that the parent may have begun. */

@@ -50,6 +50,8 @@ export async function modelStep(
     const stored = isPatched ? undefined : { index, messages: digest.messages, from };
     return { message: found.output as JsonObject, previous: stored };
   }
+  // What the agent has not asked for by now it will not ask for: that is told before a token is paid for.
+  await context.reused?.checkConsumed(identity.path.slice(0, -2));
   const { ref, bodies } = storedRequest(request, digest, previous);
   const { inputTokens } = digest;
   await checkRepeatedCall(context, recorder, identity, ref, bodies);

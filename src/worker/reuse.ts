@@ -12,6 +12,7 @@ import { stepsOf } from "../core/trace/journal.ts";
 import { isRequestRef, rebuildRequest } from "../core/trace/request.ts";
 import { readItem } from "../host/lineage.ts";
 import type { WorkerOrder } from "../ports/cluster.ts";
+import type { StepPath } from "../ports/step.ts";
 import type { JournalStore } from "../ports/store.ts";
 import type { BodyReader } from "./body-reader.ts";
 
@@ -23,8 +24,8 @@ export interface Reused {
   readonly outputs: readonly string[];
   /** The error of a call in whose place another one was recorded. */
   diverged(call: RecordedCall, identity: StepIdentity, asked: Json | undefined): Promise<OaoError>;
-  /** Throws OAO_DIVERGENCE when a step before the cursor was not asked for. */
-  checkConsumed(): Promise<void>;
+  /** Throws OAO_DIVERGENCE when a step before the cursor, in this scope, was not asked for. */
+  checkConsumed(scope: StepPath): Promise<void>;
 }
 
 /** Undefined = not a Fork, or a try after the one that it begins with: that really asks again. */
@@ -64,8 +65,8 @@ export async function readReuse(
         : divergenceAt(place, "call", `${entry.kind} ${entry.name}`, `${identity.kind} ${identity.name}`);
       return divergence(found);
     },
-    async checkConsumed() {
-      const left = steps.unconsumed();
+    async checkConsumed(scope) {
+      const left = steps.unconsumed(scope);
       if (left === undefined) return;
       const place = { node: name, step: stepNumber(replay, left, recorded) };
       throw divergence(divergenceAt(place, "call", `${left.entry.kind} ${left.entry.name}`, undefined));

@@ -76,7 +76,7 @@ async function workOf({ context, snapshot, node }: Attempt, order: WorkerOrder, 
   }
   const work = await evaluateNode(context, snapshot, node, order, io);
   const output = await perform(work, stepScope(context), context, io);
-  await context.reused?.checkConsumed();
+  await context.reused?.checkConsumed([]);
   return output;
 }
 

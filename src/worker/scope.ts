@@ -16,18 +16,17 @@ export interface StepCalls {
     previous: PreviousRequest | undefined,
     live: (call: LiveCall) => Promise<ModelAnswer>,
   ): Promise<{ readonly message: JsonObject; readonly previous: PreviousRequest | undefined }>;
-  /** `nth`: how often this node made this call so far, this one included. */
-  tool(identity: CallIdentity, request: ToolRequest, nth: number, inside: () => StepScope): Promise<Json>;
+  tool(identity: CallIdentity, request: ToolRequest, inside: () => StepScope): Promise<Json>;
   value(identity: CallIdentity, make: () => Json): Promise<Json>;
-  /** Notes a call; returns how often it was made so far. */
-  count(requestDigest: string): number;
+  /** Told of each call of a model or a tool before it is made. */
+  count(requestDigest: string): void;
 }
 
 /** A node's own scope, whose calls are made and recorded. */
 export function stepScope(context: NodeContext): StepScope {
   return scopeOver({
     model: (identity, request, digest, previous, live) => modelStep(context, identity, request, digest, previous, live),
-    tool: (identity, request, nth, inside) => toolStep(context, identity, request, nth, inside),
+    tool: (identity, request, inside) => toolStep(context, identity, request, inside),
     async value(identity, make) {
       const known = context.values.get(keyOf(identity));
       if (known !== undefined) return known;
@@ -38,19 +37,13 @@ export function stepScope(context: NodeContext): StepScope {
       await recorder.value(identity, made);
       return made;
     },
-    count: (digest) => counted(context.callCounts, digest),
+    count: (digest) => void context.callCounts.set(digest, (context.callCounts.get(digest) ?? 0) + 1),
   });
 }
 
 /** The calls below `path`; [] is a node's own scope. */
 export function scopeOver(calls: StepCalls, path: StepPath = []): StepScope {
   return new Scope(calls, path);
-}
-
-export function counted(counts: Map<string, number>, digest: string): number {
-  const count = (counts.get(digest) ?? 0) + 1;
-  counts.set(digest, count);
-  return count;
 }
 
 class Scope implements StepScope {
@@ -89,8 +82,8 @@ class Scope implements StepScope {
       requestDigest: digest,
       occurrence: this.#toolOccurrence(digest, `${o}.${i}`),
     };
-    const nth = this.#calls.count(digest);
-    return this.#calls.tool(identity, request, nth, () => scopeOver(this.#calls, path));
+    this.#calls.count(digest);
+    return this.#calls.tool(identity, request, () => scopeOver(this.#calls, path));
   }
 
   async value(name: string, make: () => Json): Promise<Json> {

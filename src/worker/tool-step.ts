@@ -25,16 +25,17 @@ export async function toolStep(
   context: NodeContext,
   identity: CallIdentity,
   request: ToolRequest,
-  nth: number,
   inside: () => StepScope,
 ): Promise<Json> {
+  const tool = context.tool(request.tool);
+  const effect = effectOf(context.policy, tool.spec);
+  // Also where its answer is another run's: a further try of the node would make it again.
+  if (effect === "NonIdempotent") context.noteNonIdempotentCall();
   const recorder = new Recorder(context);
   const found = await recorder.lookup(identity, () => request.arguments);
   if (found !== undefined) return found.output;
-  const answer = context.reused?.steps.answer(identity, nth);
+  const answer = context.reused?.steps.answer(identity);
   if (answer !== undefined) return recordedAnswer(context, recorder, identity, answer);
-  const tool = context.tool(request.tool);
-  const effect = effectOf(context.policy, tool.spec);
   const body = packBody(context.redact(request.arguments));
   const input = { body: body.digest };
   await checkRepeatedCall(context, recorder, identity, input, body.bodies);
@@ -55,26 +56,45 @@ export async function toolStep(
   }
 }
 
-/** After the cursor of a replay: the tool was called with these arguments before, and is not called again. Nothing is charged (J4). */
+/**
+ * After the cursor of a replay: the tool was called with these arguments before, and is not called again. What it recorded inside is
+ * part of the record too. Nothing is charged (J4).
+ */
 async function recordedAnswer(
   context: NodeContext,
   recorder: Recorder,
   identity: CallIdentity,
-  { entry, journal }: RecordedCall,
+  answer: RecordedCall,
 ): Promise<Json> {
-  const body = entry.output?.body ?? null;
-  const output = body === null ? null : await context.bodies.read(body);
+  for (const inner of context.reused?.steps.inside(answer) ?? []) {
+    const path = [...identity.path, ...inner.entry.path.slice(answer.entry.path.length)];
+    const { kind, name, requestDigest, occurrence } = inner.entry;
+    const same = { kind, name, requestDigest, occurrence, path };
+    if ((await recorder.lookup(same)) === undefined) await recordAgain(context, recorder, same, inner);
+  }
+  const body = answer.entry.output?.body;
+  const output = body === undefined ? null : await context.bodies.read(body);
+  await recordAgain(context, recorder, identity, answer);
+  return output;
+}
+
+/** By reference. */
+async function recordAgain(
+  { clock }: NodeContext,
+  recorder: Recorder,
+  identity: CallIdentity,
+  { entry, journal }: RecordedCall,
+): Promise<void> {
   await recorder.step({
     identity,
     input: entry.input,
     outcome: "Ok",
-    answeredBy: { uid: entry.from ?? journal.uid ?? "", body },
-    startedAtMs: context.clock.nowMs(),
+    answeredBy: { uid: entry.from ?? journal.uid ?? "", body: entry.output?.body ?? null },
+    startedAtMs: clock.nowMs(),
     free: zeroAmounts,
     settled: zeroAmounts,
     overshoot: zeroAmounts,
   });
-  return output;
 }
 
 /** A NonIdempotent call whose result a crash lost: the policy says whether it may be made again, once the first one has ended. */
@@ -233,7 +253,6 @@ async function begin(
   plan: CallPlan,
   startedAtMs: number,
 ): Promise<void> {
-  if (plan.effect === "NonIdempotent") context.noteNonIdempotentCall();
   const intent = recorder.intent(identity, plan.call, { effect: plan.effect, timeoutMs: timeoutMs(plan.tool) });
   const reply = await recorder.begin(intent, plan.bodies, toolHold);
   // What a tool call asks for never waits for siblings, so whatever is not OK is final.

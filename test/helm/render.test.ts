@@ -183,7 +183,7 @@ describe("the HTTP API", () => {
 describe("an Ingress of the HTTP API", () => {
   const values = ["api.enabled=true", "api.ingress.host=oao.example.test", "api.ingress.className=nginx"];
 
-  test("is there for a host alone, leads to the Service, and the host is a name of the certificate", () => {
+  test("is there for a host alone, leads to the Service, is a name of the certificate, and may be all that reaches the port", () => {
     const manifests = render([...values, "api.names={192.0.2.7,oao.example.test}"]);
     const { spec } = find(manifests, "Ingress", "oao-api");
     const backend = { service: { name: "oao-api", port: { name: "https" } } };
@@ -195,6 +195,11 @@ describe("an Ingress of the HTTP API", () => {
     expect(find(manifests, "Service", "oao-api").spec.ports[0].name).toBe("https");
     const { env } = find(manifests, "Deployment", "oao").spec.template.spec.containers[0];
     expect(env).toContainEqual({ name: "OAO_API_NAMES", value: "192.0.2.7,oao.example.test" });
+    const from = ["networkPolicy.apiFrom[0].podSelector.matchLabels.app=gateway"];
+    expect(find(render([...values, ...from]), "NetworkPolicy", "oao").spec.ingress).toContainEqual({
+      ports: [{ port: 8443, protocol: "TCP" }],
+      from: [{ podSelector: { matchLabels: { app: "gateway" } } }],
+    });
     for (const without of [["api.enabled=true"], ["api.ingress.host=oao.example.test"]])
       expect(find(render(without), "Ingress", "oao-api")).toBeUndefined();
   });

@@ -1,7 +1,7 @@
 /** A run as text and as an object, shared by the commands that print one. */
 import { shownSpec } from "../../core/replay/spec.ts";
 import { systemClock } from "../../adapters/clock/system-clock.ts";
-import { canonicalNodeOrder } from "../../core/trace/order.ts";
+import { canonicalNodeOrder } from "../../core/dag/spec-graph.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
 import { oneLine } from "./style.ts";
 import { table } from "./table.ts";
@@ -32,7 +32,7 @@ export function nodeTable(run: StoredExecution): string {
   const rows = new Map((run.status?.nodes ?? []).map((row) => [row.name, row]));
   return table(
     ["NODE", "STATE", "ATTEMPT", "STEPS", "TIME", "REASON"],
-    canonicalNodeOrder(spec.nodes, spec.finally).map((name) => {
+    canonicalNodeOrder(spec).map((name) => {
       const row = rows.get(name);
       const time =
         row?.startedAt === undefined || row.completedAt === undefined

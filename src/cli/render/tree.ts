@@ -1,7 +1,7 @@
 /** A run as a tree of its nodes: pure text, one line per node, for terminals of any size. */
 import { shownSpec } from "../../core/replay/spec.ts";
 import type { ItemStatus, NodeState, NodeStatus } from "../../api/status.ts";
-import { canonicalNodeOrder } from "../../core/trace/order.ts";
+import { canonicalNodeOrder } from "../../core/dag/spec-graph.ts";
 import type { ExecutionSpec, NodeSpec } from "../../api/types.ts";
 import type { LiveFigures, RunView, TokenFigures } from "./run-view.ts";
 import { fit, oneLine, type Paint, saidOnce } from "./style.ts";
@@ -162,7 +162,7 @@ function nodeLines(view: RunView): Line[] {
   const nodes: readonly NodeSpec[] = [...spec.nodes, ...(spec.finally ?? [])];
   const byName = new Map(nodes.map((node) => [node.name, node]));
   const rows = new Map((view.run.status?.nodes ?? []).map((row) => [row.name, row]));
-  const order = canonicalNodeOrder(spec.nodes, spec.finally);
+  const order = canonicalNodeOrder(spec);
   const place = new Map(order.map((name, index) => [name, index]));
   const children = new Map<string, string[]>();
   for (const name of order) {

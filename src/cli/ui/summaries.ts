@@ -1,10 +1,9 @@
 /** A stored run as the page shows it: the same for runs of this machine and of a cluster. */
-import { specGraph } from "../../core/dag/spec-graph.ts";
+import { canonicalNodeOrder, specGraph } from "../../core/dag/spec-graph.ts";
 import { itemName } from "../../core/protocol/names.ts";
 import type { ExecutionSpec, NodeSpec } from "../../api/types.ts";
 import type { NodeStatus } from "../../api/status.ts";
 import { shownSpec } from "../../core/replay/spec.ts";
-import { canonicalNodeOrder } from "../../core/trace/order.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
 import type { GraphNodeInfo, NodeKind, NodeRow, RunDetail, RunSummary } from "../../ui/wire.ts";
 import type { RunView } from "../render/run-view.ts";
@@ -92,8 +91,8 @@ export function graphNodes(spec: ExecutionSpec): GraphNodeInfo[] {
   });
 }
 
-function nodeNames(spec: ExecutionSpec): string[] {
-  return canonicalNodeOrder(spec.nodes, spec.finally);
+function nodeNames(spec: ExecutionSpec): readonly string[] {
+  return canonicalNodeOrder(spec);
 }
 
 function kindOf(spec: NodeSpec): { kind: NodeKind; runs: string } {

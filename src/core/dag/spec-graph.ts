@@ -30,10 +30,13 @@ export interface SpecGraph {
   readonly leaves: readonly string[];
 }
 
-const known = new WeakMap<ExecutionSpec, SpecGraph>();
+/** What of a spec its graph is made of. */
+export type GraphShape = Pick<ExecutionSpec, "nodes" | "finally" | "agents">;
+
+const known = new WeakMap<GraphShape, SpecGraph>();
 
 /** Parsing every expression is the costly part and a spec never changes, so it is done once per spec object. */
-export function specGraph(spec: ExecutionSpec): SpecGraph {
+export function specGraph(spec: GraphShape): SpecGraph {
   const found = known.get(spec);
   if (found !== undefined) return found;
   const graph = buildGraph(spec);
@@ -41,9 +44,15 @@ export function specGraph(spec: ExecutionSpec): SpecGraph {
   return graph;
 }
 
-/** Node names in canonical order: the order of step numbers, of reports and of starts. A node on a cycle is missing. */
-export function canonicalNodeOrder(spec: ExecutionSpec): readonly string[] {
-  return specGraph(spec).order.map((node) => node.name);
+/**
+ * Node names in canonical order: the order of step numbers, of reports and of starts. Every node stands after all that it waits
+ * for, so a step stands after all that it was made of. Nodes on a cycle (such a spec never runs) come last, by name.
+ */
+export function canonicalNodeOrder(spec: GraphShape): readonly string[] {
+  const { nodes, order } = specGraph(spec);
+  const ordered = new Set(order);
+  const left = nodes.filter((node) => !ordered.has(node));
+  return [...order, ...left.sort((a, b) => byCodeUnit(a.name, b.name))].map(({ name }) => name);
 }
 
 /** Why this spec is no graph that can be run, each as one sentence: doubles, unknown names, cycles. Empty = fine. */
@@ -70,7 +79,7 @@ export function graphProblems(spec: ExecutionSpec): readonly string[] {
   return problems;
 }
 
-function buildGraph(spec: ExecutionSpec): SpecGraph {
+function buildGraph(spec: GraphShape): SpecGraph {
   const prompts = new Map((spec.agents ?? []).map((agent) => [agent.name, agent.systemPrompt ?? ""]));
   const toNode = (node: NodeSpec, isFinally: boolean) => graphNode(node, isFinally, prompts);
   const main = spec.nodes.map((node) => toNode(node, false));

@@ -154,6 +154,8 @@ export function notePosition(draft: Draft, row: Row): void {
   const record = recordOf(draft, row.key);
   // A store that fell behind must stay visible as such until its worker has healed it.
   if (record === undefined || record.length === 0 || isBehind(row, record)) return;
+  // However the row ends, these are the steps that it has.
+  row.steps = record.steps;
   row.journal = { length: record.length, head: record.head.slice(0, 16) };
 }
 

@@ -57,10 +57,11 @@ function verified(draft: Draft, outcome: Outcome | undefined): Readonly<Record<s
     return {
       ReplayVerified: { status: "Unknown", reason: outcome === undefined ? "Replaying" : "NotReplayed", message: "" },
     };
-  const { divergedAt, steps, times, traceHash } = verdict;
-  if (divergedAt !== undefined) return { ReplayVerified: no("Divergence", divergenceText(divergedAt)) };
+  const { divergedAt, steps, times, traceHash, recordedBy = [] } = verdict;
+  const byOther = recordedBy.length === 0 ? "" : `; recorded by ${recordedBy.join(", ")}`;
+  if (divergedAt !== undefined) return { ReplayVerified: no("Divergence", `${divergenceText(divergedAt)}${byOther}`) };
   const often = times === 1 ? "" : `, ${times} times with the same trace`;
-  const message = `${steps} ${steps === 1 ? "step" : "steps"} went as in ${replay.parent.name}${often} (${traceHash.slice(0, 19)})`;
+  const message = `${steps} ${steps === 1 ? "step" : "steps"} went as in ${replay.parent.name}${often} (${traceHash.slice(0, 19)})${byOther}`;
   return { ReplayVerified: yes("Verified", message) };
 }
 

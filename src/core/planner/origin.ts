@@ -7,9 +7,10 @@ import { apply, type Row } from "./rows.ts";
 /** Reason of a row whose end is the parent's. */
 export const reused = "Reused";
 
-/** The parent's end, which is this run's too; undefined = the item is run. */
-export function originEnd(seen: Seen, { key }: Pick<Row, "key">): KnownEnd | undefined {
-  return seen.origins?.get(itemName(key))?.end;
+/** The parent's end, which is this run's too; undefined = the item is run. A further try is this run's own. */
+export function originEnd(seen: Seen, { key, attempt, try: tryNumber }: Row): KnownEnd | undefined {
+  const origin = seen.origins?.get(itemName(key));
+  return attempt > 0 && origin?.try !== tryNumber ? undefined : origin?.end;
 }
 
 /** A try is part of a step's key, so the first one here is the one that the record ended with. */

@@ -31,7 +31,9 @@ export function divergenceAt(
 
 /** For people. */
 export function divergenceText({ node, step, field, recorded, replayed }: Divergence): string {
-  const place = step === undefined ? `node ${node}` : `step ${step} (node ${node})`;
+  // Of the run as a whole no node is named.
+  const run = node === "" ? "the run" : `node ${node}`;
+  const place = step === undefined ? run : `step ${step} (node ${node})`;
   if (replayed === undefined) return `${place}: ${field} is not there, recorded: ${recorded ?? absent}`;
   if (recorded === undefined) return `${place}: ${field} is ${replayed}, nothing was recorded there`;
   return `${place}: ${field} is ${replayed}, recorded: ${recorded}`;

@@ -23,26 +23,18 @@ export class ReusedSteps {
   readonly #options: ReusedStepsOptions;
   readonly #byKey: ReadonlyMap<string, RecordedCall>;
   readonly #byPath: ReadonlyMap<string, RecordedCall>;
-  /** Recorded answers of tools by what was asked, in canonical order. */
-  readonly #answers = new Map<string, RecordedCall[]>();
+  /** Of tool calls. An error is no answer to go on from: such a call is made again. */
+  readonly #answers: ReadonlyMap<string, RecordedCall>;
   readonly #consumed = new Set<RecordedCall>();
   readonly #patched = new Set<RecordedCall>();
-  /** An error is no answer to go on from: such a call is made again. */
-  readonly #unanswered = new Set<RecordedCall>();
 
   constructor(options: ReusedStepsOptions) {
     this.#options = options;
     const { prefix, recorded } = options;
     this.#byKey = new Map(prefix.map((call) => [keyOf(call.entry), call]));
     this.#byPath = new Map(prefix.map((call) => [pathText(call.entry.path), call]));
-    for (const call of recorded) {
-      const { kind, outcome, requestDigest } = call.entry;
-      if (kind !== "tool") continue;
-      const answers = this.#answers.get(requestDigest) ?? [];
-      this.#answers.set(requestDigest, answers);
-      answers.push(call);
-      if (outcome !== "Ok") this.#unanswered.add(call);
-    }
+    const answered = recorded.filter(({ entry }) => entry.kind === "tool" && entry.outcome === "Ok");
+    this.#answers = new Map(answered.map((call) => [keyOf(call.entry), call]));
   }
 
   /** How many steps stand before the cursor. */
@@ -72,17 +64,26 @@ export class ReusedSteps {
     return { is: "Reused", call: there, isPatched: true };
   }
 
-  /** The recorded answer of a tool call after the cursor; `nth`: how often the node made this call so far, this one included. */
-  answer(asked: StepIdentity, nth: number): RecordedCall | undefined {
-    const found = this.#answers.get(asked.requestDigest)?.[nth - 1];
-    return found === undefined || this.#unanswered.has(found) ? undefined : found;
+  /** The recorded answer of a tool call after the cursor: of the same call, made as often before. */
+  answer(asked: StepIdentity): RecordedCall | undefined {
+    return this.#answers.get(keyOf(asked));
   }
 
-  /** The first step before the cursor that nobody asked for; what was called inside of a tool goes with it. */
-  unconsumed(): RecordedCall | undefined {
-    const paths = [...this.#consumed].map(({ entry }) => entry.path);
+  /** What was called in the course of a recorded call, in canonical order. */
+  inside({ entry: { path } }: RecordedCall): readonly RecordedCall[] {
+    return this.#options.recorded.filter(({ entry }) => isInside(entry.path, path));
+  }
+
+  /**
+   * The first step before the cursor, in this scope, that nobody asked for; what was called inside of a tool goes with it. People who
+   * were asked about a call in doubt are not asked again where it is in none.
+   */
+  unconsumed(scope: readonly number[]): RecordedCall | undefined {
+    const isIn = ({ entry: { path } }: RecordedCall) => scope.length === 0 || isInside(path, scope);
+    const isInner = ({ entry }: RecordedCall) =>
+      [...this.#consumed].some((outer) => isInside(entry.path, outer.entry.path));
     return this.#options.prefix.find(
-      (call) => !this.#consumed.has(call) && !paths.some((path) => isInside(call.entry.path, path)),
+      (call) => isIn(call) && call.entry.kind !== "approval" && !this.#consumed.has(call) && !isInner(call),
     );
   }
 }

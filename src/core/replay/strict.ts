@@ -17,6 +17,8 @@ export interface Verdict {
   /** Of what was replayed; the parent's own where nothing diverged. */
   readonly traceHash: string;
   readonly divergedAt?: Divergence;
+  /** For people: which other programs the record was made by. That is no divergence. */
+  readonly recordedBy?: readonly string[];
 }
 
 const planned = new WeakMap<Snapshot, ExecutionSpec>();

@@ -17,6 +17,9 @@ export interface ParentEnd {
   readonly phase: "Succeeded" | "Failed" | "Cancelled";
   readonly reason: string;
   readonly message: string;
+  /** Runs that ended before it was told have none. */
+  readonly traceHash?: string;
+  /** In the parent's canonical order, whatever order a changed spec would give them. */
   readonly nodes: readonly NodeStatus[];
 }
 

@@ -1,8 +1,9 @@
 /** From stored journals to the steps that count: the last try's, in canonical order. */
+import { canonicalNodeOrder, type GraphShape } from "../dag/spec-graph.ts";
 import type { NodeKey, StoredEntry } from "../protocol/types.ts";
 import { readEntry } from "../steps/chain.ts";
-import type { JournalEntry, RepeatEntry, Reuse, StepEntry, ViolationEntry } from "../steps/format.ts";
-import { canonicalNodeOrder, compareItems, comparePaths, type OrderedNode } from "./order.ts";
+import type { JournalEntry, RepeatEntry, Reuse, StartEntry, StepEntry, ViolationEntry } from "../steps/format.ts";
+import { compareItems, comparePaths } from "./order.ts";
 
 /** One node item's journal, whole and in order. */
 export interface ItemJournal extends NodeKey {
@@ -11,11 +12,6 @@ export interface ItemJournal extends NodeKey {
   readonly uid?: string | undefined;
   /** The same node item's journal of the run that this one replays, where it reuses steps of it. */
   readonly origin?: ItemJournal | undefined;
-}
-
-export interface RunShape {
-  readonly nodes: readonly OrderedNode[];
-  readonly finally?: readonly OrderedNode[] | undefined;
 }
 
 /** A step or a repeat with the place it was found at. */
@@ -36,43 +32,59 @@ export interface Finding {
   readonly hash: string;
 }
 
+const read = new WeakMap<readonly StoredEntry[], readonly JournalEntry[]>();
+const called = new WeakMap<ItemJournal, readonly TracedCall[]>();
+
+/** Parsing is what reading a record costs, so it is done once for each list; one that has grown since is another. */
+function entriesOf(stored: readonly StoredEntry[]): readonly JournalEntry[] {
+  const held = read.get(stored);
+  if (held?.length === stored.length) return held;
+  const entries = stored.map(readEntry);
+  read.set(stored, entries);
+  return entries;
+}
+
 /** Every violation that was recorded, Audit findings too: in the order of the nodes, per item as they were recorded. */
-export function findingsOf(shape: RunShape, journals: readonly ItemJournal[]): Finding[] {
+export function findingsOf(shape: GraphShape, journals: readonly ItemJournal[]): Finding[] {
   return inOrder(shape, journals).flatMap((journal) =>
-    journal.entries.flatMap((stored) => {
-      const entry = readEntry(stored);
-      return entry.type === "violation" ? [{ journal, entry, hash: stored.hash }] : [];
-    }),
+    entriesOf(journal.entries).flatMap((entry, index) =>
+      entry.type === "violation" ? [{ journal, entry, hash: journal.entries[index]?.hash ?? "" }] : [],
+    ),
   );
 }
 
 /** Every step and repeat of every try, canonical order; calls at the same path in the order they were recorded. */
-export function tracedCalls(shape: RunShape, journals: readonly ItemJournal[]): TracedCall[] {
+export function tracedCalls(shape: GraphShape, journals: readonly ItemJournal[]): TracedCall[] {
   return inOrder(shape, journals).flatMap(callsOf);
 }
 
 /** In the order of the nodes, items by number. */
-export function inOrder<K extends NodeKey>(shape: RunShape, journals: readonly K[]): K[] {
-  const place = new Map(canonicalNodeOrder(shape.nodes, shape.finally).map((name, index) => [name, index]));
+export function inOrder<K extends NodeKey>(shape: GraphShape, journals: readonly K[]): K[] {
+  const place = new Map(canonicalNodeOrder(shape).map((name, index) => [name, index]));
   const last = place.size;
   return [...journals].sort((a, b) => (place.get(a.node) ?? last) - (place.get(b.node) ?? last) || compareItems(a, b));
 }
 
 /** The numbered steps: step number n is at index n - 1. */
-export function canonicalSteps(shape: RunShape, journals: readonly ItemJournal[]): TracedCall<StepEntry>[] {
+export function canonicalSteps(shape: GraphShape, journals: readonly ItemJournal[]): TracedCall<StepEntry>[] {
   return tracedCalls(shape, journals).filter((call): call is TracedCall<StepEntry> => call.canonical);
 }
 
-function callsOf(journal: ItemJournal): TracedCall[] {
-  const entries = journal.entries.map((stored) => ({ entry: readEntry(stored), hash: stored.hash }));
-  const lastTry = entries.reduce((highest, { entry }) => Math.max(highest, entry.try), 0);
-  const own = entries.flatMap(({ entry, hash }) => {
+function callsOf(journal: ItemJournal): readonly TracedCall[] {
+  const held = called.get(journal);
+  if (held !== undefined) return held;
+  const entries = entriesOf(journal.entries);
+  const lastTry = entries.reduce((highest, entry) => Math.max(highest, entry.try), 0);
+  const own = entries.flatMap((entry, index) => {
     if (!isCall(entry)) return [];
+    const hash = journal.entries[index]?.hash ?? "";
     return [{ journal, entry, hash, canonical: entry.type === "step" && entry.try === lastTry }];
   });
-  return [...reusedSteps(journal), ...own].sort(
+  const calls = [...reusedSteps(journal), ...own].sort(
     (a, b) => a.entry.try - b.entry.try || comparePaths(a.entry.path, b.entry.path) || a.entry.index - b.entry.index,
   );
+  called.set(journal, calls);
+  return calls;
 }
 
 /** Steps of one item's last try in canonical order, those that it reuses of another run's journal among them. */
@@ -80,11 +92,16 @@ export function stepsOf(journal: ItemJournal): TracedCall<StepEntry>[] {
   return callsOf(journal).filter((call): call is TracedCall<StepEntry> => call.canonical);
 }
 
+/** Of every attempt that left anything, those of journals that it reuses steps of among them. */
+export function startsOf({ entries, origin }: ItemJournal): StartEntry[] {
+  const own = entriesOf(entries).filter((entry) => entry.type === "start");
+  return [...own, ...(origin === undefined ? [] : startsOf(origin))];
+}
+
 /** What the last try of a journal says that it reuses; undefined = nothing. */
 export function reuseOf(entries: readonly StoredEntry[]): Reuse | undefined {
   let found: { readonly reuse: Reuse | undefined; readonly try: number } | undefined;
-  for (const stored of entries) {
-    const entry = readEntry(stored);
+  for (const entry of entriesOf(entries)) {
     if (found === undefined || entry.try > found.try) found = { reuse: undefined, try: entry.try };
     if (entry.type === "start" && entry.try === found.try && entry.reuse !== undefined)
       found = { reuse: entry.reuse, try: entry.try };

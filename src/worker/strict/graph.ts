@@ -17,11 +17,11 @@ export function graphDivergence(
   const recorded = new Map(rows.map((row) => [row.name, row]));
   const graph = specGraph(spec);
   for (const row of rows)
-    if (!graph.byName.has(row.name)) return divergenceAt({ node: row.name }, "state", row.state, undefined);
+    if (!graph.byName.has(row.name)) return divergenceAt({ node: row.name }, "node", row.name, undefined);
   const scope = { input: (spec.input ?? {}) as Json, nodes: outputs };
   for (const { name, spec: node } of graph.order) {
     const row = recorded.get(name);
-    if (row === undefined) return divergenceAt({ node: name }, "state", undefined, "Pending");
+    if (row === undefined) return divergenceAt({ node: name }, "node", undefined, name);
     try {
       if (node.when !== undefined && wasDecided(row)) {
         const holds = evaluateCondition(node.when, scope);

@@ -10,7 +10,7 @@ import type { BodyReader } from "../body-reader.ts";
 import { requestJson } from "../model-step.ts";
 import { type CallIdentity, keyOf, recordedError } from "../recorder.ts";
 import { inputOf } from "../reuse.ts";
-import { counted, type StepCalls } from "../scope.ts";
+import type { StepCalls } from "../scope.ts";
 
 /** The record ends here, and so did the node: its run was stopped, or its surroundings failed. */
 export class EndOfRecord extends Error {
@@ -40,7 +40,8 @@ export class RecordedCalls implements StepCalls {
   readonly #byKey: ReadonlyMap<string, RecordedCall>;
   readonly #byPath: ReadonlyMap<string, RecordedCall>;
   readonly #asked = new Map<RecordedCall, CallIdentity>();
-  readonly #counts = new Map<string, number>();
+  /** Calls that were begun and have no step: their run ended first. */
+  readonly #begun: (readonly number[])[] = [];
   #divergence: Divergence | undefined;
 
   constructor(options: RecordedCallsOptions) {
@@ -68,9 +69,7 @@ export class RecordedCalls implements StepCalls {
     return this.#answer(identity, () => ({ value: identity.name }));
   }
 
-  count(requestDigest: string): number {
-    return counted(this.#counts, requestDigest);
-  }
+  count(): void {}
 
   /** A recorded step that nothing asked for. What was called inside of a tool is not called again, and goes with it. */
   unasked(): Divergence | undefined {
@@ -79,12 +78,20 @@ export class RecordedCalls implements StepCalls {
     return divergenceAt(this.#place(left), "call", `${left.entry.kind} ${left.entry.name}`, undefined);
   }
 
-  /** As it went this time, in canonical order: answers are the record's, everything else is what was asked for. */
+  /** As it went this time, in canonical order: answers are the record's, everything else is what was asked for. The same objects where nothing differs. */
   remade(): RecordedCall[] {
     return this.#steps
       .filter((call) => this.#asked.has(call) || this.#isInner(call))
       .map((call) => {
         const { path, kind, requestDigest, occurrence } = this.#asked.get(call) ?? call.entry;
+        const { entry } = call;
+        // Its key is the recorded one, or it stands in the recorded place: what may still differ is the rest of either.
+        const isSame =
+          pathText(path) === pathText(entry.path) &&
+          kind === entry.kind &&
+          requestDigest === entry.requestDigest &&
+          occurrence === entry.occurrence;
+        if (isSame) return call;
         return { ...call, entry: { ...call.entry, path, kind, requestDigest, occurrence } };
       })
       .sort((a, b) => comparePaths(a.entry.path, b.entry.path));
@@ -107,7 +114,10 @@ export class RecordedCalls implements StepCalls {
 
   async #miss(identity: CallIdentity, asked: () => Json): Promise<Error> {
     const there = this.#byPath.get(pathText(identity.path));
-    if (there === undefined && !this.#options.isComplete) return new EndOfRecord();
+    if (there === undefined && !this.#options.isComplete) {
+      this.#begun.push(identity.path);
+      return new EndOfRecord();
+    }
     const call = `${identity.kind} ${identity.name}`;
     let found: Divergence;
     if (there === undefined) found = divergenceAt({ node: this.#options.name }, "call", undefined, call);
@@ -121,7 +131,7 @@ export class RecordedCalls implements StepCalls {
 
   #isInner({ entry }: RecordedCall): boolean {
     for (const outer of this.#asked.keys()) if (isInside(entry.path, outer.entry.path)) return true;
-    return false;
+    return this.#begun.some((path) => isInside(entry.path, path));
   }
 
   #place(call: RecordedCall) {

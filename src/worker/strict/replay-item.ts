@@ -13,7 +13,7 @@ import { approvalDigest } from "../../core/steps/identity.ts";
 import { type ItemJournal, stepsOf } from "../../core/trace/journal.ts";
 import type { WorkerOrder } from "../../ports/cluster.ts";
 import type { AttemptIo } from "../attempt.ts";
-import type { BodyReader } from "../body-reader.ts";
+import { BodyReader } from "../body-reader.ts";
 import { failureOf } from "../failure.ts";
 import { scopeOver } from "../scope.ts";
 import { evaluateNode, expressionScope, interpolated, type NodeWork } from "../work.ts";
@@ -25,7 +25,7 @@ export interface ItemReplay {
   readonly divergedAt: Divergence | undefined;
 }
 
-export interface ReplayIo extends Pick<AttemptIo, "store" | "mask" | "terminate" | "log"> {
+export interface ReplayIo extends Pick<AttemptIo, "store" | "mask" | "terminate" | "log" | "version" | "build"> {
   readonly bodies: BodyReader;
 }
 
@@ -42,18 +42,24 @@ export async function replayItem(
   io: ReplayIo,
 ): Promise<ItemReplay> {
   const finish = finishOf(journal);
+  const bodies = new BodyReader(io.store, snapshot.replay?.lineage ?? [], outputsOf(journal));
   const calls = new RecordedCalls({
     name: itemName(journal),
     journal,
     firstStep,
     isComplete: finish !== undefined && !isOfSurroundings(finish, journal),
-    bodies: io.bodies,
+    bodies,
     mask: io.mask,
   });
   const order = orderOf(snapshot, journal, outputs);
-  const ended = await runAgain(snapshot, node, order, calls, io, journal);
-  const divergedAt = calls.divergence ?? calls.unasked() ?? endDivergence(journal, finish, ended, io.bodies);
+  const ended = await runAgain(snapshot, node, order, calls, { ...io, bodies }, journal);
+  const divergedAt = calls.divergence ?? calls.unasked() ?? endDivergence(journal, finish, ended, bodies);
   return { steps: calls.remade(), divergedAt: await divergedAt };
+}
+
+/** In the order in which they are handed out, so that the store is asked for many at a time. */
+function outputsOf(journal: ItemJournal): readonly string[] {
+  return stepsOf(journal).flatMap(({ entry }) => (entry.output === null ? [] : [entry.output.body]));
 }
 
 type Ended =

@@ -1,6 +1,7 @@
 /** A Strict replay: every recorded node runs again on its record, without a call, and must come to the recorded end. */
 import type { NodeSpec } from "../../api/types.ts";
 import { specGraph } from "../../core/dag/spec-graph.ts";
+import type { Digest } from "../../core/digest/digest.ts";
 import type { Json } from "../../core/digest/json.ts";
 import { keysOfRows } from "../../core/planner/needs.ts";
 import type { RecordedCall } from "../../core/replay/reused-steps.ts";
@@ -10,10 +11,12 @@ import type { Divergence, ParentEnd, Replay } from "../../core/replay/types.ts";
 import { itemName } from "../../core/protocol/names.ts";
 import type { Snapshot } from "../../core/steps/format.ts";
 import { canonicalLines, traceHash } from "../../core/trace/canonical.ts";
-import { inOrder, type ItemJournal, stepsOf } from "../../core/trace/journal.ts";
+import { type ItemJournal, startsOf, stepsOf } from "../../core/trace/journal.ts";
 import { readItem } from "../../host/lineage.ts";
 import { graphDivergence } from "./graph.ts";
 import { finishOf, type ReplayIo, replayItem } from "./replay-item.ts";
+
+const programsMax = 5;
 
 /**
  * Zero network: models and tools are never called. As often as `replay.times` says, on the same record: until it is done, or one time
@@ -21,21 +24,41 @@ import { finishOf, type ReplayIo, replayItem } from "./replay-item.ts";
  */
 export async function strictReplay(snapshot: Snapshot, replay: Replay, io: ReplayIo): Promise<Verdict> {
   const end: ParentEnd = replay.end ?? { phase: "Succeeded", reason: "", message: "", nodes: [] };
-  const journals = inOrder(snapshot.spec, await readJournals(replay, end, io));
-  const recorded = traceHash(canonicalLines(journals.flatMap(stepsOf)));
+  const journals = await readJournals(replay, end, io);
+  const steps = journals.flatMap(stepsOf);
+  const recorded = { steps, traceHash: traceHash(canonicalLines(steps)) };
+  // What the parent's status says of its trace is the anchor; one that is too old says nothing.
+  const expected = end.traceHash ?? recorded.traceHash;
+  const recordedBy = otherPrograms(journals, io);
   for (let times = 1; ; times += 1) {
-    const once = await replayOnce(snapshot, end, journals, io);
+    const once = { ...(await replayOnce(snapshot, end, journals, recorded, io)), ...recordedBy };
     const isOver = once.divergedAt !== undefined || times >= (replay.times ?? 1);
-    if (once.divergedAt === undefined && once.traceHash !== recorded)
-      return { ...once, times, divergedAt: divergenceAt({ node: "" }, "traceHash", recorded, once.traceHash) };
+    if (once.divergedAt === undefined && once.traceHash !== expected)
+      return { ...once, times, divergedAt: divergenceAt({ node: "" }, "traceHash", expected, once.traceHash) };
     if (isOver) return { ...once, times };
   }
+}
+
+/** Those that recorded any of it and are not this one. What only a host wrote names none. */
+function otherPrograms(
+  journals: readonly ItemJournal[],
+  { version, build }: Pick<ReplayIo, "version" | "build">,
+): Pick<Verdict, "recordedBy"> {
+  const others = new Set<string>();
+  for (const { runtime } of journals.flatMap(startsOf)) {
+    if (runtime.version === "") continue;
+    const name = `OAO ${runtime.version} on Node ${runtime.node}`;
+    if (name !== `OAO ${version} on Node ${process.version}`) others.add(name);
+    else if (runtime.build !== undefined && runtime.build !== build) others.add(`another build of OAO ${version}`);
+  }
+  return others.size === 0 ? {} : { recordedBy: [...others].sort().slice(0, programsMax) };
 }
 
 async function replayOnce(
   snapshot: Snapshot,
   end: ParentEnd,
   journals: readonly ItemJournal[],
+  recorded: { readonly steps: readonly RecordedCall[]; readonly traceHash: Digest },
   io: ReplayIo,
 ): Promise<Omit<Verdict, "times">> {
   const digests = outputDigests(journals, end);
@@ -60,11 +83,17 @@ async function replayOnce(
   divergedAt ??= graphDivergence(snapshot.spec, end.nodes, await outputValues(snapshot, digests, io));
   return {
     steps: steps.length,
-    traceHash: traceHash(canonicalLines(steps)),
+    traceHash: isSame(steps, recorded.steps) ? recorded.traceHash : traceHash(canonicalLines(steps)),
     ...(divergedAt === undefined ? {} : { divergedAt }),
   };
 }
 
+/** Whether each step is the very one that is recorded: then so is the trace. */
+function isSame(steps: readonly RecordedCall[], recorded: readonly RecordedCall[]): boolean {
+  return steps.length === recorded.length && steps.every((step, place) => step === recorded[place]);
+}
+
+/** In canonical order, as the rows are. */
 async function readJournals({ lineage }: Replay, end: ParentEnd, io: ReplayIo): Promise<ItemJournal[]> {
   const [uid] = lineage;
   const journals: ItemJournal[] = [];

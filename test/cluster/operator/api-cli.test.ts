@@ -85,6 +85,15 @@ test("hash, replay and diff: a strict replay, a fork, and a replay of one that i
   expect(nothing).toMatchObject({ code: 2, stderr: expect.stringContaining("is a Strict replay") });
 });
 
+test("tells what another policy would have stopped of a run of the cluster", async () => {
+  const file = join(field.folder, "stricter.yaml");
+  const policy = { apiVersion: "oao.dev/v1alpha1", kind: "GovernancePolicy", metadata: { name: "stricter" } };
+  writeFileSync(file, JSON.stringify({ ...policy, spec: { limits: { maxSteps: 1 } } }));
+  const told = await oao("alice", "replay", "short", "--strict", "--policy", file, "-o", "json", ...server());
+  expect(told).toMatchObject({ code: 3, stderr: "" });
+  expect(JSON.parse(told.stdout)).toMatchObject({ runs: [{ name: "short", would_be_stopped: true }] });
+});
+
 test("names what was changed in a record, and hands out none of it as a trace or a bundle", async () => {
   const { uid } = (await field.get("short")).metadata;
   const redis = new Redis(join(field.redis.directory, "redis.sock"));

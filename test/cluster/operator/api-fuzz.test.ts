@@ -1,23 +1,33 @@
 /** Schemathesis makes requests from the OpenAPI document, good and bad ones, and holds the answers against it. */
 import { spawn } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { schemathesisProgram } from "../../../hack/schemathesis.ts";
 import { resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import { type Ended, watchChild } from "../../cli/harness.ts";
-import type { Api } from "./api-client.ts";
+import { makeAuthority, makeServing } from "../../../src/operator/api/certificate.ts";
+import { type Api, ask } from "./api-client.ts";
 import { type ApiField, openApiField } from "./api-field.ts";
 
 let field: ApiField;
+const authority = makeAuthority(Date.now());
+const given = makeServing(authority, ["localhost"], Date.now());
+const tls = mkdtempSync(join(tmpdir(), "oao-tls-"));
 beforeAll(async () => {
-  field = await openApiField({ OAO_API_RATE: "10000", OAO_API_BURST: "10000" });
+  const files = { "tls.crt": given.certificate, "tls.key": given.key, "ca.crt": authority.certificate };
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(tls, name), text);
+  field = await openApiField({ OAO_API_RATE: "10000", OAO_API_BURST: "10000", OAO_API_TLS_FOLDER: tls });
   // Of the many replays that are asked for one is at work, the others stand in the queue.
   const path = resourcePath(resources.policies, { namespace: field.namespace, name: "market-brief" });
   const body = { spec: { limits: { maxConcurrentExecutions: 1 } } };
   await field.admin.request({ method: "PATCH", patch: "Merge", path, body });
 });
-afterAll(() => field.end());
+afterAll(async () => {
+  await field.end();
+  rmSync(tls, { recursive: true });
+});
 
 const seed = process.env["OAO_SEED"] ?? "1";
 
@@ -57,6 +67,12 @@ function answersTo(who: string): ReadonlyMap<string, ReadonlyMap<number, number>
 }
 
 const operations = ["events", "export", "hash", "journal", "replayByName", "replayByUid", "trace"];
+
+test("serves with the certificate that it is given, and tells clients its authority", async () => {
+  const [api] = field.apis as [Api];
+  expect(api.ca).toBe(authority.certificate);
+  expect((await ask(api, "/openapi.json")).status).toBe(200);
+});
 
 test("keeps its word about a run that is there and may be read, replays of it included", async () => {
   const { token = "" } = await field.person("alice", ["oao-view", "oao-edit", "oao-journal-reader"]);

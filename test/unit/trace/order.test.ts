@@ -1,6 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { canonicalNodeOrder, comparePaths } from "../../../src/core/trace/order.ts";
+import { canonicalNodeOrder as orderOf, type GraphShape } from "../../../src/core/dag/spec-graph.ts";
+import { comparePaths } from "../../../src/core/trace/order.ts";
+
+function canonicalNodeOrder(nodes: GraphShape["nodes"], last: GraphShape["finally"] = []): readonly string[] {
+  return orderOf({ nodes, finally: last });
+}
 
 describe("the canonical order of nodes", () => {
   it("takes ready nodes by name, and a node after all it depends on", () => {
@@ -56,6 +61,16 @@ describe("the canonical order of nodes", () => {
       dependsOn: index === 0 ? [] : [`n${index - 1}`],
     }));
     expect(canonicalNodeOrder(nodes.toReversed()).at(-1)).toBe("n99999");
+  });
+
+  it("puts a node after those whose output it names, as it runs after them", () => {
+    const nodes = [
+      { name: "a", agent: { ref: "plain", prompt: "on $(nodes.z.output)" } },
+      { name: "b", when: "nodes.y.output.on" },
+      { name: "y" },
+      { name: "z" },
+    ];
+    expect(canonicalNodeOrder(nodes)).toEqual(["y", "b", "z", "a"]);
   });
 
   it("still names every node of a cycle", () => {
