@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { findChromium } from "./chromium.ts";
 import { findProgram } from "./debian-program.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -23,12 +24,14 @@ if (unknown.length > 0) {
 
 const built = spawnSync("node", ["hack/build.ts", "--if-stale"], { cwd: root, stdio: "inherit" });
 if (built.status !== 0) process.exit(1);
+const names = positionals.length > 0 ? positionals : known;
 const env = {
   ...process.env,
+  OAO_CHROMIUM: names.includes("page") ? findChromium() : "",
   OAO_REDIS_SERVER: findProgram(["redis-server", "valkey-server"], "redis-server") ?? "",
   ...(values.json === undefined ? {} : { OAO_BENCH_JSON: resolve(values.json) }),
 };
-for (const name of positionals.length > 0 ? positionals : known) {
+for (const name of names) {
   console.log(`\n== ${name}`);
   const { status } = spawnSync("node", [join(folder, `${name}.ts`)], { cwd: root, stdio: "inherit", env });
   if (status !== 0) process.exitCode = 1;

@@ -34,6 +34,10 @@ const ASSETS = [
   // Nothing but types, so the source is its own declaration: `import type { ToolContext } from "openagentorchestrator/tool"`.
   { from: "src/adapters/tool/tool-context.ts", to: "tool.d.ts" },
 ];
+/** The page of `oao ui`: what a browser loads, in dist/ui. */
+const PAGE = "src/ui/page";
+/** Minified, not compressed: the page comes from this machine. */
+const PAGE_BYTES_MAX = 150_000;
 /** Chunks of the previous build may still be loaded by a running process; after this they may not. */
 const OLD_CHUNK_MAX_MS = 60 * 60_000;
 const WARM_UP_MAX_MS = 20_000;
@@ -72,6 +76,7 @@ async function buildAll(): Promise<void> {
   for (const { from, to } of ASSETS) {
     if (existsSync(join(root, from))) cpSync(join(root, from), join(dist, to), { recursive: true });
   }
+  const page = await bundlePage();
   write(join(dist, "meta.json"), JSON.stringify(result.metafile));
   removeOldChunks(new Set(result.outputFiles.map(({ path }) => path)));
   await bakeCompileCache(
@@ -79,7 +84,33 @@ async function buildAll(): Promise<void> {
     result.outputFiles.map(({ path }) => path),
   );
   write(join(dist, "build.json"), `${JSON.stringify({ fingerprint: stamp })}\n`);
-  if (!quiet) printSizes(result.metafile, startedMs);
+  if (!quiet) printSizes(result.metafile, page, startedMs);
+}
+
+/** Returns its size in bytes. */
+async function bundlePage(): Promise<number> {
+  const { outputFiles } = await build({
+    absWorkingDir: root,
+    entryPoints: ["main.tsx", "app.css"].map((name) => ({ in: join(PAGE, name), out: "app" })),
+    outdir: join(dist, "ui"),
+    bundle: true,
+    write: false,
+    format: "esm",
+    platform: "browser",
+    target: ["chrome120", "firefox121", "safari17"],
+    jsx: "automatic",
+    jsxImportSource: "preact",
+    minify: true,
+    legalComments: "none",
+    logLevel: "warning",
+  }).catch(() => process.exit(1));
+  mkdirSync(join(dist, "ui"), { recursive: true });
+  for (const file of outputFiles) write(file.path, file.contents);
+  for (const name of ["index.html", "icon.svg"]) cpSync(join(root, PAGE, name), join(dist, "ui", name));
+  const bytes = outputFiles.reduce((sum, file) => sum + file.contents.length, 0);
+  if (bytes <= PAGE_BYTES_MAX) return bytes;
+  console.error(`[build] the page has ${bytes} bytes, more than ${PAGE_BYTES_MAX}`);
+  process.exit(1);
 }
 
 function bundle(entryPoints: Record<string, string>): Promise<BuildResult<{ write: false; metafile: true }>> {
@@ -182,7 +213,7 @@ function endOf(args: readonly string[]): Promise<void> {
   });
 }
 
-function printSizes(metafile: Metafile, startedMs: number): void {
+function printSizes(metafile: Metafile, pageBytes: number, startedMs: number): void {
   const kilobytes = (outputs: Iterable<string>) =>
     `${([...outputs].reduce((sum, path) => sum + (metafile.outputs[path]?.bytes ?? 0), 0) / 1000).toFixed(0)} kB`;
   const scripts = Object.keys(metafile.outputs).filter((path) => path.endsWith(".js"));
@@ -191,5 +222,6 @@ function printSizes(metafile: Metafile, startedMs: number): void {
     console.log(`${output.replace("-main", "").padEnd(16)} ${kilobytes(atStart).padStart(8)} at start`);
   }
   console.log(`${"dist/*.js".padEnd(16)} ${kilobytes(scripts).padStart(8)} in all`);
+  console.log(`${"dist/ui".padEnd(16)} ${`${(pageBytes / 1000).toFixed(0)} kB`.padStart(8)} the page of oao ui`);
   console.log(`built in ${((performance.now() - startedMs) / 1000).toFixed(1)} s`);
 }

@@ -16,6 +16,7 @@ const PARTS: readonly Part[] = [
   { name: "format", command: ["biome", "format", "."], hint: "npm run format" },
   { name: "types", command: ["tsc", "--noEmit"] },
   { name: "lint", command: ["oxlint", "--deny-warnings", "--report-unused-disable-directives"] },
+  { name: "page types", command: ["tsc", "--noEmit", "--project", "test/ui"] },
   { name: "dead code", command: ["knip", "--no-progress", "--no-config-hints"] },
   { name: "layering", command: ["node", "hack/check-layering.ts"] },
   { name: "crds", command: ["node", "hack/generate-crds.ts", "--check"], hint: "npm run crds" },

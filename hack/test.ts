@@ -2,9 +2,9 @@
 // ones. Builds first what is stale and gets a Redis server if there is none. The very last line is the sum over all suites.
 //
 // A test file with `redis` in its path needs redis-server; the suite cluster needs that too, and a Kubernetes that Go builds the
-// first time (minutes); containers needs root and container programs of the distribution, or the cluster of KUBECONFIG; helm
-// needs Helm and Lua, and a file with `fuzz` in its path needs Schemathesis, which Python's pip installs. What is not there and cannot be got is skipped by name. Under CI=true a skip
-// counts as a failure.
+// first time (minutes); ui needs a Chromium; containers needs root and container programs of the distribution, or the cluster of
+// KUBECONFIG; helm needs Helm and Lua, and a file with `fuzz` in its path needs Schemathesis, which Python's pip installs. What is
+// not there and cannot be got is skipped by name. Under CI=true a skip counts as a failure.
 import { spawnSync } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -13,6 +13,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { kubeBinary } from "./cluster/kube-binary.ts";
 import { needPrograms } from "./cluster/node.ts";
+import { findChromium } from "./chromium.ts";
 import { findProgram } from "./debian-program.ts";
 import { helmBinary } from "./helm.ts";
 import { needImageTools } from "./image/build.ts";
@@ -97,6 +98,7 @@ function whyNot(suite: string): string | undefined {
       kubeBinary();
       helmBinary();
     }
+    if (suite === "ui" && findChromium() === "") return "no Chromium, and it could not be installed";
     if (suite === "containers") {
       if ((process.env["KUBECONFIG"] ?? "") === "") {
         needPrograms();
@@ -151,7 +153,16 @@ function runVitest(): Counts {
       ...[...skippedFiles.keys()].map((file) => `--exclude=${file}`),
       ...vitestArgs,
     ],
-    { cwd: root, stdio: "inherit", env: { ...process.env, OAO_SEED: seed, OAO_REDIS_SERVER: redis ?? "" } },
+    {
+      cwd: root,
+      stdio: "inherit",
+      env: {
+        ...process.env,
+        OAO_SEED: seed,
+        OAO_REDIS_SERVER: redis ?? "",
+        OAO_CHROMIUM: toRun.includes("ui") ? findChromium() : "",
+      },
+    },
   );
   const counts = existsSync(outputFile) ? count(JSON.parse(readFileSync(outputFile, "utf8"))) : undefined;
   rmSync(folder, { recursive: true });

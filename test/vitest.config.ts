@@ -3,13 +3,14 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 /** Suites are the folders of test/ that vitest runs; each is one project. A folder that is not there is simply absent. */
-const SUITES = ["unit", "conformance", "golden", "faults", "cli", "simulation", "helm", "cluster", "containers"];
+const SUITES = ["unit", "conformance", "golden", "faults", "cli", "ui", "simulation", "helm", "cluster", "containers"];
 
 /** Suites that start many processes run one file after the other, so that they do not starve each other. */
-const ONE_AT_A_TIME = new Set(["faults", "cli", "cluster", "containers"]);
+const ONE_AT_A_TIME = new Set(["faults", "cli", "ui", "cluster", "containers"]);
 
 const globalSetups: Readonly<Record<string, string[]>> = {
   cli: ["test/cli/build.ts"],
+  ui: ["test/cli/build.ts"],
   cluster: ["test/cluster/setup.ts"],
   containers: ["test/containers/setup.ts"],
 };
@@ -31,6 +32,7 @@ export default defineConfig({
         globalSetup: globalSetups[suite] ?? [],
         testTimeout: suite === "unit" ? 60_000 : 300_000,
         hookTimeout: 120_000,
+        expect: { poll: { timeout: 20_000 } },
         retry: 0,
         sequence: { groupOrder: SUITES.indexOf(suite) },
       },

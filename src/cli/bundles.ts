@@ -157,7 +157,7 @@ export async function openBundle(path: string): Promise<OpenBundle> {
     keys,
     recorder: uid,
     linked,
-    entries: (key) => entriesOf(path, uid, key, items.get(placeName(undefined, key))),
+    entries: (key, from) => after(entriesOf(path, uid, key, items.get(placeName(undefined, key))), from),
     bodies: (digests) => readBodies(file, bodies, digests),
   };
   return { record, report, close: () => file.close() };
@@ -204,6 +204,14 @@ async function* entriesOf(
     page = [];
   }
   if (page.length > 0) yield page;
+}
+
+async function* after(
+  pages: AsyncIterable<readonly StoredEntry[]>,
+  from = 0,
+): AsyncGenerator<readonly StoredEntry[], void> {
+  for await (const page of pages)
+    if ((page.at(-1)?.index ?? -1) >= from) yield page.filter(({ index }) => index >= from);
 }
 
 function changedMeanwhile(path: string, key: NodeKey): CliError {

@@ -31,6 +31,7 @@ const takesRun = new Set([
   "approve",
   "replay",
   "hash",
+  "ui",
 ]);
 
 export function buildProgram(terminal: Terminal, exit: (code: CliExitCode) => void): Command {
@@ -50,6 +51,7 @@ export function buildProgram(terminal: Terminal, exit: (code: CliExitCode) => vo
   steerCommands(program, terminal, exit);
   readCommands(program, terminal, exit);
   recordCommands(program, terminal, exit);
+  pageCommand(program, terminal, exit);
   manifestCommands(program, terminal, exit);
   otherCommands(program, terminal, exit);
   return program;
@@ -316,6 +318,22 @@ goes the same way, 5 it goes another way, naming the first step and field, 8 tam
     )
     .action(async (run: string, flags) =>
       exit(await (await import("./commands/verify.ts")).verify(run, flags, terminal)),
+    );
+}
+
+function pageCommand(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
+  allowRecord(sub(program, "ui [name]", "Open a page on this machine to look at runs, their graphs and steps"))
+    .option("--port <number>", "port of 127.0.0.1; one that is free when absent", wholeNumber)
+    .option("--no-open", "print the address, open no browser")
+    .option("-A, --all-namespaces", "of a cluster: runs of every namespace")
+    .addHelpText(
+      "after",
+      `${examples("oao ui", "oao ui brief", "oao ui --port 7070 --no-open", "oao ui --on cluster -n team-a")}
+The address holds a random token and works on this machine alone, until Ctrl-C, which also suspends replays that were started on the
+page. Steps of a cluster's run come with its end, through the operator's HTTP API. docs/ui.md tells more.`,
+    )
+    .action(async (name: string | undefined, flags) =>
+      exit(await (await import("./commands/ui.ts")).ui(name, flags, terminal)),
     );
 }
 

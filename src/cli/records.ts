@@ -10,7 +10,7 @@ import { RecordCheck, type RecordReport } from "../core/trace/verify.ts";
 import { journalChanged, RecordChanged, readRecord, type RunRecord } from "../host/journals.ts";
 import { recordParts } from "../host/record-parts.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
-import { isBundlePath, openBundle, tampered } from "./bundles.ts";
+import { isBundlePath, type OpenBundle, openBundle, tampered } from "./bundles.ts";
 import type { ClusterConnection } from "./cluster/connect.ts";
 import type { ApiFlags } from "./cluster/api.ts";
 import { withRun } from "./cluster/locate.ts";
@@ -135,12 +135,10 @@ async function withExported<T>(
   terminal: Terminal,
   work: (named: NamedRecord) => Promise<T>,
 ): Promise<T> {
-  const { runApi } = await import("./cluster/api.ts");
   const folder = await mkdtemp(join(tmpdir(), "oao-"));
   try {
     const path = join(folder, `${run.key.name}.oao.jsonl`);
-    await writeFile(path, runApi(cluster, run.key, flags, terminal).bytes("export"), { mode: 0o600 });
-    const bundle = await openBundle(path);
+    const bundle = await openExport(cluster, run, path, flags, terminal);
     try {
       return await work({ record: bundle.record, name: run.key.name, bundle: { path, report: bundle.report } });
     } finally {
@@ -149,4 +147,17 @@ async function withExported<T>(
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** Writes to `path` what the operator exports of the run, and opens it. Throws CliError: it cannot be had, or does not hold. */
+export async function openExport(
+  cluster: ClusterConnection,
+  { key }: StoredExecution,
+  path: string,
+  flags: ApiFlags,
+  terminal: Terminal,
+): Promise<OpenBundle> {
+  const { runApi } = await import("./cluster/api.ts");
+  await writeFile(path, runApi(cluster, key, flags, terminal).bytes("export"), { mode: 0o600 });
+  return openBundle(path);
 }

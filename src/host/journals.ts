@@ -38,8 +38,8 @@ export interface RunRecord {
   readonly keys: readonly NodeKey[];
   /** Run whose journals `entries` gives: this one, but for a Strict replay, which has none of its own. */
   readonly recorder: string;
-  /** Of one item, in order, in pages. Throws RecordChanged. */
-  entries(key: NodeKey): AsyncGenerator<readonly StoredEntry[]>;
+  /** Of one item from index `from` (0) on, in order, in pages. Throws RecordChanged. */
+  entries(key: NodeKey, from?: number): AsyncGenerator<readonly StoredEntry[]>;
   /** The journal of `entries`, with those of other runs that it reuses steps of. */
   linked(key: NodeKey, entries: readonly StoredEntry[]): Promise<ItemJournal>;
   /** What is not there is absent. */
@@ -63,7 +63,7 @@ export async function readRecord(store: JournalStore, run: Run, snapshot?: Snaps
     snapshot: opened,
     keys: journalKeys(spec, status),
     recorder,
-    entries: (key) => entryPages(store, recorder, key),
+    entries: (key, from) => entryPages(store, recorder, key, from),
     linked: (key, entries) => linked(store, recorder, key, entries),
     bodies: (digests) => bodiesOfRuns(store, [uid, ...lineage], digests),
   };
@@ -104,8 +104,9 @@ async function* entryPages(
   store: JournalStore,
   uid: string,
   key: NodeKey,
+  first = 0,
 ): AsyncGenerator<readonly StoredEntry[], void> {
-  for (let from = 0; ; from += entriesPage) {
+  for (let from = first; ; from += entriesPage) {
     // A store reads the bytes of the very first entry itself, for the hash that it begins with.
     const page = await store.entries(uid, key, from, entriesPage).catch((error: unknown) => {
       throw error instanceof SyntaxError ? journalChanged(key, "entry 0: its bytes are not JSON") : error;

@@ -138,7 +138,11 @@ async function checkReplayable(
   if ("refused" in found) throw new CliError(found.refused, [`every step: oao trace ${nameArguments(parent)}`]);
 }
 
-function freeName(given: string | undefined, parent: StoredExecution, isTaken: (name: string) => boolean): string {
+export function freeName(
+  given: string | undefined,
+  parent: StoredExecution,
+  isTaken: (name: string) => boolean,
+): string {
   if (given !== undefined) {
     if (isTaken(given))
       throw new CliError(`Execution ${parent.key.namespace}/${given} exists already`, ["give another --name"]);
@@ -157,9 +161,23 @@ async function replayThere(
   output: HostRunOptions["output"],
   terminal: Terminal,
 ): Promise<CliExitCode> {
-  checkEnded(parent);
   if ((flags.policy ?? []).length > 0)
     throw new CliError("--policy is for runs here: on a cluster the namespace's policies govern a replay too");
+  const run = await createReplay(cluster, parent, flags, terminal);
+  const { namespace, name: child } = run.key;
+  terminal.err(`${namespace}/${child} replays ${parent.key.name} in the cluster of context ${cluster.context}\n`);
+  const { followToExit } = await import("../cluster/outcome.ts");
+  return followToExit(cluster, run, output, terminal);
+}
+
+/** The new Execution, beside its parent. Throws CliError: the parent has not ended, or the flags do not fit it. */
+export async function createReplay(
+  cluster: ClusterConnection,
+  parent: StoredExecution,
+  flags: Omit<ReplayCommandFlags, "policy" | "output">,
+  terminal: Terminal,
+): Promise<StoredExecution> {
+  checkEnded(parent);
   const { spec } = parent.object;
   const { namespace, name } = parent.key;
   const known = new Set(await cluster.executions.someNames(namespace).catch(() => []));
@@ -167,8 +185,5 @@ async function replayThere(
   const execution = isWhole(spec)
     ? replayOf({ name, uid: parent.uid, spec }, flags, child, terminal)
     : inheritingReplay({ name, uid: parent.uid }, flags, child);
-  const run = await cluster.executions.create({ namespace, name: child }, execution);
-  terminal.err(`${namespace}/${child} replays ${name} in the cluster of context ${cluster.context}\n`);
-  const { followToExit } = await import("../cluster/outcome.ts");
-  return followToExit(cluster, run, output, terminal);
+  return cluster.executions.create({ namespace, name: child }, execution);
 }

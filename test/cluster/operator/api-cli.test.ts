@@ -5,6 +5,7 @@ import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { parse } from "yaml";
 import { runKeys } from "../../../src/adapters/store/redis/keys.ts";
+import type { DiffPage, RunKey, StepDetail, StepPage } from "../../../src/ui/wire.ts";
 import { type Ended, serveModel } from "../../cli/harness.ts";
 import { type Api, ask, type Who } from "./api-client.ts";
 import { type ApiField, openApiField, threeSteps } from "./api-field.ts";
@@ -150,4 +151,36 @@ test("says what is missing: the right, the API, the trust, the way there", async
   writeFileSync(join(field.folder, "acting.kubeconfig"), JSON.stringify(config));
   expect((await trace("acting", ...server())).stderr).toContain("impersonation is not served here");
   expect((await trace("alice", "--server", "http://localhost")).stderr).toContain("is no https:// address");
+});
+
+test("ui shows the steps of runs that have ended, also of a Strict replay, compares them, and replays one from a step", async () => {
+  const args = ["ui", "--no-open", "-n", field.namespace, "--on", "cluster", ...server()];
+  const env = { KUBECONFIG: join(field.folder, "alice.kubeconfig"), OAO_OPERATOR_NAMESPACE: field.home };
+  const page = field.place.start(args, env);
+  await page.said("Ctrl-C ends it");
+  const [, origin = "", token = ""] = /(http:\S+\/)#(\S+)/.exec(page.text()) ?? [];
+  const call = async <T>(path: string, body?: object): Promise<T> => {
+    const how = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
+    const answer = await fetch(`${origin}api/${path}`, { ...how, headers: { authorization: `Bearer ${token}` } });
+    expect(answer.status, path).toBe(200);
+    return (await answer.json()) as T;
+  };
+  const runs = `runs/${field.namespace}`;
+  const steps = await call<StepPage>(`${runs}/brief/steps`);
+  expect([steps.total, steps.steps.at(-1)?.number]).toEqual([12, 12]);
+  const { row } = await call<StepDetail>(`${runs}/brief/step?id=${encodeURIComponent(steps.steps[11]?.id ?? "")}`);
+  const [last] = (await ask(api, `${at("brief", "trace")}?from_step=12`, alice)).json() as [{ output: unknown }];
+  expect(row.output).toEqual(last.output);
+
+  const replayed = await call<RunKey>(`${runs}/brief/replay`, { fromStep: 12 });
+  expect(replayed).toEqual({ namespace: field.namespace, name: "brief-replay-1" });
+  await field.until(replayed.name, ({ status }) => status?.completedAt !== undefined && status.sealed === true);
+  const fork = await call<StepPage>(`${runs}/${replayed.name}/steps`);
+  expect(fork.steps.map(({ reused }) => reused)).toEqual([...Array<boolean>(11).fill(true), false]);
+  const pair = (other: string) => `diff?left=${field.namespace}/brief&right=${field.namespace}/${other}`;
+  expect((await call<DiffPage>(pair(replayed.name))).counts).toMatchObject({ Same: 11, Changed: 1 });
+  expect(await oao("alice", "replay", "brief", "--name", "strict-too")).toMatchObject({ code: 0 });
+  expect((await call<DiffPage>(pair("strict-too"))).counts).toMatchObject({ Same: 12, Changed: 0 });
+  page.child.kill("SIGINT");
+  expect((await page.ended).code).toBe(0);
 });

@@ -23,7 +23,9 @@ describe("imports between layers", () => {
         "src/adapters/langchain/a.ts": 'import "@langchain/core/messages";\nimport "langchain";\n',
         "src/worker/a.ts": 'import "../adapters/langchain/a.ts";\nimport "../host/a.ts";\n',
         "src/cli/a.ts":
-          'import "../adapters/store/redis/a.ts";\nimport "../host/a.ts";\nimport "../../package.json";\n',
+          'import "../adapters/store/redis/a.ts";\nimport "../host/a.ts";\nimport "../../package.json";\nimport "../ui/wire.ts";\n',
+        "src/ui/wire.ts": 'import "../core/b.ts";\n',
+        "src/ui/page/a.tsx": 'import "preact";\nimport "../wire.ts";\nimport "../../core/b.ts";\n',
       }),
     ).toEqual([]);
   });
@@ -40,6 +42,9 @@ describe("imports between layers", () => {
     ["adapters/langgraph", "adapters/langchain", "../langchain/x.ts"],
     ["worker", "cli", "../cli/x.ts"],
     ["cli", "worker", "../worker/x.ts"],
+    ["cli", "ui/page", "../ui/page/x.ts"],
+    ["ui/page", "adapters/local", "../../adapters/local/x.ts"],
+    ["ui/page", "cli", "../../cli/x.ts"],
   ])("refuses that %s imports %s", (from, to, specifier) => {
     const found = violations({ [`src/${from}/a.ts`]: `\nimport "${specifier}";\n`, [`src/${to}/x.ts`]: EMPTY });
     expect(found).toHaveLength(1);
@@ -72,6 +77,13 @@ describe("imports between layers", () => {
 });
 
 describe("packages", () => {
+  it("lets the page see nothing but what a browser runs", () => {
+    const found = violations({ "src/ui/page/a.tsx": 'import "node:fs";\n' });
+    expect(found).toEqual([
+      "src/ui/page/a.tsx:1 ui/page must not import node:fs (packages it may import: preact, @preact/signals)",
+    ]);
+  });
+
   it.each([
     ["ioredis", "src/adapters/store/file/a.ts"],
     ["ioredis/built/Redis.js", "src/worker/a.ts"],

@@ -137,6 +137,18 @@ describe("rows", () => {
     expect(traceRows(calls, { uid, body, numbered: false }).every((row) => row.step_number === null)).toBe(true);
   });
 
+  it("show a step that is reused of another run's journal in its place", () => {
+    const bodies = new Bodies();
+    const origin = { ...journal({ node: "gather" }, [step(bodies, [0, 0])]), uid: "parent" };
+    const own = journal({ node: "gather" }, [step(bodies, [0, 1])]);
+    const calls = [...tracedCalls(shape, [origin]), ...tracedCalls(shape, [own])];
+    const rows = traceRowsWithFindings([own], calls, [], { uid, body: () => undefined, numbered: true });
+    expect(rows.map((row) => [row.step_number, row.path])).toEqual([
+      [1, "0.0"],
+      [2, "0.1"],
+    ]);
+  });
+
   it("show digests where bodies were dropped", () => {
     const calls = tracedCalls(shape, [journal({ node: "gather" }, [step(new Bodies(), [0, 0])])]);
     const [row] = traceRows(calls, { uid, body: () => undefined, numbered: true });
