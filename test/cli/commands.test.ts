@@ -233,6 +233,7 @@ describe("help and completion", () => {
       "export",
       "import",
       "verify",
+      "ui",
       "lint",
       "hash",
       "explain",
