@@ -57,3 +57,8 @@ export function wholeNumber(text: string): number {
 export function examples(...commands: readonly string[]): string {
   return `\n${commands.length === 1 ? "Example" : "Examples"}:\n${commands.map((command) => `  ${command}`).join("\n")}`;
 }
+
+/** A command of `oao`, with usage as commander reads it. */
+export function subcommand(program: Command, usage: string, description: string): Command {
+  return program.command(usage).description(description).showHelpAfterError("(oao help COMMAND shows examples)");
+}
