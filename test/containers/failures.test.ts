@@ -76,7 +76,7 @@ describe("an image that is not there", () => {
   });
 
   test("is said of the node that waits for it; a new pod takes the image that the release names by then", async () => {
-    expect(release(inject("kubeconfig"), "no-such-tag")).toMatchObject({ code: 0 });
+    expect(release(inject("kubeconfig"), "worker.image.tag=no-such-tag")).toMatchObject({ code: 0 });
     applySample("market-brief.yaml", "imageless", "brief");
     const waiting = await until("imageless", (run) => nodeOf(run, "research-demand")?.reason === "ImagePullFailed");
     expect(nodeOf(waiting, "research-demand")?.message).toMatch(/ErrImagePull|ImagePullBackOff/);

@@ -10,7 +10,7 @@ import { chart, type Ended, helm, root, run, settings } from "../helm/chart.ts";
 export const namespaces = { operator: "oao-system", team: "team-a", tight: "team-tight", models: "models" } as const;
 
 /** Served by one pod, each by a process of its own. */
-export const ports = { catalogue: 8098, brief: 8099, slow: 8100, endless: 8101, runaway: 8102 } as const;
+export const ports = { catalogue: 8098, brief: 8099, slow: 8100, endless: 8101, runaway: 8102, small: 8103 } as const;
 
 export const sample = (name: string): string => readFileSync(join(root, "config/samples", name), "utf8");
 
@@ -21,6 +21,7 @@ const values = [
   `image.repository=${repository}`,
   `image.tag=${tag}`,
   `worker.image.repository=${workers}`,
+  `worker.image.tag=${workersTag}`,
   `redis.embedded.image.repository=${redis}`,
   `redis.embedded.image.tag=${redisTag}`,
   "redis.embedded.persistence.enabled=false",
@@ -28,10 +29,10 @@ const values = [
   `watch.namespaces={${namespaces.team},${namespaces.tight}}`,
 ];
 
-/** Resolves when the new pods of the operator are ready; `workerTag` is that of the image of workers. */
-export function release(kubeconfig: string, workerTag = workersTag): Ended {
+/** Ends when the new pods of the operator are ready; `changed` are values that differ from those of the suite. */
+export function release(kubeconfig: string, ...changed: readonly string[]): Ended {
   const flags = ["--install", "--wait", "--timeout=120s", "--kubeconfig", kubeconfig, "-n", namespaces.operator];
-  return helm("upgrade", "oao", chart, ...flags, ...settings([...values, `worker.image.tag=${workerTag}`]));
+  return helm("upgrade", "oao", chart, ...flags, ...settings([...values, ...changed]));
 }
 
 export function install(kubeconfig: string): void {
@@ -74,6 +75,7 @@ function models(): object[] {
     slow: answers.replace("tokensPerSecond: 150", "tokensPerSecond: 6"),
     endless: "rules: [{ reply: { tokens: 100000, tokensPerSecond: 20 } }]",
     runaway: sample("runaway.model.yaml"),
+    small: sample("small.model.yaml"),
   };
   const fileOf = (name: string) => `${name}.${name === "catalogue" ? "mjs" : "yaml"}`;
   const containers = Object.entries(ports).map(([name, port]) => ({

@@ -2,7 +2,20 @@
 import { describe, expect, inject, test } from "vitest";
 import { eventually, patienceMs } from "../support/patience.ts";
 import { namespaces, release, sample } from "./install.ts";
-import { applySample, desire, done, ended, get, isAtWork, kubectl, nodeOf, podAtWork, podsOf, until } from "./runs.ts";
+import {
+  apply,
+  applySample,
+  desire,
+  done,
+  ended,
+  get,
+  isAtWork,
+  kubectl,
+  nodeOf,
+  podAtWork,
+  podsOf,
+  until,
+} from "./runs.ts";
 import { workplace } from "../cli/harness.ts";
 import { helm } from "../helm/chart.ts";
 import { images } from "../../hack/image/build.ts";
@@ -44,6 +57,21 @@ describe("an applied Execution", () => {
     const verified = await oao("verify", "brief");
     expect(verified).toMatchObject({ code: 0, stdout: expect.stringContaining(traceHash ?? "none") });
     await place.end();
+  });
+
+  test("is replayed strictly by another that names it, and from its last step on", async () => {
+    const replay = { executionRef: { name: "brief" } };
+    const metadata = (name: string) => ({ apiVersion: "oao.dev/v1alpha1", kind: "Execution", metadata: { name } });
+    apply(
+      namespaces.team,
+      { ...metadata("strict"), spec: { replay } },
+      { ...metadata("fork"), spec: { replay: { ...replay, from: { node: "write", step: 1 } } } },
+    );
+    const wait = ["wait", "--for=condition=ReplayVerified", "oaox/strict", "-n", namespaces.team, "--timeout=200s"];
+    expect(done(kubectl(wait))).toBe("execution.oao.dev/strict condition met\n");
+    expect((await until("strict", ended)).status?.traceHash).toBe(get("brief").status?.traceHash);
+    const fork = await until("fork", ended);
+    expect(fork.status).toMatchObject({ phase: "Succeeded", usage: { modelCalls: 1, toolCalls: 0 } });
   });
 
   test("of config/samples/on-cluster asks the model server beside it, as the docs say", async () => {
@@ -89,6 +117,31 @@ describe("an applied Execution", () => {
     await eventually(() => expect(podsOf(still).filter(({ status }) => status.phase === "Running")).toEqual([]), 500);
     desire("suspended", "Running");
     expect((await until("suspended", ended)).status).toMatchObject({ phase: "Succeeded", progress: "5/5" });
+  });
+
+  test("that asks for approval waits without a container, and its answer by oao approve is proven", async () => {
+    applySample("approval.yaml", "approval", "small");
+    const waiting = await until("approval", (run) => run.status?.phase === "AwaitingApproval");
+    await eventually(() => expect(podsOf(waiting).filter(({ status }) => status.phase === "Running")).toEqual([]), 500);
+    const place = workplace();
+    const answered = await place.oao(["approve", "approval", "-n", namespaces.team, "--on", "cluster"], {
+      KUBECONFIG: inject("kubeconfig"),
+    });
+    expect(answered).toMatchObject({ code: 0 });
+    await place.end();
+    const run = await until("approval", ended);
+    expect(run.status).toMatchObject({ phase: "Succeeded", approvals: [{ decision: "Approved", proven: true }] });
+  });
+
+  test("is at work while the release is upgraded, and goes on in the same containers", async () => {
+    applySample("market-brief.yaml", "in-flight", "slow");
+    const before = await podAtWork(await until("in-flight", isAtWork("research-demand")), "research-demand");
+    expect(release(inject("kubeconfig"), "podAnnotations.upgraded=once")).toMatchObject({ code: 0 });
+    const run = await until("in-flight", ended);
+    expect(run.status).toMatchObject({ phase: "Succeeded", progress: "5/5", usage: { lostTokens: 0 } });
+    expect(nodeOf(run, "research-demand")?.attempt).toBe(1);
+    expect(podsOf(run).map(({ metadata }) => metadata.name)).toContain(before.metadata.name);
+    expect(release(inject("kubeconfig"))).toMatchObject({ code: 0 });
   });
 });
 

@@ -59,7 +59,7 @@ export function applySample(
   for (const { kind, metadata, spec } of documents) {
     metadata.name = name;
     if (kind === "Execution") {
-      spec.policyRef = { name };
+      if (spec.policyRef !== undefined) spec.policyRef = { name };
       for (const each of spec.models ?? []) each.baseURL = modelUrl(model);
       for (const { http } of spec.tools ?? [])
         if (http !== undefined) http.url = `http://${host}:${ports.catalogue}/search`;
