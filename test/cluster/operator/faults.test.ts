@@ -177,16 +177,16 @@ describe("a pod", () => {
   });
 
   test("that is evicted, as by a drain, is followed by another, counted as the machine's doing and not as a try", async () => {
-    const run = await start("evicted");
+    const run = await start("drained");
     await secondIsStreaming();
     const name = podName(run.metadata.uid, { node: "ask" }, 1);
     const body = { apiVersion: "policy/v1", kind: "Eviction", metadata: { name, namespace: field.namespace } };
     await field.admin.request({ method: "POST", path: `${podsPath(name)}/eviction`, body });
-    const last = await field.until("evicted", ended);
+    const last = await field.until("drained", ended);
     await expectSound(last);
     expect([asked(), tool.seen.length]).toEqual([{ first: 1, second: 2 }, 1]);
     expect(nodeOf(last)).toMatchObject({ attempt: 2, restarts: 1 });
-    await eventually(async () => expect(await field.reasons("evicted")).toContain("Evicted"));
+    await eventually(async () => expect(await field.reasons("drained")).toContain("Evicted"));
   });
 
   test("that somebody copied makes no call: the attempt has one holder (J2)", async () => {
