@@ -54,6 +54,12 @@ export function wholeNumber(text: string): number {
   return value;
 }
 
+export function portNumber(text: string): number {
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new InvalidArgumentError("a port is 0 to 65535");
+  return port;
+}
+
 export function examples(...commands: readonly string[]): string {
   return `\n${commands.length === 1 ? "Example" : "Examples"}:\n${commands.map((command) => `  ${command}`).join("\n")}`;
 }
