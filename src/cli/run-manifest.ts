@@ -1,6 +1,8 @@
 /** From files and flags to one Execution and the policies beside it, or every problem at once. */
 import { readFileSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
+import { dnsLabel } from "../api/common.ts";
+import { sizes } from "../api/defaults.ts";
 import type { Execution, GovernancePolicy } from "../api/types.ts";
 import type { Json } from "../core/digest/json.ts";
 import { hashMismatch } from "../core/manifest/hash-problems.ts";
@@ -172,6 +174,14 @@ function nameOf(
 function suffix(random: () => number): string {
   const letters = "bcdfghjklmnpqrstvwxz2456789";
   return Array.from({ length: 5 }, () => letters[Math.floor(random() * letters.length)]).join("");
+}
+
+/** A name from a flag, which is stored and printed as it is. Throws CliError (exit 2). */
+export function checkName(flag: string, name: string): string {
+  if (dnsLabel.safeParse(name).success) return name;
+  throw new CliError(`${flag} ${JSON.stringify(name.slice(0, sizes.name))} is no name`, [
+    `it must be a DNS label: lower case letters, digits and '-', at most ${sizes.name} of them`,
+  ]);
 }
 
 /** market_brief.v2.yaml → market-brief-v2 */

@@ -1,12 +1,11 @@
 /** The start of a replay: find its parent's record, take over what the replay does not say, and fix where it begins. */
 import { hasCursor, modeOf, type ReplaySpec } from "../api/replay.ts";
 import type { ExecutionStatus, NodeStatus } from "../api/status.ts";
-import { checkRules } from "../api/rules.ts";
 import { canonicalNodeOrder } from "../core/dag/spec-graph.ts";
-import { pathText } from "../core/manifest/problem.ts";
 import { keysOfRows } from "../core/planner/needs.ts";
 import type { ExecutionSpec } from "../api/types.ts";
 import { inOrder } from "../core/trace/journal.ts";
+import { misfits } from "../core/replay/misfits.ts";
 import { changedParts, inherit, isWhole } from "../core/replay/spec.ts";
 import type { Cursor, ParentEnd, Replay } from "../core/replay/types.ts";
 import { itemName } from "../core/protocol/names.ts";
@@ -54,14 +53,9 @@ export async function resolveReplay(
   const own = run.object.spec;
   const isAsWritten = io.replaysAsWritten === true && mode === "Strict" && isWhole(own);
   const spec = isAsWritten ? own : inherit(snapshot.spec, own);
-  const invalid = checkRules("Execution", { spec: { ...spec, replay: undefined } });
+  const invalid = misfits(snapshot.spec, spec);
   if (invalid.length > 0)
-    return refused(
-      `what its replay changes does not fit together: ${invalid
-        .slice(0, 5)
-        .map(({ path, message }) => `${pathText(path)}: ${message}`)
-        .join("; ")}`,
-    );
+    return refused(`what its replay changes does not fit together: ${invalid.slice(0, 5).join("; ")}`);
   const changed = changedParts(snapshot.spec, spec);
   if (mode === "Strict" && changed.length > 0 && !isAsWritten)
     return refused(

@@ -16,7 +16,7 @@ import { hasEnded } from "../outcome.ts";
 import { checkFormat } from "../render/output.ts";
 import { nameArguments } from "../render/run-tables.ts";
 import { inheritingReplay, type ReplayFlags, replayOf } from "../replay-manifest.ts";
-import { readPolicies } from "../run-manifest.ts";
+import { checkName, readPolicies } from "../run-manifest.ts";
 import { checkSecrets } from "../secrets.ts";
 import { givenRedis, openRunStore } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
@@ -144,6 +144,7 @@ export function freeName(
   isTaken: (name: string) => boolean,
 ): string {
   if (given !== undefined) {
+    checkName("--name", given);
     if (isTaken(given))
       throw new CliError(`Execution ${parent.key.namespace}/${given} exists already`, ["give another --name"]);
     return given;
