@@ -130,12 +130,12 @@ export function changedSpec(recorded: ExecutionSpec, file: string, terminal: Ter
   return { ...spec, ...(recorded.input === undefined ? {} : { input: recorded.input }) };
 }
 
-/** What a replay may leave out, its file may too. */
+/** What a replay may leave out, its file may too. Policies in the same file stay as they are. */
 function asReplay(value: Json): Json {
   if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
-  const object = value as { readonly spec?: Json; readonly metadata?: Json };
+  const object = value as { readonly kind?: Json; readonly spec?: Json; readonly metadata?: Json };
   const spec = object.spec;
-  if (spec === null || typeof spec !== "object" || Array.isArray(spec)) return value;
+  if (object.kind !== "Execution" || spec === null || typeof spec !== "object" || Array.isArray(spec)) return value;
   return {
     ...object,
     metadata: { name: "changed", ...(object.metadata as Record<string, Json> | undefined) },

@@ -1,4 +1,5 @@
 /** From files and flags to one Execution and the policies beside it, or every problem at once. */
+import { isUtf8 } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { dnsLabel } from "../api/common.ts";
@@ -134,8 +135,26 @@ export function report(problems: readonly Problem[], terminal: Terminal): void {
 }
 
 export function readText(file: string, terminal: Pick<Terminal, "cwd">): string {
+  const bytes = readBytes(file, terminal);
+  if (isUtf8(bytes)) return bytes.toString("utf8");
+  // Read as UTF-8 all the same, it would hold other characters than its author sees.
+  throw new CliError(`cannot read ${file}: line ${firstBadLine(bytes)} is not UTF-8`, [
+    "save it as UTF-8, as with iconv -f LATIN1 -t UTF-8",
+  ]);
+}
+
+/** From 1. No character of UTF-8 holds the byte of a line's end. */
+function firstBadLine(bytes: Buffer): number {
+  for (let line = 1, from = 0; ; line += 1) {
+    const end = bytes.indexOf(0x0a, from);
+    if (end === -1 || !isUtf8(bytes.subarray(from, end))) return line;
+    from = end + 1;
+  }
+}
+
+function readBytes(file: string, terminal: Pick<Terminal, "cwd">): Buffer {
   try {
-    return readFileSync(file === "-" ? 0 : resolve(terminal.cwd, file), "utf8");
+    return readFileSync(file === "-" ? 0 : resolve(terminal.cwd, file));
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     const why =
