@@ -59,7 +59,7 @@ export async function resolveReplay(
   const changed = changedParts(snapshot.spec, spec);
   if (mode === "Strict" && changed.length > 0 && !isAsWritten)
     return refused(
-      `${changed.join(", ")} differ from what was recorded, and a Strict replay proves that nothing does. Leave them as they were, or try the change with mode: Fork and a fromStep`,
+      `what was recorded is changed (${changed.join(", ")}), and a Strict replay proves that nothing has. Leave it out, or try it from a step on: --from-step N (in a manifest mode: Fork with fromStep)`,
     );
   const origin = originOf(snapshot, parent);
   const base = {

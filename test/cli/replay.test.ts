@@ -204,7 +204,10 @@ describe("oao replay refuses, with exit 2 and what to do", () => {
     [["two", "--times", "2", "--from-step", "2"], "--times is for a strict replay"],
     [["two", "--tool-outputs", "Live"], "add --from-step N"],
     [["two", "--from-step", "2", "--tool-outputs", "Some"], "--tool-outputs"],
-    [["two", "--set", "agents.a.systemPrompt=x"], "agents differ from what was recorded"],
+    [
+      ["two", "--set", "agents.a.systemPrompt=x"],
+      "what was recorded is changed (agents), and a Strict replay proves that nothing has",
+    ],
     [["two", "--from-step", "2", "--set", "agents.b.systemPrompt=x"], "agents.b"],
     [["two", "--from-step", "2", "--set", "agents.a.model=none"], "what is changed does not fit together"],
     [["two", "--from-step", "2", "--set", "nosuch=1"], 'spec.nosuch: unknown field "nosuch"'],

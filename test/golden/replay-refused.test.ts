@@ -72,7 +72,7 @@ describe("a replay is refused", () => {
     const { models: [model] = [], tools: [tool] = [] } = parent.record.spec;
     if (model === undefined || tool === undefined) throw new Error("the shape has a model and a tool");
     const differ = (parts: string) =>
-      `team-a/parent cannot be replayed: ${parts} differ from what was recorded, and a Strict replay proves that nothing does. Leave them as they were, or try the change with mode: Fork and a fromStep`;
+      `team-a/parent cannot be replayed: what was recorded is changed (${parts}), and a Strict replay proves that nothing has. Leave it out, or try it from a step on: --from-step N (in a manifest mode: Fork with fromStep)`;
     expect(await refusal(world, "parent", {}, { task: "another" })).toBe(differ("task"));
     expect(await refusal(world, "parent", {}, { agents: [{ name: "plain", model: "m", systemPrompt: "No." }] })).toBe(
       differ("agents"),
