@@ -3,11 +3,10 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { LocalRun } from "../adapters/local/local-index.ts";
-import { verifyChain } from "../core/trace/chain-check.ts";
-import type { ItemJournal } from "../core/trace/journal.ts";
 import type { RecordPart } from "../core/trace/record-part.ts";
 import { RecordCheck, type RecordReport } from "../core/trace/verify.ts";
-import { journalChanged, RecordChanged, readRecord, type RunRecord } from "../host/journals.ts";
+import { readRecord, type RunRecord } from "../host/journals.ts";
+import { RecordChanged } from "../host/record-changed.ts";
 import { recordParts } from "../host/record-parts.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
 import { isBundlePath, type OpenBundle, openBundle, tampered } from "./bundles.ts";
@@ -87,16 +86,6 @@ export function mustBeRecorded({ record, name }: NamedRecord): void {
   }
   if (hasEnded(record.status)) return;
   throw new CliError(`${name} has not ended: what is recorded of it still grows`, [`watch it: oao tree ${name}`]);
-}
-
-/** A trace of an edited journal is not passed off as one that was recorded. */
-export function checkChains(record: RunRecord, journals: readonly ItemJournal[]): void {
-  for (const journal of journals) {
-    for (let held: ItemJournal | undefined = journal; held !== undefined; held = held.origin) {
-      const broken = verifyChain(held.uid ?? record.recorder, held);
-      if (broken !== undefined) throw journalChanged(held, `entry ${broken.index}: ${broken.reason}`);
-    }
-  }
 }
 
 /** `look` sees each part. Throws CliError with exit code 8, naming what is not as it was recorded. */

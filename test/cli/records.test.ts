@@ -201,6 +201,43 @@ describe("a run that was tampered with", () => {
       });
     }
     expect(readdirSync(place.folder).filter((name) => name.includes("other"))).toEqual([]);
+    for (const args of [
+      ["trace", "two"],
+      ["diff", "two", "two"],
+      ["replay", "two"],
+      ["replay", "two", "--from-step", "7"],
+    ]) {
+      expect({ ...(await place.oao(args)), args }).toMatchObject({
+        code: 8,
+        stdout: "",
+        stderr: expect.stringMatching(
+          /node first was changed after it was recorded: entry 3: its hash is not .*\n {2}all of it .*: oao verify NAME/,
+        ),
+      });
+    }
+    expect((await place.oao(["get", "two-replay-1"])).code).toBe(2);
+  });
+
+  it("in an answer is neither shown nor replayed", async () => {
+    await run("two");
+    const journal = journalOf(place.folder);
+    const { changes } = journal
+      .prepare("UPDATE bodies SET bytes = replace(bytes, '\"rolled\":4', '\"rolled\":6') WHERE bytes LIKE '%rolled%'")
+      .run();
+    journal.close();
+    expect(changes).toBeGreaterThan(0);
+    const calls = server.calls().length;
+    for (const args of [
+      ["trace", "two"],
+      ["replay", "two"],
+      ["replay", "two", "--from-step", "3"],
+    ]) {
+      expect({ ...(await place.oao(args)), args }).toMatchObject({
+        code: 8,
+        stderr: expect.stringMatching(/body sha256:[0-9a-f]{64} was changed after it was recorded/),
+      });
+    }
+    expect(server.calls()).toHaveLength(calls);
   });
 
   it("at its end is found out by the head in its status", async () => {
