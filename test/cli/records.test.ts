@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -166,7 +166,12 @@ describe("a run that moves to another folder", () => {
       stderr: expect.stringContaining("line 1"),
     });
     expect(await place.oao(["import", "missing.jsonl"])).toMatchObject({ code: 2 });
-    expect(await place.oao(["export", "two", "-O", "no/such/folder"])).not.toMatchObject({ code: 0 });
+    mkdirSync(pathOf("folder"));
+    for (const path of ["no/such/folder", "folder"])
+      expect(await place.oao(["export", "two", "-O", path])).toMatchObject({
+        code: 2,
+        stderr: expect.stringMatching(`^error: ${path} cannot be written: .*\n  give another file`),
+      });
   });
 });
 
@@ -193,10 +198,12 @@ describe("a run that was tampered with", () => {
     journal.close();
     for (const args of [
       ["verify", "two"],
+      ["export", "two"],
       ["export", "two", "-O", "other.jsonl"],
     ]) {
       expect(await place.oao(args)).toMatchObject({
         code: 8,
+        stdout: "",
         stderr: expect.stringMatching(/entry 3 of node first: its hash is not the hash of its bytes/),
       });
     }
@@ -249,6 +256,33 @@ describe("a run that was tampered with", () => {
       code: 8,
       stderr: expect.stringMatching(/status\.journalHead/),
     });
+  });
+});
+
+describe("oao verify --file", () => {
+  it("never passes without a replay", async () => {
+    writeFileSync(
+      pathOf("digests.yaml"),
+      `apiVersion: oao.dev/v1alpha1
+kind: GovernancePolicy
+metadata: { name: digests, labels: { oao.dev/default: "true" } }
+spec: { recording: { content: DigestOnly } }
+`,
+    );
+    writeFileSync(pathOf("two.yaml"), manifest("two", "the end"));
+    expect(await place.oao(["run", "two.yaml", "--policy", "digests.yaml"])).toMatchObject({ code: 0 });
+    await place.oao(["export", "two", "-O", "two.jsonl"]);
+    expect(await place.oao(["verify", "two.jsonl"])).toMatchObject({ code: 0 });
+    for (const [args, why] of [
+      [["--file", "two.yaml"], "--file two.yaml asks for a replay, and there is none: two.jsonl has no answers"],
+      [["--times", "2"], "--times 2 asks for a replay, and there is none: two.jsonl has no answers"],
+      [["--file", "two.yaml", "--no-replay"], "there is none: --no-replay leaves out the replay"],
+    ] as const)
+      expect(await place.oao(["verify", "two.jsonl", ...args])).toMatchObject({
+        code: 2,
+        stdout: "",
+        stderr: expect.stringContaining(why),
+      });
   });
 });
 
