@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { LocalRun } from "../adapters/local/local-index.ts";
+import { emptyTraceHash } from "../core/trace/canonical.ts";
 import type { RecordPart } from "../core/trace/record-part.ts";
 import { RecordCheck, type RecordReport } from "../core/trace/verify.ts";
 import { readRecord, type RunRecord } from "../host/journals.ts";
@@ -65,11 +66,7 @@ export async function withLocalRecord<T>(
   const store = await openRunStore(run, givenRedis(run, flags.redis, terminal.env));
   try {
     const record = await readRecord(store, run);
-    if (await isGone(record)) {
-      throw new CliError(
-        `the journal of ${run.key.namespace}/${run.key.name} is gone: its retention (spec.journalRetentionSeconds) is over`,
-      );
-    }
+    if (await isGone(record)) throw journalGone(run, record);
     return await work({ record, name: run.key.name });
   } finally {
     await store.close();
@@ -108,10 +105,22 @@ export async function checkRecord(
   return report;
 }
 
+function journalGone({ key: { namespace, name } }: LocalRun, { uid, recorder, snapshot }: RunRecord): CliError {
+  const parent = recorder === uid ? undefined : snapshot?.replay?.parent.name;
+  const what = parent === undefined ? `${namespace}/${name}` : `${namespace}/${parent}, which ${name} replays,`;
+  return new CliError(
+    `the journal of ${what} is gone: its retention (spec.journalRetentionSeconds) is over, or its file was removed`,
+    ["a bundle of it brings it back: oao import FILE"],
+  );
+}
+
 /** Nothing at all is left of a run that has ended: what was tampered with leaves something. */
-async function isGone(record: RunRecord): Promise<boolean> {
-  const { status, snapshot, keys } = record;
-  if (status?.completedAt === undefined || status.snapshot === undefined || snapshot !== undefined) return false;
+export async function isGone(record: RunRecord): Promise<boolean> {
+  const { uid, recorder, status, snapshot, keys } = record;
+  if (status?.completedAt === undefined || status.snapshot === undefined) return false;
+  // A Strict replay's own journal has the snapshot; what it shows is its parent's, of which a run without a step leaves nothing to miss.
+  if (snapshot !== undefined && (recorder === uid || (status.traceHash ?? emptyTraceHash) === emptyTraceHash))
+    return false;
   for (const key of keys) if (!(await record.entries(key).next()).done) return false;
   return true;
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -59,6 +59,9 @@ const journalOf = (folder: string) => {
   const [file = ""] = readdirSync(join(folder, ".oao/journals")).filter((name) => name.endsWith(".db"));
   return new DatabaseSync(join(folder, ".oao/journals", file));
 };
+
+const journalFiles = (folder: string) =>
+  readdirSync(join(folder, ".oao/journals")).map((name) => join(folder, ".oao/journals", name));
 
 describe("a run that moves to another folder", () => {
   it("is there what it was: same trace, same hash, and the very same bundle", async () => {
@@ -172,6 +175,45 @@ describe("a run that moves to another folder", () => {
         code: 2,
         stderr: expect.stringMatching(`^error: ${path} cannot be written: .*\n  give another file`),
       });
+  });
+});
+
+describe("a run whose journal's time is over", () => {
+  it("is told as gone, also of a strict replay of it, and a bundle brings it back", async () => {
+    await run("two");
+    await place.oao(["export", "two", "-O", "two.jsonl"]);
+    const parent = journalFiles(place.folder);
+    expect((await place.oao(["replay", "two", "--name", "strict"])).code).toBe(0);
+    for (const file of parent) rmSync(file);
+    for (const name of ["two", "strict"])
+      expect(await place.oao(["trace", name])).toMatchObject({
+        code: 2,
+        stdout: "",
+        stderr: expect.stringMatching(/the journal of default\/two.* is gone: .*\n {2}a bundle .*: oao import FILE/),
+      });
+    expect(await place.oao(["replay", "strict"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("the journal of two, which it replays, is gone"),
+    });
+    expect(await place.oao(["import", "two.jsonl"])).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining("two imported as default/two (Succeeded)"),
+    });
+    for (const args of [
+      ["verify", "two"],
+      ["trace", "strict"],
+      ["replay", "strict"],
+    ])
+      expect({ ...(await place.oao(args)), args }).toMatchObject({ code: 0 });
+    const [file = ""] = parent.filter((path) => path.endsWith(".db"));
+    for (const path of parent) rmSync(path, { force: true });
+    expect(await place.oao(["import", "two.jsonl", "--as", "again"])).toMatchObject({ code: 0 });
+    expect((await place.oao(["verify", "again"])).code).toBe(0);
+    writeFileSync(file, "no journal");
+    expect(await place.oao(["trace", "again"])).toMatchObject({
+      code: 7,
+      stderr: expect.stringContaining(`the journal file ${file} is damaged`),
+    });
   });
 });
 
