@@ -90,7 +90,7 @@ export function watchChild(child: ChildProcess): Started {
     new Promise<void>((resolve, reject) => {
       const look = () => {
         if ((text.stderr + text.stdout).includes(wanted)) resolve();
-        else if (over) reject(new Error(`ended without saying ${JSON.stringify(wanted)}:\n${text.stderr}`));
+        else if (over) reject(new Error(`ended without saying ${JSON.stringify(wanted)}:\n${tail(text)}`));
         else return;
         listeners.delete(look);
       };
@@ -98,6 +98,11 @@ export function watchChild(child: ChildProcess): Started {
       look();
     });
   return { child, ended, said, text: () => text.stderr + text.stdout };
+}
+
+/** On a terminal everything stands on stdout, mistakes too. */
+function tail({ stdout, stderr }: { readonly stdout: string; readonly stderr: string }): string {
+  return [stderr, stdout].map((each) => each.slice(-2_000)).join("\n");
 }
 
 async function end(child: ChildProcess): Promise<void> {

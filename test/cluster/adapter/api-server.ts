@@ -6,6 +6,7 @@ import { parse } from "yaml";
 import { systemClock } from "../../../src/adapters/clock/system-clock.ts";
 import { KubeClient } from "../../../src/adapters/kube/client.ts";
 import { loadKubeConfig } from "../../../src/adapters/kube/connection.ts";
+import { isKubeError } from "../../../src/adapters/kube/kube-error.ts";
 import { type KubeObject, type Resource, resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import { eventually } from "../../support/patience.ts";
 
@@ -28,6 +29,28 @@ export async function installKinds(client: KubeClient): Promise<void> {
     await client.request({ method: "PATCH", patch: "Apply", path, query, body });
     await eventually(() => client.request({ path: resourcePath(resource) }));
   }
+}
+
+const admissionKinds: readonly Resource[] = ["validatingadmissionpolicybindings", "validatingadmissionpolicies"].map(
+  (plural) => ({ group: "admissionregistration.k8s.io", version: "v1", plural }),
+);
+
+/** Takes away what config/admission, or a release that is gone, has left in the cluster; resolves once it is not in force any more. */
+export async function withoutAdmission(client: KubeClient): Promise<void> {
+  for (const resource of admissionKinds)
+    for (const name of ["approvals.oao.dev", "requested-by.oao.dev"])
+      await client.request({ method: "DELETE", path: resourcePath(resource, { name }) }).catch((error: unknown) => {
+        if (!isKubeError(error, 404)) throw error;
+      });
+  const annotations = { "approval.oao.dev/nobody": "Approve:nobody", "oao.dev/requested-by": "nobody" };
+  const body = {
+    apiVersion: "oao.dev/v1alpha1",
+    kind: "Execution",
+    metadata: { name: "never-made", annotations },
+    spec: { replay: { executionRef: { name: "nothing" } } },
+  };
+  const path = resourcePath(resources.executions, { namespace: "default" });
+  await eventually(() => client.request({ method: "POST", path, query: { dryRun: "All" }, body }));
 }
 
 /** A new namespace whose pods must pass the level restricted; removed by the caller. */

@@ -25,9 +25,9 @@ export interface ApiField extends Omit<Field, "end"> {
 
 /** One operator for each environment, in a cluster with the roles of people and the admission policies. */
 export async function openApiField(...environments: readonly Readonly<Record<string, string>>[]): Promise<ApiField> {
+  const field = await openField({ api: true });
   kubectl("apply", "-f", "config/rbac/users.yaml", "-f", "config/admission/approvals.yaml");
   kubectl("apply", "-f", "config/admission/requested-by.yaml");
-  const field = await openField({ api: true });
   const operators: Operator[] = [];
   for (const [place, env] of environments.entries())
     operators.push(await field.startOperator(`operator-${place}`, env));

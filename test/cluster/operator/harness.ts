@@ -14,7 +14,7 @@ import type { NodeKey } from "../../../src/core/protocol/types.ts";
 import { root, sample, type Started, watchChild, type Workplace, workplace } from "../../cli/harness.ts";
 import { accountAccess, operatorAccess, operatorStoreUrl, operatorUser } from "../../support/operator-access.ts";
 import { durable, freePort, RedisProcess } from "../../support/redis-process.ts";
-import { adminClient, installKinds, makeNamespace, removeNamespace } from "../adapter/api-server.ts";
+import { adminClient, installKinds, makeNamespace, removeNamespace, withoutAdmission } from "../adapter/api-server.ts";
 import { eventually } from "../../support/patience.ts";
 
 export interface Field {
@@ -62,6 +62,7 @@ export interface FieldOptions {
 export async function openField({ tls = false, api = false }: FieldOptions = {}): Promise<Field> {
   const admin = adminClient();
   await installKinds(admin);
+  await withoutAdmission(admin);
   const namespace = await makeNamespace(admin);
   const folder = mkdtempSync(join(tmpdir(), "oao-operator-"));
   const tlsPort = tls ? await freePort() : 0;

@@ -104,7 +104,6 @@ describe("an approval node", () => {
   const userName = (name: string) => `system:serviceaccount:${field.namespace}:${name}`;
 
   test("waits, says what and whom it asks, and is recorded as unproven where the admission policy is absent", async () => {
-    kubectl(["delete", "-f", "config/admission/approvals.yaml", "--ignore-not-found"]);
     const request = await asked("unproven");
     expect(kubectl(["describe", "oaox", "unproven"]).stdout).toContain(
       `sign-off asks: Publish Heat pumps?; answer: oao approve unproven ${request} [--reject]`,
