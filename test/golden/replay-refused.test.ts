@@ -141,6 +141,26 @@ describe("a replay is refused", () => {
     expect(await refusal(world, "digests", { fromStep: 1 })).toBe(`team-a/digests cannot be replayed: ${why}`);
   });
 
+  it("where an entry of its journal was edited, whatever of it would be read", async () => {
+    const { world, outside } = recorded;
+    const { uid } = await world.run("edited", { ...base(outside.urls, []), nodes: [plain("one", "one")] });
+    const { entries } = world.store.recordsOf(uid);
+    const [key, [start, ...others]] = [...entries].find(([, held]) => held.length > 1) ?? ["", []];
+    if (start === undefined) throw new Error("it has entries");
+    entries.set(key, [{ ...start, bytes: start.bytes.replace('"attempt":1', '"attempt":2') }, ...others]);
+    for (const replay of [{}, { fromStep: 1 }]) {
+      const workers = world.orders.length;
+      const child = await world.replay("edited", replay);
+      expect(world.orders.length).toBe(workers);
+      expect(condition(child, "Succeeded")).toMatchObject({
+        status: "False",
+        reason: "RecordChanged",
+        message:
+          "the journal of node one was changed after it was recorded: entry 0: its hash is not the hash of its bytes",
+      });
+    }
+  });
+
   it("where its journal has expired", async () => {
     const { world, outside } = recorded;
     const spec = { ...base(outside.urls, []), nodes: [plain("gone", "gone")] };

@@ -6,8 +6,9 @@ import type { Execution, ExecutionSpec } from "../../api/types.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import { isWhole } from "../../core/replay/spec.ts";
-import { loadSnapshot } from "../../host/observe.ts";
+import { readRecord } from "../../host/journals.ts";
 import { resolveReplay } from "../../host/open-replay.ts";
+import { checkParent } from "../../host/origins.ts";
 import { withRun } from "../cluster/locate.ts";
 import type { ClusterConnection } from "../cluster/connect.ts";
 import type { PlaceFlags } from "../cluster/place.ts";
@@ -118,17 +119,16 @@ function checkEnded(parent: StoredExecution): void {
 
 /** As it was fixed at the start: with all that it inherited. */
 async function recordedSpec(parent: LocalRun, store: JournalStore): Promise<ExecutionSpec> {
-  const digest = parent.status?.snapshot?.replace(/^sha256:/, "");
-  const snapshot = digest === undefined ? undefined : await loadSnapshot(store, parent.uid, digest);
+  const { snapshot } = await readRecord(store, parent);
   if (snapshot !== undefined) return snapshot.spec;
   throw new CliError(
-    digest === undefined
+    parent.status?.snapshot === undefined
       ? `${parent.key.namespace}/${parent.key.name} was never started, so nothing is recorded`
       : `the journal of ${parent.key.namespace}/${parent.key.name} is gone: its retention (spec.journalRetentionSeconds) is over`,
   );
 }
 
-/** What the host would refuse is refused before a run is made for it. */
+/** What the host would refuse is refused before a run is made for it. Throws CliError, RecordChanged. */
 async function checkReplayable(
   index: LocalIndex,
   parent: LocalRun,
@@ -140,6 +140,7 @@ async function checkReplayable(
   const cluster = { get: async () => index.get(parent.key) };
   const found = await resolveReplay({ ...parent, object: execution }, asked, { cluster, journal: () => store });
   if ("refused" in found) throw new CliError(found.refused, [`every step: oao trace ${nameArguments(parent)}`]);
+  await checkParent(store, found, found.replay);
 }
 
 export function freeName(

@@ -43,8 +43,8 @@ changed, so nothing is exported.`,
     .addHelpText(
       "after",
       `${examples("oao import brief.jsonl", "oao import brief.jsonl --as brief-of-monday -n audit")}
-It is checked as a whole first (exit code 8: tampered with). A run that is here already is left as it is; its journal stays until you
-delete the folder's.`,
+It is checked as a whole first (exit code 8: tampered with). A run that is here already is left as it is, but for one whose
+journal is gone: it is brought back. The journal stays until you delete the folder's.`,
     )
     .action(async (file: string, flags) =>
       exit(await (await import("../commands/import.ts")).importRun(file, flags, terminal)),
