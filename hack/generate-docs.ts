@@ -28,7 +28,7 @@ const cliExitMeaning: Readonly<Record<keyof typeof cliExitCodes, string>> = {
   waiting: "suspended, waiting for an approval, detached, or not there yet",
   infrastructure:
     "workers or the journal store were lost, a cluster cannot be asked, a server cannot listen, or an unexpected error",
-  tampered: "`trace`, `diff`, `export`, `import`, `verify`: the record was changed after it was recorded",
+  tampered: "`trace`, `diff`, `replay`, `export`, `import`, `verify`: the record was changed after it was recorded",
 };
 
 /** Nothing is read from the machine: the page is the same everywhere. */

@@ -1,5 +1,6 @@
 /** What the CLI says when something cannot be done: what failed and why, then the command that helps next. */
 import { type CliExitCode, cliExitCodes } from "../api/exit-codes.ts";
+import { RecordChanged } from "../host/record-changed.ts";
 
 export class CliError extends Error {
   override readonly name = "CliError";
@@ -16,8 +17,12 @@ export class CliError extends Error {
 /** Message and hints as they are printed. */
 export function errorText(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  const hints = error instanceof CliError ? error.hints : storageHints(error);
-  return [`error: ${message}`, ...hints.map((hint) => `  ${hint}`), ""].join("\n");
+  return [`error: ${message}`, ...hintsOf(error).map((hint) => `  ${hint}`), ""].join("\n");
+}
+
+function hintsOf(error: unknown): readonly string[] {
+  if (error instanceof RecordChanged) return ["all of it that does not hold: oao verify NAME"];
+  return error instanceof CliError ? error.hints : storageHints(error);
 }
 
 /** SQLite says what failed and not where: SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL. */

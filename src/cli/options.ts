@@ -1,5 +1,6 @@
 /** Options that several commands share, and the way their help shows examples. */
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { sizes } from "../api/defaults.ts";
 
 /** Of commands that are about a run here or on a cluster: cluster/place.ts and cluster/locate.ts say how they are read. */
 export function allowPlace(command: Command): Command {
@@ -58,6 +59,13 @@ export function portNumber(text: string): number {
   const port = Number(text);
   if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new InvalidArgumentError("a port is 0 to 65535");
   return port;
+}
+
+/** As `spec.replay.times` is bounded: so is a replay that only a command makes. */
+export function replayTimes(text: string): number {
+  const value = wholeNumber(text);
+  if (value > sizes.replayTimes) throw new InvalidArgumentError(`at most ${sizes.replayTimes} are made in one command`);
+  return value;
 }
 
 export function examples(...commands: readonly string[]): string {

@@ -39,6 +39,7 @@ export function exitCodeOf(status: ExecutionStatus | undefined): CliExitCode {
       const reason = status.conditions.find((condition) => condition.type === "Succeeded")?.reason ?? "";
       if (reason === "PolicyViolation") return cliExitCodes.policyViolation;
       if (reason === "Divergence") return cliExitCodes.divergence;
+      if (reason === "RecordChanged") return cliExitCodes.tampered;
       return infrastructureReasons.includes(reason) ? cliExitCodes.infrastructure : cliExitCodes.failed;
     }
     case "Suspended":

@@ -5,12 +5,10 @@
  */
 import type { ExecutionStatus } from "../api/status.ts";
 import type { Execution, ExecutionSpec } from "../api/types.ts";
-import { cliExitCodes } from "../api/exit-codes.ts";
 import { specGraph } from "../core/dag/spec-graph.ts";
 import { type Digest, sha256Hex } from "../core/digest/digest.ts";
 import { keysOf } from "../core/planner/needs.ts";
 import { thawRows } from "../core/planner/rows.ts";
-import { itemName } from "../core/protocol/names.ts";
 import type { NodeKey, StoredEntry } from "../core/protocol/types.ts";
 import { textsOf } from "../core/steps/bodies.ts";
 import { readEntry } from "../core/steps/chain.ts";
@@ -20,9 +18,9 @@ import { inOrder, type ItemJournal, reusedSteps } from "../core/trace/journal.ts
 import { shownSpec } from "../core/replay/spec.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
-import { bodiesOfRuns, linked } from "./lineage.ts";
+import { bodiesOfRuns, entriesPage, linked, readPage } from "./lineage.ts";
+import { checkBodies, RecordChanged } from "./record-changed.ts";
 
-const entriesPage = 512;
 const bodiesPage = 256;
 
 /** What is read of a run, wherever its record is: in a store, or in a bundle. */
@@ -69,23 +67,6 @@ export async function readRecord(store: JournalStore, run: Run, snapshot?: Snaps
   };
 }
 
-/** A record that is not what was recorded is never passed off as one. */
-export class RecordChanged extends Error {
-  override readonly name = "RecordChanged";
-  readonly exitCode = cliExitCodes.tampered;
-  readonly what: string;
-  readonly why: string;
-  constructor(what: string, why: string) {
-    super(`${what} was changed after it was recorded: ${why}`);
-    this.what = what;
-    this.why = why;
-  }
-}
-
-export function journalChanged(key: NodeKey, why: string): RecordChanged {
-  return new RecordChanged(`the journal of node ${itemName(key)}`, why);
-}
-
 async function readSnapshot(store: JournalStore, { uid, status }: Run): Promise<Snapshot | undefined> {
   const digest = status?.snapshot?.replace(/^sha256:/, "");
   const bytes = digest === undefined ? undefined : (await store.bodies(uid, [digest])).get(digest);
@@ -107,10 +88,7 @@ async function* entryPages(
   first = 0,
 ): AsyncGenerator<readonly StoredEntry[], void> {
   for (let from = first; ; from += entriesPage) {
-    // A store reads the bytes of the very first entry itself, for the hash that it begins with.
-    const page = await store.entries(uid, key, from, entriesPage).catch((error: unknown) => {
-      throw error instanceof SyntaxError ? journalChanged(key, "entry 0: its bytes are not JSON") : error;
-    });
+    const page = await readPage(store, uid, key, from);
     if (page.length > 0) yield page;
     if (page.length < entriesPage) return;
   }
@@ -182,7 +160,7 @@ export function isContentDropped({ status, snapshot }: RunRecord): boolean {
   return snapshot?.policy.recording.content === "DigestOnly";
 }
 
-/** Bodies and the long texts they refer to; what the store no longer has is absent. */
+/** Bodies and the long texts they refer to; what the store no longer has is absent. Throws RecordChanged. */
 export async function readBodies(
   record: Pick<RunRecord, "bodies">,
   digests: readonly string[],
@@ -200,6 +178,7 @@ async function load(
 ): Promise<void> {
   const wanted = [...new Set(digests)].filter((digest) => !found.has(digest));
   for (let from = 0; from < wanted.length; from += bodiesPage) {
-    for (const [digest, bytes] of await record.bodies(wanted.slice(from, from + bodiesPage))) found.set(digest, bytes);
+    const page = checkBodies(await record.bodies(wanted.slice(from, from + bodiesPage)));
+    for (const [digest, bytes] of page) found.set(digest, bytes);
   }
 }

@@ -2,13 +2,23 @@
 import type { NodeKey, StoredEntry } from "../core/protocol/types.ts";
 import { type ItemJournal, reuseOf } from "../core/trace/journal.ts";
 import type { JournalStore } from "../ports/store.ts";
+import { checkChain, journalChanged } from "./record-changed.ts";
 
-const entriesPage = 512;
+export const entriesPage = 512;
 
-/** One node item's journal, with the journals it reuses steps of. Without entries when it was never claimed. Throws StoreUnavailable. */
+/**
+ * One node item's journal, with the journals it reuses steps of, to be replayed. Without entries when it was never claimed.
+ * Throws StoreUnavailable, RecordChanged.
+ */
 export async function readItem(store: JournalStore, uid: string, key: NodeKey): Promise<ItemJournal> {
-  const own = await readEntries(store, uid, key);
-  return linked(store, uid, key, own);
+  const entries = await readEntries(store, uid, key);
+  checkChain(uid, { ...key, entries });
+  return linked(store, uid, key, entries, readItem);
+}
+
+/** As it is stored: whoever shows or exports it checks it as a whole. */
+async function storedItem(store: JournalStore, uid: string, key: NodeKey): Promise<ItemJournal> {
+  return linked(store, uid, key, await readEntries(store, uid, key));
 }
 
 /** The journal of `entries`, which were read before, with those it reuses steps of. */
@@ -17,20 +27,34 @@ export async function linked(
   uid: string,
   { node, item }: NodeKey,
   entries: readonly StoredEntry[],
+  readOrigin = storedItem,
 ): Promise<ItemJournal> {
   const key = item === undefined ? { node } : { node, item };
   const reuse = reuseOf(entries);
-  const origin = reuse === undefined ? undefined : await readItem(store, reuse.uid, key);
+  const origin = reuse === undefined ? undefined : await readOrigin(store, reuse.uid, key);
   return { ...key, uid, entries, origin };
 }
 
 async function readEntries(store: JournalStore, uid: string, key: NodeKey): Promise<StoredEntry[]> {
   const entries: StoredEntry[] = [];
   for (;;) {
-    const page = await store.entries(uid, key, entries.length, entriesPage);
+    const page = await readPage(store, uid, key, entries.length);
     entries.push(...page);
     if (page.length < entriesPage) return entries;
   }
+}
+
+/** Entries from index `from` on, of which there are more where as many as `entriesPage` came. Throws RecordChanged, StoreUnavailable. */
+export function readPage(
+  store: JournalStore,
+  uid: string,
+  key: NodeKey,
+  from: number,
+): Promise<readonly StoredEntry[]> {
+  // A store reads the bytes of the very first entry itself, for the hash that it begins with.
+  return store.entries(uid, key, from, entriesPage).catch((error: unknown) => {
+    throw error instanceof SyntaxError ? journalChanged(key, "entry 0: its bytes are not JSON") : error;
+  });
 }
 
 /** Bodies of the first run that has each; a missing one is absent from the map. Throws StoreUnavailable. */

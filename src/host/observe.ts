@@ -151,7 +151,7 @@ async function openCalls(
   return [...foldHistory(entries.map(readEntry), record.try).inDoubt.values()];
 }
 
-/** A body with a part missing is left out: the planner asked for it, so it knows that it is gone. */
+/** A body that is not what was recorded, or with a part missing, is left out: the planner asked for it, so it knows that it is gone. */
 async function loadOutputs(
   store: JournalStore,
   uids: readonly string[],
@@ -159,8 +159,8 @@ async function loadOutputs(
 ): Promise<ReadonlyMap<string, Json>> {
   const outputs = new Map<string, Json>();
   if (digests.length === 0) return outputs;
-  const roots = await bodiesOfRuns(store, uids, digests);
-  const texts = await bodiesOfRuns(store, uids, [...roots.values()].flatMap(textsOf));
+  const roots = unchanged(await bodiesOfRuns(store, uids, digests));
+  const texts = unchanged(await bodiesOfRuns(store, uids, [...roots.values()].flatMap(textsOf)));
   for (const [digest, root] of roots) {
     if (!textsOf(root).every((text) => texts.has(text))) continue;
     outputs.set(
@@ -169,4 +169,8 @@ async function loadOutputs(
     );
   }
   return outputs;
+}
+
+function unchanged(bodies: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+  return new Map([...bodies].filter(([digest, bytes]) => sha256Hex(bytes) === digest));
 }

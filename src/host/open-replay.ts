@@ -1,12 +1,12 @@
 /** The start of a replay: find its parent's record, take over what the replay does not say, and fix where it begins. */
 import { hasCursor, modeOf, type ReplaySpec } from "../api/replay.ts";
 import type { ExecutionStatus, NodeStatus } from "../api/status.ts";
-import { checkRules } from "../api/rules.ts";
 import { canonicalNodeOrder } from "../core/dag/spec-graph.ts";
-import { pathText } from "../core/manifest/problem.ts";
 import { keysOfRows } from "../core/planner/needs.ts";
 import type { ExecutionSpec } from "../api/types.ts";
+import { emptyTraceHash } from "../core/trace/canonical.ts";
 import { inOrder } from "../core/trace/journal.ts";
+import { misfits } from "../core/replay/misfits.ts";
 import { changedParts, inherit, isWhole } from "../core/replay/spec.ts";
 import type { Cursor, ParentEnd, Replay } from "../core/replay/types.ts";
 import { itemName } from "../core/protocol/names.ts";
@@ -44,30 +44,28 @@ export async function resolveReplay(
   const snapshot =
     status.snapshot === undefined ? undefined : await loadSnapshot(store, parent.uid, hexOf(status.snapshot));
   if (status.snapshot === undefined) return refused("it was never started, so nothing is recorded");
-  if (snapshot === undefined)
-    return refused("its journal is gone: its retention (journalRetentionSeconds) is over, or it is in another store");
+  if (snapshot === undefined) return refused(`its journal ${gone}`);
   if (snapshot.policy.recording.content === "DigestOnly")
     return refused(
       "a policy let it record digests only (recording.content: DigestOnly), so there are no answers to replay",
+    );
+  const origin = originOf(snapshot, parent);
+  if (origin.uid !== parent.uid && (await isOriginGone(store, origin.uid, status)))
+    return refused(
+      `the journal of ${snapshot.replay?.parent.name ?? "the run that it replays"}, which it replays, ${gone}`,
     );
   const mode = modeOf(asked);
   const own = run.object.spec;
   const isAsWritten = io.replaysAsWritten === true && mode === "Strict" && isWhole(own);
   const spec = isAsWritten ? own : inherit(snapshot.spec, own);
-  const invalid = checkRules("Execution", { spec: { ...spec, replay: undefined } });
+  const invalid = misfits(snapshot.spec, spec);
   if (invalid.length > 0)
-    return refused(
-      `what its replay changes does not fit together: ${invalid
-        .slice(0, 5)
-        .map(({ path, message }) => `${pathText(path)}: ${message}`)
-        .join("; ")}`,
-    );
+    return refused(`what its replay changes does not fit together: ${invalid.slice(0, 5).join("; ")}`);
   const changed = changedParts(snapshot.spec, spec);
   if (mode === "Strict" && changed.length > 0 && !isAsWritten)
     return refused(
       `what was recorded is changed (${changed.join(", ")}), and a Strict replay proves that nothing has. Leave it out, or try it from a step on: --from-step N (in a manifest mode: Fork with fromStep)`,
     );
-  const origin = originOf(snapshot, parent);
   const base = {
     mode,
     parent: { uid: origin.uid, name, snapshot: hexOf(status.snapshot) },
@@ -86,6 +84,15 @@ export async function resolveReplay(
   if (!hasCursor(asked)) return { spec, replay: counted };
   const cursor = await findCursor(asked, snapshot, status, origin.uid, store);
   return "refused" in cursor ? refused(cursor.refused) : { spec, replay: { ...counted, cursor } };
+}
+
+const gone = "is gone: its retention (journalRetentionSeconds) is over, or it is in another store";
+
+/** A Strict replay's own journal may be there without the one that it is all about. */
+async function isOriginGone(store: JournalStore, uid: string, { nodes, traceHash }: ExecutionStatus): Promise<boolean> {
+  if (traceHash === undefined || traceHash === emptyTraceHash) return false;
+  const { items } = await store.view(uid, keysOfRows(nodes));
+  return items.every((item) => item === undefined);
 }
 
 /** A Strict replay recorded nothing of its own: its steps are its parent's. */

@@ -25,6 +25,8 @@ import type { StoredExecution, StoredPolicy } from "../ports/cluster.ts";
 import { freshStatus, held, otherHolder } from "./holder.ts";
 import type { HostIo } from "./io.ts";
 import { keepLineage, runningSeconds } from "./keep-lineage.ts";
+import { checkParent } from "./origins.ts";
+import { RecordChanged } from "./record-changed.ts";
 import { lookAgainMs } from "./slots.ts";
 import { storeLife } from "./store-life.ts";
 
@@ -43,14 +45,17 @@ export interface Opened {
 /**
  * The status to write for a run that was not opened yet. Fails closed: a run whose policyRef names no policy, that an
  * invalid one governs, or whose journal store is not fit for it (core/planner/admit.ts) waits, says so, and starts when that is mended; a spec that is no graph is Failed(InvalidSpec),
- * one whose hash is not what it expects Failed(HashMismatch).
+ * one whose hash is not what it expects Failed(HashMismatch), a replay of an edited record Failed(RecordChanged).
  * Repeat: the first snapshot that reached the journal stands. Throws StoreUnavailable, StoreFull.
  */
 export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened> {
   const nowMs = io.clock.nowMs();
-  const resolved = await resolve(run, io);
-  const spec = "refused" in resolved ? shownSpec(run.object, run.status) : resolved.spec;
+  const resolved = await unlessChanged(() => resolve(run, io));
   const fresh = held(run.status ?? freshStatus(run, nowMs), io);
+  const recordChanged = ({ message }: RecordChanged) =>
+    over(run, failedStatus(fresh, "RecordChanged", message, run.generation, nowMs));
+  if (resolved instanceof RecordChanged) return recordChanged(resolved);
+  const spec = "refused" in resolved ? shownSpec(run.object, run.status) : resolved.spec;
   if ("refused" in resolved)
     return over(run, failedStatus(fresh, "ReplayRefused", resolved.refused, run.generation, nowMs));
   const problems = specProblems(spec);
@@ -82,6 +87,8 @@ export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened>
   try {
     const unfit = await unfitStore(run, spec, policy, io);
     if (unfit !== undefined) return waits(run, fresh, unfit, nowMs);
+    const changed = await unlessChanged(() => checkReplayed(run, resolved, io));
+    if (changed instanceof RecordChanged) return recordChanged(changed);
     started = await start(run, resolved, policy, rules, images, io);
     return started;
   } finally {
@@ -97,6 +104,25 @@ async function resolve(
   const { spec } = run.object;
   if (spec.replay !== undefined) return resolveReplay(run, spec.replay, io);
   return isWhole(spec) ? { spec } : { refused: "it has no task or no nodes, and no replay to inherit them from" };
+}
+
+/** A parent that was edited is the replay's own end, told once, and nothing to try again. */
+async function unlessChanged<T>(work: () => Promise<T>): Promise<T | RecordChanged> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof RecordChanged) return error;
+    throw error;
+  }
+}
+
+/** Once, when it starts: a run that waits for its turn is resolved many times. */
+async function checkReplayed(
+  run: StoredExecution,
+  { spec, replay }: { readonly spec: ExecutionSpec; readonly replay?: Replay },
+  io: HostIo,
+): Promise<void> {
+  if (replay !== undefined) await checkParent(await io.journal(run), { spec }, replay);
 }
 
 /** What the API server takes and nothing here could read, write or run. */

@@ -1,6 +1,7 @@
 /** What the record of the run that a Fork replays says of each node item: read once per run, since it has ended. */
 import type { ExecutionStatus } from "../api/status.ts";
 import type { Origin } from "../core/planner/types.ts";
+import { keysOfRows } from "../core/planner/needs.ts";
 import { itemName } from "../core/protocol/names.ts";
 import type { ItemRecord, NodeKey } from "../core/protocol/types.ts";
 import { referenceTo, reusedEnd } from "../core/replay/fork.ts";
@@ -62,8 +63,23 @@ export async function lastTry(
   return { try: steps[0]?.entry.try ?? record.try, steps: steps.length };
 }
 
+/**
+ * Every chain that a replay may read, once and before anything is made of it: what was edited answers nothing. Bodies are looked at
+ * when they are read. One item is held at a time. Throws RecordChanged, StoreUnavailable.
+ */
+export async function checkParent(
+  store: JournalStore,
+  snapshot: Pick<Snapshot, "spec">,
+  replay: Replay,
+): Promise<void> {
+  const [uid] = replay.lineage;
+  if (uid === undefined) return;
+  const keys = replay.mode === "Strict" ? keysOfRows(replay.end?.nodes ?? []) : keysOf(snapshot, replay);
+  for (const key of keys) await readItem(store, uid, key);
+}
+
 /** Every node item that the parent may have begun. */
-function keysOf({ spec }: Snapshot, { itemCounts = {} }: Replay): NodeKey[] {
+function keysOf({ spec }: Pick<Snapshot, "spec">, { itemCounts = {} }: Replay): NodeKey[] {
   return [...spec.nodes, ...(spec.finally ?? [])].flatMap(({ name: node, forEach }): NodeKey[] => {
     const count = itemCounts[node];
     if (forEach === undefined) return count === undefined ? [{ node }] : [];

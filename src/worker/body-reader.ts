@@ -3,6 +3,7 @@ import type { Json } from "../core/digest/json.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import { textsOf, unpackBody } from "../core/steps/bodies.ts";
 import { bodiesOfRuns } from "../host/lineage.ts";
+import { checkBodies } from "../host/record-changed.ts";
 import type { JournalStore } from "../ports/store.ts";
 
 const windowSize = 64;
@@ -25,7 +26,7 @@ export class BodyReader {
     this.#places = new Map(order.map((digest, place) => [digest, place]));
   }
 
-  /** JSON of a body by hex digest. Throws OAO_DURABILITY_LOST when the store does not have it. */
+  /** JSON of a body by hex digest. Throws OAO_DURABILITY_LOST when the store does not have it, RecordChanged. */
   async read(digest: string): Promise<Json> {
     const window = this.#window.has(digest) ? this.#window : await this.#next(digest);
     return unpackBody(need(window, digest), (text) => need(window, text));
@@ -40,10 +41,14 @@ export class BodyReader {
   async #load(digest: string): Promise<ReadonlyMap<string, string>> {
     const place = this.#places.get(digest);
     const wanted = place === undefined ? [digest] : [...new Set(this.#order.slice(place, place + windowSize))];
-    const roots = await bodiesOfRuns(this.#store, this.#uids, wanted);
+    const roots = await this.#stored(wanted);
     const texts = [...new Set([...roots.values()].flatMap(textsOf))];
-    this.#window = new Map([...roots, ...(await bodiesOfRuns(this.#store, this.#uids, texts))]);
+    this.#window = new Map([...roots, ...(await this.#stored(texts))]);
     return this.#window;
+  }
+
+  async #stored(digests: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    return checkBodies(await bodiesOfRuns(this.#store, this.#uids, digests));
   }
 }
 

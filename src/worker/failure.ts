@@ -13,6 +13,7 @@ const classes: Partial<Record<OaoError["code"], string>> = {
   OAO_IN_DOUBT: "InDoubt",
   OAO_INVALID_SPEC: "InvalidSpec",
   OAO_MISSING_SECRET: "MissingSecret",
+  OAO_RECORD_CHANGED: "RecordChanged",
   OAO_SNAPSHOT_MISMATCH: "SnapshotMismatch",
 };
 

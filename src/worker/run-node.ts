@@ -151,7 +151,12 @@ function auditedOf({ audited }: NodeContext): readonly string[] {
 }
 
 function isFinal(context: NodeContext, { error }: Finished): boolean {
-  return (context.madeNonIdempotentCall() && context.policy.onInDoubt !== "Retry") || error?.class === "Divergence";
+  return (context.madeNonIdempotentCall() && context.policy.onInDoubt !== "Retry") || isFinalClass(error?.class);
+}
+
+/** Another try would read the same record. */
+function isFinalClass(failureClass: string | undefined): boolean {
+  return failureClass === "Divergence" || failureClass === "RecordChanged";
 }
 
 function patchedOf({ reused }: NodeContext): { readonly patched?: number } {
@@ -186,5 +191,7 @@ function exitOf(error: unknown, io: AttemptIo): WorkerExit {
     return "stopped";
   }
   io.log("error", "attempt ended", { code: error instanceof OaoError ? error.code : "OAO_PROTOCOL", reason: message });
-  return error instanceof OaoError && error.code === "OAO_DURABILITY_LOST" ? "lost" : "infrastructure";
+  // Before a node is claimed nothing can be said in its journal; what is left of the record is no ground to go on.
+  const isLost = error instanceof OaoError && ["OAO_DURABILITY_LOST", "OAO_RECORD_CHANGED"].includes(error.code);
+  return isLost ? "lost" : "infrastructure";
 }

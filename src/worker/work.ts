@@ -7,6 +7,7 @@ import type { ExpressionScope } from "../core/expressions/evaluate.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { textsOf, unpackBody } from "../core/steps/bodies.ts";
 import { bodiesOfRuns } from "../host/lineage.ts";
+import { checkBodies } from "../host/record-changed.ts";
 import type { WorkerOrder } from "../ports/cluster.ts";
 import type { AttemptIo } from "./attempt.ts";
 
@@ -93,9 +94,9 @@ export async function expressionScope(
 }
 
 async function readOutput(uids: readonly string[], digest: string, io: Pick<AttemptIo, "store">): Promise<Json> {
-  const root = (await bodiesOfRuns(io.store, uids, [digest])).get(digest);
+  const root = checkBodies(await bodiesOfRuns(io.store, uids, [digest])).get(digest);
   if (root === undefined) throw new OaoError("OAO_DURABILITY_LOST", `the journal store does not have output ${digest}`);
-  const texts = await bodiesOfRuns(io.store, uids, textsOf(root));
+  const texts = checkBodies(await bodiesOfRuns(io.store, uids, textsOf(root)));
   return unpackBody(root, (text) => {
     const bytes = texts.get(text);
     if (bytes === undefined) throw new OaoError("OAO_DURABILITY_LOST", `the journal store does not have text ${text}`);

@@ -34,6 +34,16 @@ beforeAll(async () => {
 });
 afterAll(() => place.end());
 
+it("a manifest that is not UTF-8 is read by no command, with the line", async () => {
+  const latin1 = Buffer.from(minimal("metadata: { name: latin }\n").replace("You greet", "Vous \u00eates"), "latin1");
+  writeFileSync(join(place.folder, "latin1.yaml"), latin1);
+  for (const command of ["lint", "run", "hash"])
+    expect(await place.oao([command, "latin1.yaml"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^error: cannot read latin1\.yaml: line 7 is not UTF-8\n {2}save it as UTF-8/),
+    });
+});
+
 describe("oao run", () => {
   it("prints the result to stdout and progress to stderr, without colours or cursor movements in a pipe", async () => {
     const { code, stdout, stderr } = await place.oao([
@@ -144,6 +154,12 @@ describe("oao run", () => {
     expect(stderr).toContain(message);
     expect(code).toBe(2);
   });
+});
+
+it("a port that is taken is the machine's fault, for oao ui as for oao mock-model: exit code 7", async () => {
+  const { code, stderr } = await place.oao(["ui", "--no-open", "--port", new URL(model).port]);
+  expect(stderr).toMatch(/^error: port \d+ of 127\.0\.0\.1 is taken\n/);
+  expect(code).toBe(7);
 });
 
 describe("a disk that is full", () => {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -59,6 +59,9 @@ const journalOf = (folder: string) => {
   const [file = ""] = readdirSync(join(folder, ".oao/journals")).filter((name) => name.endsWith(".db"));
   return new DatabaseSync(join(folder, ".oao/journals", file));
 };
+
+const journalFiles = (folder: string) =>
+  readdirSync(join(folder, ".oao/journals")).map((name) => join(folder, ".oao/journals", name));
 
 describe("a run that moves to another folder", () => {
   it("is there what it was: same trace, same hash, and the very same bundle", async () => {
@@ -145,6 +148,20 @@ describe("a run that moves to another folder", () => {
     });
   });
 
+  it("has the steps that it had, where it reuses some inside of a node", async () => {
+    await run("two");
+    expect(await place.oao(["replay", "two", "--from-step", "3", "--name", "inside"])).toMatchObject({ code: 0 });
+    await place.oao(["export", "inside", "-O", "inside.jsonl"]);
+    expect(await other.oao(["import", pathOf("inside.jsonl")])).toMatchObject({ code: 0 });
+    writeFileSync(join(other.folder, "dice.mjs"), dice);
+    for (const fromStep of [3, 7]) {
+      const again = await other.oao(["replay", "inside", "--from-step", `${fromStep}`, "-o", "json"]);
+      expect(again.code, again.stderr).toBe(0);
+      const { status } = JSON.parse(again.stdout) as { status: { replay: unknown } };
+      expect(status.replay).toMatchObject({ fromStep, reusedSteps: fromStep - 1, patchedSteps: 0 });
+    }
+  });
+
   it("is refused under a taken name, as a second copy, and when it is no bundle", async () => {
     await run("two");
     await place.oao(["export", "two", "-O", "two.jsonl"]);
@@ -166,7 +183,51 @@ describe("a run that moves to another folder", () => {
       stderr: expect.stringContaining("line 1"),
     });
     expect(await place.oao(["import", "missing.jsonl"])).toMatchObject({ code: 2 });
-    expect(await place.oao(["export", "two", "-O", "no/such/folder"])).not.toMatchObject({ code: 0 });
+    mkdirSync(pathOf("folder"));
+    for (const path of ["no/such/folder", "folder"])
+      expect(await place.oao(["export", "two", "-O", path])).toMatchObject({
+        code: 2,
+        stderr: expect.stringMatching(`^error: ${path} cannot be written: .*\n  give another file`),
+      });
+  });
+});
+
+describe("a run whose journal's time is over", () => {
+  it("is told as gone, also of a strict replay of it, and a bundle brings it back", async () => {
+    await run("two");
+    await place.oao(["export", "two", "-O", "two.jsonl"]);
+    const parent = journalFiles(place.folder);
+    expect((await place.oao(["replay", "two", "--name", "strict"])).code).toBe(0);
+    for (const file of parent) rmSync(file);
+    for (const name of ["two", "strict"])
+      expect(await place.oao(["trace", name])).toMatchObject({
+        code: 2,
+        stdout: "",
+        stderr: expect.stringMatching(/the journal of default\/two.* is gone: .*\n {2}a bundle .*: oao import FILE/),
+      });
+    expect(await place.oao(["replay", "strict"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("the journal of two, which it replays, is gone"),
+    });
+    expect(await place.oao(["import", "two.jsonl"])).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining("two imported as default/two (Succeeded)"),
+    });
+    for (const args of [
+      ["verify", "two"],
+      ["trace", "strict"],
+      ["replay", "strict"],
+    ])
+      expect({ ...(await place.oao(args)), args }).toMatchObject({ code: 0 });
+    const [file = ""] = parent.filter((path) => path.endsWith(".db"));
+    for (const path of parent) rmSync(path, { force: true });
+    expect(await place.oao(["import", "two.jsonl", "--as", "again"])).toMatchObject({ code: 0 });
+    expect((await place.oao(["verify", "again"])).code).toBe(0);
+    writeFileSync(file, "no journal");
+    expect(await place.oao(["trace", "again"])).toMatchObject({
+      code: 7,
+      stderr: expect.stringContaining(`the journal file ${file} is damaged`),
+    });
   });
 });
 
@@ -193,14 +254,53 @@ describe("a run that was tampered with", () => {
     journal.close();
     for (const args of [
       ["verify", "two"],
+      ["export", "two"],
       ["export", "two", "-O", "other.jsonl"],
     ]) {
       expect(await place.oao(args)).toMatchObject({
         code: 8,
+        stdout: "",
         stderr: expect.stringMatching(/entry 3 of node first: its hash is not the hash of its bytes/),
       });
     }
     expect(readdirSync(place.folder).filter((name) => name.includes("other"))).toEqual([]);
+    for (const args of [
+      ["trace", "two"],
+      ["diff", "two", "two"],
+      ["replay", "two"],
+      ["replay", "two", "--from-step", "7"],
+    ]) {
+      expect({ ...(await place.oao(args)), args }).toMatchObject({
+        code: 8,
+        stdout: "",
+        stderr: expect.stringMatching(
+          /node first was changed after it was recorded: entry 3: its hash is not .*\n {2}all of it .*: oao verify NAME/,
+        ),
+      });
+    }
+    expect((await place.oao(["get", "two-replay-1"])).code).toBe(2);
+  });
+
+  it("in an answer is neither shown nor replayed", async () => {
+    await run("two");
+    const journal = journalOf(place.folder);
+    const { changes } = journal
+      .prepare("UPDATE bodies SET bytes = replace(bytes, '\"rolled\":4', '\"rolled\":6') WHERE bytes LIKE '%rolled%'")
+      .run();
+    journal.close();
+    expect(changes).toBeGreaterThan(0);
+    const calls = server.calls().length;
+    for (const args of [
+      ["trace", "two"],
+      ["replay", "two"],
+      ["replay", "two", "--from-step", "3"],
+    ]) {
+      expect({ ...(await place.oao(args)), args }).toMatchObject({
+        code: 8,
+        stderr: expect.stringMatching(/body sha256:[0-9a-f]{64} was changed after it was recorded/),
+      });
+    }
+    expect(server.calls()).toHaveLength(calls);
   });
 
   it("at its end is found out by the head in its status", async () => {
@@ -212,6 +312,33 @@ describe("a run that was tampered with", () => {
       code: 8,
       stderr: expect.stringMatching(/status\.journalHead/),
     });
+  });
+});
+
+describe("oao verify --file", () => {
+  it("never passes without a replay", async () => {
+    writeFileSync(
+      pathOf("digests.yaml"),
+      `apiVersion: oao.dev/v1alpha1
+kind: GovernancePolicy
+metadata: { name: digests, labels: { oao.dev/default: "true" } }
+spec: { recording: { content: DigestOnly } }
+`,
+    );
+    writeFileSync(pathOf("two.yaml"), manifest("two", "the end"));
+    expect(await place.oao(["run", "two.yaml", "--policy", "digests.yaml"])).toMatchObject({ code: 0 });
+    await place.oao(["export", "two", "-O", "two.jsonl"]);
+    expect(await place.oao(["verify", "two.jsonl"])).toMatchObject({ code: 0 });
+    for (const [args, why] of [
+      [["--file", "two.yaml"], "--file two.yaml asks for a replay, and there is none: two.jsonl has no answers"],
+      [["--times", "2"], "--times 2 asks for a replay, and there is none: two.jsonl has no answers"],
+      [["--file", "two.yaml", "--no-replay"], "there is none: --no-replay leaves out the replay"],
+    ] as const)
+      expect(await place.oao(["verify", "two.jsonl", ...args])).toMatchObject({
+        code: 2,
+        stdout: "",
+        stderr: expect.stringContaining(why),
+      });
   });
 });
 

@@ -91,6 +91,17 @@ describe("a replay is refused", () => {
     expect(
       await refusal(recorded.world, "parent", { fromStep: 1 }, { agents: [{ name: "plain", model: "less" }] }),
     ).toMatch(/^team-a\/parent cannot be replayed: what its replay changes does not fit together: .*less/);
+    // Not every host has an API server that looked at the fields, and none has seen what they are merged with.
+    const unfit: readonly (readonly [ManifestSpec, string])[] = [
+      [{ nodes: [{ name: "gather", dependsOn: ["rate"] }] }, "the nodes wait for each other: gather → rate → gather"],
+      [{ nodes: [{ name: "rare", when: "nodes.nobody.output == 1" }] }, "nobody"],
+      [{ parallelism: -4 }, "spec.parallelism: must be at least 1, but is -4"],
+    ];
+    for (const [own, why] of unfit) {
+      const message = await refusal(recorded.world, "parent", { fromStep: 1 }, own);
+      expect(message).toContain("what its replay changes does not fit together");
+      expect(message).toContain(why);
+    }
   });
 
   it("where its parent has not ended, and no more once it has", async () => {
@@ -128,6 +139,26 @@ describe("a replay is refused", () => {
       "a policy let it record digests only (recording.content: DigestOnly), so there are no answers to replay";
     expect(await refusal(world, "digests")).toBe(`team-a/digests cannot be replayed: ${why}`);
     expect(await refusal(world, "digests", { fromStep: 1 })).toBe(`team-a/digests cannot be replayed: ${why}`);
+  });
+
+  it("where an entry of its journal was edited, whatever of it would be read", async () => {
+    const { world, outside } = recorded;
+    const { uid } = await world.run("edited", { ...base(outside.urls, []), nodes: [plain("one", "one")] });
+    const { entries } = world.store.recordsOf(uid);
+    const [key, [start, ...others]] = [...entries].find(([, held]) => held.length > 1) ?? ["", []];
+    if (start === undefined) throw new Error("it has entries");
+    entries.set(key, [{ ...start, bytes: start.bytes.replace('"attempt":1', '"attempt":2') }, ...others]);
+    for (const replay of [{}, { fromStep: 1 }]) {
+      const workers = world.orders.length;
+      const child = await world.replay("edited", replay);
+      expect(world.orders.length).toBe(workers);
+      expect(condition(child, "Succeeded")).toMatchObject({
+        status: "False",
+        reason: "RecordChanged",
+        message:
+          "the journal of node one was changed after it was recorded: entry 0: its hash is not the hash of its bytes",
+      });
+    }
   });
 
   it("where its journal has expired", async () => {

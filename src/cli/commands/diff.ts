@@ -6,8 +6,9 @@ import { canonicalLines, traceHash } from "../../core/trace/canonical.ts";
 import { bodiesToCompare, stepDifferences } from "../../core/trace/diff.ts";
 import { canonicalSteps, type TracedCall } from "../../core/trace/journal.ts";
 import { itemJournals, readBodies } from "../../host/journals.ts";
+import { checkChains } from "../../host/record-changed.ts";
 import { hasEnded } from "../outcome.ts";
-import { checkChains, type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
+import { type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
 import { diffText, type ShownPair, timeOf, tokensOf } from "../render/diff-text.ts";
 import { checkFormat } from "../render/output.ts";
 import { oneLine, painter } from "../render/style.ts";
@@ -50,7 +51,7 @@ async function readSide(named: NamedRecord, terminal: Terminal): Promise<Side> {
   if (!hasEnded(record.status)) terminal.err(`${name} has not ended: compared is what is recorded so far\n`);
   const steps: TracedCall<StepEntry>[] = [];
   for await (const journal of itemJournals(record)) {
-    checkChains(record, [journal]);
+    checkChains(record.recorder, journal);
     steps.push(...canonicalSteps(record.spec, [journal]));
   }
   return { named, steps };

@@ -3,6 +3,7 @@ import { open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { BundleWriter } from "../../core/trace/bundle.ts";
+import type { RecordReport } from "../../core/trace/verify.ts";
 import { CliError } from "../errors.ts";
 import { contentDropped } from "../outcome.ts";
 import { checkRecord, mustBeRecorded, type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
@@ -17,48 +18,64 @@ export async function exportRun(given: string, flags: ExportFlags, terminal: Ter
   return withRecord(given, flags, terminal, async (named) => {
     mustBeRecorded(named);
     const { outputFile } = flags;
-    if (outputFile === undefined) await writeBundle(named, terminal.write, terminal);
-    else await writeFile(outputFile, (write) => writeBundle(named, write, terminal));
+    // What was written to a stream is not taken back, so all of it is looked at before.
+    if (outputFile === undefined && named.bundle === undefined) await checkRecord(named);
+    const report =
+      outputFile === undefined
+        ? await writeBundle(named, terminal.write)
+        : await writeFile(outputFile, (write) => writeBundle(named, write));
+    terminal.err(
+      `${report.steps} steps, ${report.entries} entries, ${report.bodies} bodies; traceHash ${report.traceHash}\n`,
+    );
+    if (report.content === "DigestOnly") terminal.err(`${contentDropped}\n`);
     return cliExitCodes.succeeded;
   });
 }
 
 type Write = (text: string) => Promise<void>;
 
-async function writeBundle(named: NamedRecord, write: Write, terminal: Terminal): Promise<void> {
+async function writeBundle(named: NamedRecord, write: Write): Promise<RecordReport> {
   const bundle = new BundleWriter();
   const report = await checkRecord(named, (part) => write(bundle.line(part)));
   await write(bundle.end());
-  terminal.err(
-    `${report.steps} steps, ${report.entries} entries, ${report.bodies} bodies; traceHash ${report.traceHash}\n`,
-  );
-  if (report.content === "DigestOnly") terminal.err(`${contentDropped}\n`);
+  return report;
 }
 
 /** Lines are written together. UTF-16 units. */
 const writtenAtOnce = 256 * 1024;
 
 /** There is never half a bundle under its name. */
-async function writeFile(path: string, work: (write: Write) => Promise<void>): Promise<void> {
+async function writeFile<T>(path: string, work: (write: Write) => Promise<T>): Promise<T> {
   const partial = join(dirname(path), `.${basename(path)}.${process.pid}.partial`);
   const file = await open(partial, "wx", 0o600).catch((error: unknown) => {
-    throw new CliError(`${path} cannot be written: ${(error as Error).message}`);
+    throw notWritten(path, error);
   });
+  const written = (writing: Promise<void>) =>
+    writing.catch((error: unknown) => {
+      throw notWritten(path, error);
+    });
   let waiting = "";
   try {
-    await work(async (text) => {
+    const done = await work(async (text) => {
       waiting += text;
       if (waiting.length < writtenAtOnce) return;
-      await file.writeFile(waiting);
+      await written(file.writeFile(waiting));
       waiting = "";
     });
-    await file.writeFile(waiting);
-    await file.sync();
+    await written(file.writeFile(waiting));
+    await written(file.sync());
     await file.close();
-    await rename(partial, path);
+    await written(rename(partial, path));
+    return done;
   } catch (error) {
     await file.close().catch(() => undefined);
     await rm(partial, { force: true });
     throw error;
   }
+}
+
+function notWritten(path: string, error: unknown): CliError {
+  return new CliError(`${path} cannot be written: ${(error as Error).message}`, [
+    "give another file, with room for it: -O FILE",
+  ]);
 }

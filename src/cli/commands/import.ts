@@ -2,7 +2,6 @@
 import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
 import { RunLock } from "../../adapters/local/run-lock.ts";
 import { systemClock } from "../../adapters/clock/system-clock.ts";
-import { dnsLabel } from "../../api/common.ts";
 import { execution as executionSchema } from "../../api/execution.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { phases } from "../../api/status.ts";
@@ -12,6 +11,7 @@ import { readEntry } from "../../core/steps/chain.ts";
 import type { Finished, JournalEntry } from "../../core/steps/format.ts";
 import type { RecordedExecution } from "../../core/trace/record-part.ts";
 import type { RecordReport } from "../../core/trace/verify.ts";
+import { readRecord } from "../../host/journals.ts";
 import type { ObjectKey } from "../../ports/cluster.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import { bundleParts, checkBundle, tampered } from "../bundles.ts";
@@ -19,7 +19,9 @@ import { CliError } from "../errors.ts";
 import { openIndex } from "../home.ts";
 import { contentDropped } from "../outcome.ts";
 import { nameArguments } from "../render/run-tables.ts";
-import { fileStoreUrl } from "../store.ts";
+import { checkName } from "../run-manifest.ts";
+import { isGone } from "../records.ts";
+import { fileStoreUrl, openJournalToLook } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
 
 export interface ImportFlags {
@@ -27,7 +29,10 @@ export interface ImportFlags {
   readonly namespace?: string | undefined;
 }
 
-/** Checked as a whole before anything is written; the run is there once all of its record is. A repeat is harmless. */
+/**
+ * Checked as a whole before anything is written; the run is there once all of its record is. A repeat is harmless. A run whose journal's
+ * time here is over is brought back.
+ */
 export async function importRun(path: string, flags: ImportFlags, terminal: Terminal): Promise<CliExitCode> {
   const { report, problems } = await checkBundle(path);
   if (report === undefined || problems.length > 0) throw tampered(path, problems);
@@ -36,8 +41,10 @@ export async function importRun(path: string, flags: ImportFlags, terminal: Term
   const key = keyOf(execution, flags);
   const index = await openIndex(terminal);
   try {
-    const held = alreadyHere(index, key, execution.metadata.uid, flags);
-    if (held === undefined) await restore(path, report, key, index, terminal);
+    const here = runHere(index, key, execution.metadata.uid);
+    const held = here === undefined || (await isJournalGone(here)) ? undefined : here;
+    if (held !== undefined) mustHaveName(held, key, flags);
+    else await restore(path, report, key, here, index, terminal);
     const what = held === undefined ? "imported as" : "is here already:";
     terminal.err(`${execution.metadata.name} ${what} ${key.namespace}/${key.name} (${execution.status.phase})\n`);
     terminal.err(`its steps: oao trace ${nameArguments({ key })}\n`);
@@ -49,11 +56,7 @@ export async function importRun(path: string, flags: ImportFlags, terminal: Term
 }
 
 function keyOf({ metadata }: RecordedExecution, { as, namespace }: ImportFlags): ObjectKey {
-  const key = { namespace: namespace ?? metadata.namespace, name: as ?? metadata.name };
-  if (dnsLabel.safeParse(key.name).success) return key;
-  throw new CliError(`--as ${JSON.stringify(key.name)} is no name`, [
-    "it must be a DNS label: lower case letters, digits and '-'",
-  ]);
+  return { namespace: namespace ?? metadata.namespace, name: checkName("--as", as ?? metadata.name) };
 }
 
 /** A bundle may come from anywhere, and a list shows it beside other runs (S1): what readers rely on is checked. */
@@ -79,8 +82,8 @@ function isText(value: unknown): boolean {
   return typeof value === "string";
 }
 
-/** Throws CliError for a name or a run that is taken otherwise. */
-function alreadyHere(index: LocalIndex, key: ObjectKey, uid: string, flags: ImportFlags): LocalRun | undefined {
+/** Throws CliError where the name is another run's. */
+function runHere(index: LocalIndex, key: ObjectKey, uid: string): LocalRun | undefined {
   const named = index.get(key);
   if (named !== undefined && named.uid !== uid) {
     throw new CliError(`there is another Execution ${key.namespace}/${key.name} here`, [
@@ -88,16 +91,32 @@ function alreadyHere(index: LocalIndex, key: ObjectKey, uid: string, flags: Impo
       "or give the bundle's another name: --as NAME",
     ]);
   }
-  const sameRun = named ?? index.byUid(uid);
-  if (sameRun === undefined || named !== undefined) return named;
-  const hint = flags.as === undefined ? [] : ["a run has one name in a folder"];
-  throw new CliError(`this run is here as ${sameRun.key.namespace}/${sameRun.key.name} already`, hint);
+  return named ?? index.byUid(uid);
+}
+
+function mustHaveName({ key: { namespace, name } }: LocalRun, key: ObjectKey, { as }: ImportFlags): void {
+  if (namespace === key.namespace && name === key.name) return;
+  const hint = as === undefined ? [] : ["a run has one name in a folder"];
+  throw new CliError(`this run is here as ${namespace}/${name} already`, hint);
+}
+
+/** In a Redis it is looked for by whoever can name its server and password: it counts as there. */
+async function isJournalGone(run: LocalRun): Promise<boolean> {
+  if (!run.place.store.startsWith("file:")) return false;
+  const store = await openJournalToLook(run, undefined);
+  if (store === undefined) return true;
+  try {
+    return await isGone(await readRecord(store, run));
+  } finally {
+    await store.close();
+  }
 }
 
 async function restore(
   path: string,
   { execution }: RecordReport,
   key: ObjectKey,
+  before: LocalRun | undefined,
   index: LocalIndex,
   terminal: Terminal,
 ): Promise<void> {
@@ -110,6 +129,7 @@ async function restore(
   try {
     await restoreParts(path, uid, store);
     const { status, ...object } = execution;
+    if (before !== undefined) index.remove(before);
     index.restore({
       key,
       uid,
@@ -193,9 +213,15 @@ function figuresAfter(before: RestoredFigures, entry: JournalEntry): RestoredFig
   return {
     attempt: Math.max(before.attempt, entry.attempt),
     try: Math.max(before.try, entry.try),
-    steps: (isNewTry ? 0 : before.steps) + (entry.type === "step" ? 1 : 0),
+    steps: stepsAfter(isNewTry ? 0 : before.steps, entry),
     finished: entry.type === "finish" ? JSON.stringify(finishedOf(entry)) : isNewTry ? undefined : before.finished,
   };
+}
+
+/** As the protocol counts them: what a try reuses of another run's record comes first, and each attempt at it says so again. */
+function stepsAfter(before: number, entry: JournalEntry): number {
+  if (entry.type === "start") return Math.max(before, entry.reuse?.steps ?? 0);
+  return before + (entry.type === "step" ? 1 : 0);
 }
 
 function finishedOf({ outcome, output, error }: Extract<JournalEntry, { type: "finish" }>): Finished {

@@ -6,11 +6,12 @@ import { canonicalLines, traceHash } from "../../core/trace/canonical.ts";
 import { canonicalSteps, findingsOf, type ItemJournal, tracedCalls } from "../../core/trace/journal.ts";
 import { bodiesOf, type TraceRow, traceRowsWithFindings } from "../../core/trace/rows.ts";
 import { isContentDropped, readBodies, readJournals, type RunRecord } from "../../host/journals.ts";
+import { checkChains } from "../../host/record-changed.ts";
 import { contentDropped, hasEnded } from "../outcome.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
 import { runApi } from "../cluster/api.ts";
 import type { ClusterConnection } from "../cluster/connect.ts";
-import { checkChains, type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
+import { type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
 import { checkFormat } from "../render/output.ts";
 import { fit, oneLine, saidOnce } from "../render/style.ts";
 import { table } from "../render/table.ts";
@@ -30,7 +31,7 @@ export async function trace(name: string, flags: TraceFlags, terminal: Terminal)
   const there = (cluster: ClusterConnection, run: StoredExecution) => traceThere(cluster, run, output, flags, terminal);
   const here = async ({ record }: NamedRecord) => {
     const journals = await readJournals(record);
-    checkChains(record, journals);
+    for (const journal of journals) checkChains(record.recorder, journal);
     if (!hasEnded(record.status)) terminal.err(notNumbered);
     if (flags.canonical === true) printCanonical(record, journals, terminal);
     else await printRows(record, journals, output, flags.all === true, terminal);

@@ -1,6 +1,7 @@
 /** oao verify */
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import type { RecordReport } from "../../core/trace/verify.ts";
+import { CliError } from "../errors.ts";
 import { contentDropped } from "../outcome.ts";
 import { checkRecord, mustBeRecorded, type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
 import { rerun, type Rerun } from "../rerun.ts";
@@ -19,9 +20,16 @@ export interface VerifyFlags extends RecordFlags {
 /** First that nothing was changed since it was recorded, then that it goes the same way here and now. */
 export async function verify(given: string, flags: VerifyFlags, terminal: Terminal): Promise<CliExitCode> {
   const output = checkFormat(flags.output, ["table", "json", "yaml"]) ?? "table";
+  if (flags.replay === false) mustNotAskForReplay(flags, "--no-replay leaves out the replay", "leave --no-replay out");
   return withRecord(given, flags, terminal, async (named) => {
     mustBeRecorded(named);
     const report = named.bundle?.report ?? (await checkRecord(named));
+    if (report.content === "DigestOnly")
+      mustNotAskForReplay(
+        flags,
+        `${named.name} has no answers to replay: its policy let it record digests only (recording.content: DigestOnly)`,
+        `check the record alone: oao verify ${given}`,
+      );
     const isReplayed = flags.replay !== false && report.content !== "DigestOnly";
     const bundle = named.bundle?.path;
     const again = isReplayed ? await rerun({ given, bundle, flags, ...flags }, terminal) : undefined;
@@ -30,6 +38,12 @@ export async function verify(given: string, flags: VerifyFlags, terminal: Termin
     if (report.content === "DigestOnly") terminal.err(`${contentDropped}\n`);
     return again === undefined || again.isVerified ? cliExitCodes.succeeded : cliExitCodes.divergence;
   });
+}
+
+/** What a replay was to show is never passed without one: `oao verify --file` may be all that stands before a merge. */
+function mustNotAskForReplay({ file, times }: VerifyFlags, why: string, next: string): void {
+  const asked = file === undefined ? times && `--times ${times}` : `--file ${file}`;
+  if (asked !== undefined) throw new CliError(`${asked} asks for a replay, and there is none: ${why}`, [next]);
 }
 
 function reportText({ name }: NamedRecord, report: RecordReport): string {

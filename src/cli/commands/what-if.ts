@@ -4,8 +4,9 @@ import { combinePolicies } from "../../core/policy/combine.ts";
 import type { EffectivePolicy } from "../../core/policy/types.ts";
 import { type FoundCall, type WhatIf, whatIf } from "../../core/policy/what-if.ts";
 import { readJournals } from "../../host/journals.ts";
+import { checkChains } from "../../host/record-changed.ts";
 import { CliError } from "../errors.ts";
-import { checkChains, mustBeRecorded, type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
+import { mustBeRecorded, type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
 import type { OutputFormat } from "../render/output.ts";
 import { structured } from "../render/output.ts";
 import { oneLine, type Paint, painter } from "../render/style.ts";
@@ -53,7 +54,7 @@ async function judge(named: NamedRecord, policy: EffectivePolicy): Promise<Judge
   if (record.snapshot === undefined)
     throw new CliError(`${name} was never started, so nothing of it is recorded`, ["see all runs: oao get"]);
   const journals = await readJournals(record);
-  checkChains(record, journals);
+  for (const journal of journals) checkChains(record.recorder, journal);
   return { name, record, result: whatIf(record.spec, journals, policy) };
 }
 

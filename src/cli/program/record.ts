@@ -1,7 +1,7 @@
 /** Commands about records: compare, move, prove. */
 import type { Command } from "commander";
 import type { CliExitCode } from "../../api/exit-codes.ts";
-import { allowRecord, examples, namespaced, outputOption, redisOption, subcommand, wholeNumber } from "../options.ts";
+import { allowRecord, examples, namespaced, outputOption, redisOption, replayTimes, subcommand } from "../options.ts";
 import type { Terminal } from "../terminal.ts";
 
 export function recordCommands(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
@@ -43,8 +43,8 @@ changed, so nothing is exported.`,
     .addHelpText(
       "after",
       `${examples("oao import brief.jsonl", "oao import brief.jsonl --as brief-of-monday -n audit")}
-It is checked as a whole first (exit code 8: tampered with). A run that is here already is left as it is; its journal stays until you
-delete the folder's.`,
+It is checked as a whole first (exit code 8: tampered with). A run that is here already is left as it is, but for one whose
+journal is gone: it is brought back. The journal stays until you delete the folder's.`,
     )
     .action(async (file: string, flags) =>
       exit(await (await import("../commands/import.ts")).importRun(file, flags, terminal)),
@@ -57,7 +57,7 @@ delete the folder's.`,
     ),
   )
     .option("--file <file>", "replay with the spec of this manifest: does it still ask for what was recorded?")
-    .option("--times <number>", "how often it is replayed", wholeNumber)
+    .option("--times <number>", "how often it is replayed", replayTimes)
     .option("--no-replay", "only check the record")
     .addOption(redisOption())
     .addOption(outputOption("table, json or yaml"))

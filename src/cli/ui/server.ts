@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { cliExitCodes } from "../../api/exit-codes.ts";
-import { RecordChanged } from "../../host/journals.ts";
+import { RecordChanged } from "../../host/record-changed.ts";
 import type { Problem, RunKey } from "../../ui/wire.ts";
 import { CliError } from "../errors.ts";
 import { newToken, OneTimeCode, refuseStranger, refuseUnknown, securityHeaders } from "./guard.ts";

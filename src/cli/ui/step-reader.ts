@@ -10,7 +10,7 @@ import { bodiesOf, type TraceRow, traceRows, traceRowsWithFindings } from "../..
 import { isContentDropped, readBodies, type RunRecord } from "../../host/journals.ts";
 import type { RunKey, StepDetail, StepPage, StepSummary } from "../../ui/wire.ts";
 import { CliError } from "../errors.ts";
-import { checkChains } from "../records.ts";
+import { checkChains } from "../../host/record-changed.ts";
 import type { StepRange } from "./run-source.ts";
 import { trimmed } from "./trim.ts";
 
@@ -124,7 +124,7 @@ async function grow(known: Known, record: RunRecord): Promise<boolean> {
     const follows = before.length === 0 || added[0]?.prevHash === before.at(-1)?.hash;
     if (!follows) added = await allOf(record.entries(key));
     const journal = await record.linked(key, follows ? [...before, ...added] : added);
-    checkChains(record, [journal]);
+    checkChains(record.recorder, journal);
     known.journals.set(item, journal);
     hasGrown = true;
   }

@@ -36,6 +36,10 @@ export const catalogue = {
     disposition: "stop",
     about: "A replay asked for something else than what was recorded in its place.",
   },
+  OAO_RECORD_CHANGED: {
+    disposition: "stop",
+    about: "What was recorded was changed afterwards: an entry does not have its hash, or a body its digest.",
+  },
   OAO_SNAPSHOT_MISMATCH: {
     disposition: "stop",
     about:

@@ -10,7 +10,7 @@ import { apply, finishedOf, type NodeRow, workRows } from "./rows.ts";
 
 export interface Outcome {
   readonly phase: "Succeeded" | "Failed" | "Cancelled";
-  /** Succeeded, one of the stops, PolicyViolation, InfrastructureLost, NodeFailed or FinallyFailed. */
+  /** Succeeded, one of the stops, PolicyViolation, RecordChanged, InfrastructureLost, NodeFailed or FinallyFailed. */
   readonly reason: string;
   readonly message: string;
 }
@@ -32,8 +32,10 @@ export function outcomeOf(draft: Draft): Outcome {
 }
 
 function failure(failed: readonly NodeRow[], otherwise: string): Outcome {
-  const violated = failed.find((row) => row.reason === "PolicyViolation");
-  if (violated !== undefined) return { phase: "Failed", reason: "PolicyViolation", message: violated.message ?? "" };
+  for (const reason of ["PolicyViolation", "RecordChanged"]) {
+    const row = failed.find((each) => each.reason === reason);
+    if (row !== undefined) return { phase: "Failed", reason, message: row.message ?? "" };
+  }
   const reason = failed.every((row) => row.reason === "InfrastructureLost") ? "InfrastructureLost" : otherwise;
   const told = failed
     .slice(0, 3)

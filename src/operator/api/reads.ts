@@ -2,7 +2,8 @@
 import type { ObjectKey } from "../../ports/cluster.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import { Problem } from "./problems.ts";
-import { readRecord, RecordChanged, type RunRecord } from "../../host/journals.ts";
+import { readRecord, type RunRecord } from "../../host/journals.ts";
+import { RecordChanged } from "../../host/record-changed.ts";
 import { recordParts } from "../../host/record-parts.ts";
 import { BundleWriter } from "../../core/trace/bundle.ts";
 import { RecordCheck } from "../../core/trace/verify.ts";

@@ -2,10 +2,10 @@
 import { canonicalJson } from "../../core/digest/digest.ts";
 import { canonicalStep } from "../../core/trace/canonical.ts";
 import type { NodeKey, StoredEntry } from "../../core/protocol/types.ts";
-import { verifyChain } from "../../core/trace/chain-check.ts";
 import { stepsOf, findingsOf, type ItemJournal, type TracedCall, tracedCalls } from "../../core/trace/journal.ts";
 import { bodiesOf, type TraceRow, traceRowsWithFindings } from "../../core/trace/rows.ts";
-import { journalChanged, readBodies, type RunRecord } from "../../host/journals.ts";
+import { readBodies, type RunRecord } from "../../host/journals.ts";
+import { checkChains } from "../../host/record-changed.ts";
 
 /** Steps whose texts are held at once. */
 const rowsPage = 16;
@@ -15,10 +15,7 @@ async function itemJournal(record: RunRecord, key: NodeKey): Promise<ItemJournal
   const entries: StoredEntry[] = [];
   for await (const page of record.entries(key)) entries.push(...page);
   const journal = await record.linked(key, entries);
-  for (let held: ItemJournal | undefined = journal; held !== undefined; held = held.origin) {
-    const broken = verifyChain(held.uid ?? record.recorder, held);
-    if (broken !== undefined) throw journalChanged(held, `entry ${broken.index}: ${broken.reason}`);
-  }
+  checkChains(record.recorder, journal);
   return journal;
 }
 

@@ -15,7 +15,7 @@ import { once } from "node:events";
 import type { Logger } from "pino";
 import { isKubeError, KubeError } from "../../adapters/kube/kube-error.ts";
 import { OaoError } from "../../core/errors/errors.ts";
-import { RecordChanged } from "../../host/journals.ts";
+import { RecordChanged } from "../../host/record-changed.ts";
 import type { Authenticator, Caller } from "./authenticate.ts";
 import { matchPath, parseTarget, type Target, targetLengthMax } from "./paths.ts";
 import { notFound, Problem, problemDetails, statusOf } from "./problems.ts";

@@ -11,6 +11,7 @@ import { readEntry } from "../../core/steps/chain.ts";
 import type { FinishEntry, Snapshot } from "../../core/steps/format.ts";
 import { approvalDigest } from "../../core/steps/identity.ts";
 import { type ItemJournal, stepsOf } from "../../core/trace/journal.ts";
+import { RecordChanged } from "../../host/record-changed.ts";
 import type { WorkerOrder } from "../../ports/cluster.ts";
 import type { AttemptIo } from "../attempt.ts";
 import { BodyReader } from "../body-reader.ts";
@@ -87,6 +88,8 @@ async function runAgain(
     return { is: "Output", output: await perform(work, calls, io) };
   } catch (error) {
     if (error instanceof EndOfRecord || error instanceof DivergedError) return { is: "Open" };
+    // What was edited says nothing of how the node went.
+    if (error instanceof RecordChanged) throw error;
     const failure = failureOf(error, io.mask);
     if (failure === undefined && !isStop(error)) throw error;
     return failure === undefined ? { is: "Open" } : { is: "Failed", error: failure };

@@ -54,25 +54,25 @@ export class FileStore implements JournalStore {
 
   async execute(uid: string, command: Command): Promise<Reply> {
     if (command.op === "open") this.#closeReplaced(uid);
-    const outcome = this.#guard(() => this.#journal(uid).apply(command, this.#clock.nowMs()));
+    const outcome = this.#guard(uid, () => this.#journal(uid).apply(command, this.#clock.nowMs()));
     if (outcome.wake !== undefined) this.#wake(uid, outcome.wake);
     return outcome.reply;
   }
 
   async view(uid: string, items: readonly NodeKey[]): Promise<JournalView> {
-    return this.#guard(() => this.#journal(uid).view(items));
+    return this.#guard(uid, () => this.#journal(uid).view(items));
   }
 
   async nodeAccount(uid: string, node: string): Promise<Account | undefined> {
-    return this.#guard(() => this.#journal(uid).node(node));
+    return this.#guard(uid, () => this.#journal(uid).node(node));
   }
 
   async entries(uid: string, key: NodeKey, from: number, limit: number): Promise<readonly StoredEntry[]> {
-    return this.#guard(() => this.#journal(uid).entries(key, from, limit));
+    return this.#guard(uid, () => this.#journal(uid).entries(key, from, limit));
   }
 
   async bodies(uid: string, digests: readonly string[]): Promise<ReadonlyMap<string, string>> {
-    return this.#guard(() => {
+    return this.#guard(uid, () => {
       const found = new Map<string, string>();
       for (const digest of digests) {
         const bytes = this.#journal(uid).body(digest);
@@ -83,7 +83,7 @@ export class FileStore implements JournalStore {
   }
 
   async putBodies(uid: string, bodies: readonly StoredBody[]): Promise<void> {
-    this.#guard(() => {
+    this.#guard(uid, () => {
       const journal = this.#journal(uid);
       journal.transaction(() => journal.putBodies(bodies));
     });
@@ -95,7 +95,7 @@ export class FileStore implements JournalStore {
     entries: readonly StoredEntry[],
     figures: RestoredFigures,
   ): Promise<void> {
-    this.#guard(() => this.#journal(uid).restore(uid, key, entries, figures));
+    this.#guard(uid, () => this.#journal(uid).restore(uid, key, entries, figures));
   }
 
   /**
@@ -128,7 +128,7 @@ export class FileStore implements JournalStore {
   }
 
   async dropBodies(uid: string, keep: readonly string[]): Promise<void> {
-    this.#guard(() => {
+    this.#guard(uid, () => {
       const { database } = this.#journal(uid);
       database
         .prepare("DELETE FROM bodies WHERE lower(hex(digest)) NOT IN (SELECT value FROM json_each(?))")
@@ -138,7 +138,7 @@ export class FileStore implements JournalStore {
   }
 
   async keep(uid: string, _items: readonly NodeKey[], seconds: number): Promise<void> {
-    this.#guard(() => {
+    this.#guard(uid, () => {
       const journal = this.#journal(uid);
       if (journal.execution() === undefined) return;
       journal.transaction(() => journal.keepUntil(this.#clock.nowMs() + seconds * 1_000));
@@ -148,8 +148,8 @@ export class FileStore implements JournalStore {
   /** A file has no timers: only 0 removes it; the host calls again when the retention has passed. */
   async expire(uid: string, _items: readonly NodeKey[], seconds: number): Promise<void> {
     if (seconds > 0) return;
-    if (this.#guard(() => this.#journal(uid).keptUntilMs) > this.#clock.nowMs()) return;
-    this.#guard(() => this.#journal(uid).empty());
+    if (this.#guard(uid, () => this.#journal(uid).keptUntilMs) > this.#clock.nowMs()) return;
+    this.#guard(uid, () => this.#journal(uid).empty());
     this.#journals.get(uid)?.database.close();
     this.#journals.delete(uid);
     for (const suffix of ["", "-wal", "-shm"]) rmSync(this.#path(uid) + suffix, { force: true });
@@ -201,7 +201,7 @@ export class FileStore implements JournalStore {
   }
 
   /** SQLITE_BUSY and I/O errors leave nothing applied or nothing known; both are safe to send again. */
-  #guard<T>(work: () => T): T {
+  #guard<T>(uid: string, work: () => T): T {
     try {
       return work();
     } catch (error) {
@@ -209,7 +209,11 @@ export class FileStore implements JournalStore {
       const code = typeof errcode === "number" ? errcode & 0xff : undefined;
       if (code === sqlite.full) throw new StoreFull("the disk under the journal is full", { cause: error });
       if (code === sqlite.corrupt || code === sqlite.notADatabase)
-        throw new OaoError("OAO_DURABILITY_LOST", "the journal file is damaged", { cause: error });
+        throw new OaoError(
+          "OAO_DURABILITY_LOST",
+          `the journal file ${this.#path(uid)} is damaged (${(error as Error).message}): put back a copy of it, or move it away and bring the run back from a bundle: oao import FILE`,
+          { cause: error },
+        );
       if (code !== undefined && unavailable.has(code))
         throw new StoreUnavailable("the journal file cannot be used now", { cause: error });
       throw error;
