@@ -23,7 +23,7 @@ const cliExitMeaning: Readonly<Record<keyof typeof cliExitCodes, string>> = {
   failed: "Failed; `diff`: the runs differ",
   usage: "wrong usage, an invalid manifest, a name that does not exist or is in two places, or a right that is missing",
   policyViolation: "Failed with reason PolicyViolation",
-  cancelled: "Cancelled",
+  cancelled: "Cancelled; `verify`: stopped by Ctrl-C before its replay had ended",
   divergence: "`replay`, `verify`: it went another way than the record",
   waiting: "suspended, waiting for an approval, detached, or not there yet",
   infrastructure:

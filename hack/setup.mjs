@@ -54,7 +54,35 @@ function wanted() {
 }
 
 function isInstalled() {
-  return existsSync(stamp) && readFileSync(stamp, "utf8") === wanted();
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted()) return true;
+  if (!isInstalledByNpm()) return false;
+  writeFileSync(stamp, wanted());
+  return true;
+}
+
+/** Someone ran `npm ci` (a CI job does): npm leaves a lockfile of what it has put there. */
+function isInstalledByNpm() {
+  const record = join(modules, ".package-lock.json");
+  if (!existsSync(record)) return false;
+  const there = packagesOf(record);
+  const locked = packagesOf(join(root, "package-lock.json"));
+  const isSame = (path) =>
+    there[path]?.version === locked[path]?.version && there[path]?.integrity === locked[path]?.integrity;
+  return (
+    Object.keys(there).every(isSame) &&
+    Object.keys(locked).every((path) => isSame(path) || !isNeeded(path, locked[path]))
+  );
+}
+
+function packagesOf(lockfile) {
+  return JSON.parse(readFileSync(lockfile, "utf8")).packages ?? {};
+}
+
+/** Optional ones are for some kind of machine; which C library this one has is not told here, so those may be missing. */
+function isNeeded(path, { optional, os = [], cpu = [], libc }) {
+  if (path === "") return false; // this repository
+  if (optional !== true) return true;
+  return libc === undefined && os.includes(process.platform) && cpu.includes(process.arch);
 }
 
 function install() {

@@ -10,6 +10,7 @@ export const sizes = {
   prompt: 65_536,
   url: 2_048,
   glob: 256,
+  replayTimes: 1_000,
   manifestBytesMax: 700_000,
 } as const;
 

@@ -1,6 +1,7 @@
 /** spec.replay: which recorded run is run again, from where, and what is asked anew. */
 import { z } from "zod";
 import { dnsLabel } from "./common.ts";
+import { sizes } from "./defaults.ts";
 
 export const replayMode = z.enum(["Strict", "Fork"]);
 export const toolOutputs = z.enum(["Recorded", "Live"]);
@@ -33,7 +34,7 @@ export const replaySpec = z.strictObject({
   times: z
     .int()
     .min(1)
-    .max(1_000)
+    .max(sizes.replayTimes)
     .optional()
     .describe("How often a Strict replay is made; every time must go as the record does. 1 when absent."),
   toolOutputs: toolOutputs

@@ -24,6 +24,8 @@ export interface DriveOptions {
   readonly run: LocalRun;
   /** See HostIo. */
   readonly replaysAsWritten?: boolean | undefined;
+  /** Nothing of it is kept: a signal cancels it, which cuts at once, since nobody could resume it. */
+  readonly isThrowaway?: boolean | undefined;
 }
 
 const viewIntervalMs = 200;
@@ -47,7 +49,12 @@ export async function drive(options: DriveOptions): Promise<LocalRun> {
   const show = async () => progress.show(await readView(current(), store, systemClock.nowMs()));
   const over = Promise.withResolvers<void>();
   const note = (text: string) => progress.note(text);
-  const endSignals = onStopRequests(index, cluster, run, note, () => over.resolve());
+  const askToStop = () => {
+    index.setDesiredState(run.key, options.isThrowaway === true ? "Cancelled" : "Suspended");
+    if (options.isThrowaway === true) return;
+    note("suspending: calls in flight may still end. Ctrl-C again stops at once; the run can be resumed either way");
+  };
+  const endSignals = onStopRequests(cluster, askToStop, () => over.resolve());
   // What was answered while nobody was here is only known after a look.
   let hasLooked = false;
   const isOver = () => isSettled(current()) || (hasLooked && current().status?.phase === "AwaitingApproval");
@@ -132,14 +139,8 @@ function expiryOf(run: LocalRun): number {
   return systemClock.nowMs() + Math.min(journalRetentionSeconds, ttl ?? journalRetentionSeconds) * 1_000;
 }
 
-/** The first Ctrl-C suspends, the second ends the workers at once. Either way the run can be resumed. */
-function onStopRequests(
-  index: LocalIndex,
-  cluster: LocalCluster,
-  run: LocalRun,
-  note: (text: string) => void,
-  atOnce: () => void,
-): () => void {
+/** The first Ctrl-C asks the run to stop, the second ends the workers at once. Either way one that is kept can be resumed. */
+function onStopRequests(cluster: LocalCluster, askToStop: () => void, atOnce: () => void): () => void {
   let asked = false;
   const handler = () => {
     if (asked) {
@@ -147,8 +148,7 @@ function onStopRequests(
       return atOnce();
     }
     asked = true;
-    index.setDesiredState(run.key, "Suspended");
-    note("suspending: calls in flight may still end. Ctrl-C again stops at once; the run can be resumed either way");
+    askToStop();
   };
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
   for (const signal of signals) process.on(signal, handler);

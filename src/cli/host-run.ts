@@ -30,6 +30,8 @@ export interface HostRunOptions {
   readonly desiredState: DesiredState | undefined;
   /** See HostIo. */
   readonly replaysAsWritten?: boolean | undefined;
+  /** See DriveOptions. */
+  readonly isThrowaway?: boolean | undefined;
   /** Said once the run is held. */
   readonly announcement?: string | undefined;
 }
@@ -61,8 +63,8 @@ export async function hostToEnd(options: HostRunOptions): Promise<LocalRun> {
     });
     if (options.announcement !== undefined) terminal.err(`${options.announcement}\n`);
     index.setDesiredState(run.key, options.desiredState);
-    const { replaysAsWritten } = options;
-    return await drive({ terminal, index, cluster, store, run, replaysAsWritten });
+    const { replaysAsWritten, isThrowaway } = options;
+    return await drive({ terminal, index, cluster, store, run, replaysAsWritten, isThrowaway });
   } finally {
     cluster.close();
     await store.close();

@@ -38,11 +38,14 @@ function titleOf(args: readonly string[]): string {
 
 const args = process.argv.slice(2);
 process.title = titleOf(args);
-// A reader that went away (`| head`) is no failure of the command.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(process.exitCode ?? cliExitCodes.succeeded);
-    throw error;
-  });
-}
+// A reader that went away (`| head`) is no failure of the command. Without one for its data there is nothing left to do; a turn
+// later, so that a run that has just ended can still say how. What is told on stderr is only told along the way: a run that nobody
+// watches any more goes on to its end, since it could not be let go of cleanly here.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  setImmediate(() => process.exit(process.exitCode ?? cliExitCodes.succeeded));
+});
+process.stderr.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+});
 process.exitCode = await runCli(args, processTerminal());

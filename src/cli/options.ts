@@ -1,5 +1,6 @@
 /** Options that several commands share, and the way their help shows examples. */
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { sizes } from "../api/defaults.ts";
 
 /** Of commands that are about a run here or on a cluster: cluster/place.ts and cluster/locate.ts say how they are read. */
 export function allowPlace(command: Command): Command {
@@ -51,6 +52,13 @@ export function collect(value: string, before: readonly string[] | undefined): r
 export function wholeNumber(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("a whole number from 1 is wanted");
+  return value;
+}
+
+/** As `spec.replay.times` is bounded: so is a replay that only a command makes. */
+export function replayTimes(text: string): number {
+  const value = wholeNumber(text);
+  if (value > sizes.replayTimes) throw new InvalidArgumentError(`at most ${sizes.replayTimes} are made in one command`);
   return value;
 }
 

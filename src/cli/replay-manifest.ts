@@ -4,9 +4,8 @@ import type { Execution, ExecutionSpec } from "../api/types.ts";
 import { apiVersion } from "../api/common.ts";
 import type { Json } from "../core/digest/json.ts";
 import { lintManifest } from "../core/manifest/lint.ts";
+import { misfits } from "../core/replay/misfits.ts";
 import { inherit, isWhole } from "../core/replay/spec.ts";
-import { checkRules } from "../api/rules.ts";
-import { pathText } from "../core/manifest/problem.ts";
 import { CliError } from "./errors.ts";
 import { applyOverrides, inputOverride, setOverride } from "./overrides.ts";
 import { readText, report } from "./run-manifest.ts";
@@ -39,8 +38,12 @@ export function replayOf(
   const spec: Record<string, unknown> = { ...edited.spec };
   for (const field of notCopied) delete spec[field];
   const replay = replaySpec(parent, flags);
-  const problems = checkRules("Execution", { spec }).map(({ path, message }) => `${pathText(path)}: ${message}`);
-  if (problems.length > 0) throw new CliError("what is changed does not fit together; nothing was started", problems);
+  const problems = misfits(parent.spec, spec as unknown as ExecutionSpec);
+  if (problems.length > 0)
+    throw new CliError("what is changed does not fit together; nothing was started", [
+      ...problems,
+      "what a field means: oao explain FIELD",
+    ]);
   return {
     apiVersion,
     kind: "Execution",
@@ -127,12 +130,12 @@ export function changedSpec(recorded: ExecutionSpec, file: string, terminal: Ter
   return { ...spec, ...(recorded.input === undefined ? {} : { input: recorded.input }) };
 }
 
-/** What a replay may leave out, its file may too. */
+/** What a replay may leave out, its file may too. Policies in the same file stay as they are. */
 function asReplay(value: Json): Json {
   if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
-  const object = value as { readonly spec?: Json; readonly metadata?: Json };
+  const object = value as { readonly kind?: Json; readonly spec?: Json; readonly metadata?: Json };
   const spec = object.spec;
-  if (spec === null || typeof spec !== "object" || Array.isArray(spec)) return value;
+  if (object.kind !== "Execution" || spec === null || typeof spec !== "object" || Array.isArray(spec)) return value;
   return {
     ...object,
     metadata: { name: "changed", ...(object.metadata as Record<string, Json> | undefined) },

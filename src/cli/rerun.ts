@@ -11,7 +11,7 @@ import { importRun } from "./commands/import.ts";
 import { CliError } from "./errors.ts";
 import { openIndex } from "./home.ts";
 import { hostToEnd } from "./host-run.ts";
-import { isVerified } from "./outcome.ts";
+import { hasEnded, isVerified } from "./outcome.ts";
 import type { RecordFlags } from "./records.ts";
 import { changedSpec, replayOf } from "./replay-manifest.ts";
 import type { Terminal } from "./terminal.ts";
@@ -83,6 +83,7 @@ async function replayed(
     run,
     desiredState: undefined,
     replaysAsWritten: file !== undefined,
+    isThrowaway: true,
   });
 }
 
@@ -90,7 +91,14 @@ function readRerun({ status }: LocalRun): Rerun {
   const succeeded = status?.conditions.find(({ type }) => type === "Succeeded");
   const verified = status?.conditions.find(({ type }) => type === "ReplayVerified");
   const divergedAt = status?.replay?.divergedAt;
-  if (!isVerified(status) && divergedAt === undefined)
+  const isOpen = !isVerified(status) && divergedAt === undefined;
+  if (isOpen && (status?.phase === "Cancelled" || !hasEnded(status)))
+    throw new CliError(
+      "stopped before the replay came to its end, so nothing is said of it",
+      ["verify it again, less often (--times N), or its chain alone: oao verify --no-replay"],
+      cliExitCodes.cancelled,
+    );
+  if (isOpen)
     throw new CliError(
       `it could not be replayed: ${succeeded?.message ?? status?.phase ?? ""}`,
       ["its chain holds; leave the replay out: oao verify --no-replay"],

@@ -1,6 +1,9 @@
 /** From files and flags to one Execution and the policies beside it, or every problem at once. */
+import { isUtf8 } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
+import { dnsLabel } from "../api/common.ts";
+import { sizes } from "../api/defaults.ts";
 import type { Execution, GovernancePolicy } from "../api/types.ts";
 import type { Json } from "../core/digest/json.ts";
 import { hashMismatch } from "../core/manifest/hash-problems.ts";
@@ -132,8 +135,26 @@ export function report(problems: readonly Problem[], terminal: Terminal): void {
 }
 
 export function readText(file: string, terminal: Pick<Terminal, "cwd">): string {
+  const bytes = readBytes(file, terminal);
+  if (isUtf8(bytes)) return bytes.toString("utf8");
+  // Read as UTF-8 all the same, it would hold other characters than its author sees.
+  throw new CliError(`cannot read ${file}: line ${firstBadLine(bytes)} is not UTF-8`, [
+    "save it as UTF-8, as with iconv -f LATIN1 -t UTF-8",
+  ]);
+}
+
+/** From 1. No character of UTF-8 holds the byte of a line's end. */
+function firstBadLine(bytes: Buffer): number {
+  for (let line = 1, from = 0; ; line += 1) {
+    const end = bytes.indexOf(0x0a, from);
+    if (end === -1 || !isUtf8(bytes.subarray(from, end))) return line;
+    from = end + 1;
+  }
+}
+
+function readBytes(file: string, terminal: Pick<Terminal, "cwd">): Buffer {
   try {
-    return readFileSync(file === "-" ? 0 : resolve(terminal.cwd, file), "utf8");
+    return readFileSync(file === "-" ? 0 : resolve(terminal.cwd, file));
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     const why =
@@ -172,6 +193,14 @@ function nameOf(
 function suffix(random: () => number): string {
   const letters = "bcdfghjklmnpqrstvwxz2456789";
   return Array.from({ length: 5 }, () => letters[Math.floor(random() * letters.length)]).join("");
+}
+
+/** A name from a flag, which is stored and printed as it is. Throws CliError (exit 2). */
+export function checkName(flag: string, name: string): string {
+  if (dnsLabel.safeParse(name).success) return name;
+  throw new CliError(`${flag} ${JSON.stringify(name.slice(0, sizes.name))} is no name`, [
+    `it must be a DNS label: lower case letters, digits and '-', at most ${sizes.name} of them`,
+  ]);
 }
 
 /** market_brief.v2.yaml → market-brief-v2 */

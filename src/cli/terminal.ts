@@ -1,5 +1,4 @@
 /** Where output goes: data to stdout, everything for people's eyes to stderr. */
-import { once } from "node:events";
 import type { WriteStream } from "node:tty";
 
 export interface Terminal {
@@ -28,7 +27,8 @@ export function processTerminal(): Terminal {
     cwd: process.cwd(),
     out: (text) => void process.stdout.write(text),
     write: async (text) => {
-      if (!process.stdout.write(text)) await once(process.stdout, "drain");
+      // Not events.once, which rejects: what a reader that went away means is decided in main.ts.
+      if (!process.stdout.write(text)) await new Promise((resolve) => process.stdout.once("drain", resolve));
     },
     err: (text) => void process.stderr.write(text),
     interactive: stderr.isTTY === true && env["TERM"] !== "dumb" && (env["CI"] ?? "") === "",

@@ -1,13 +1,12 @@
 /** The start of a replay: find its parent's record, take over what the replay does not say, and fix where it begins. */
 import { hasCursor, modeOf, type ReplaySpec } from "../api/replay.ts";
 import type { ExecutionStatus, NodeStatus } from "../api/status.ts";
-import { checkRules } from "../api/rules.ts";
 import { canonicalNodeOrder } from "../core/dag/spec-graph.ts";
-import { pathText } from "../core/manifest/problem.ts";
 import { keysOfRows } from "../core/planner/needs.ts";
 import type { ExecutionSpec } from "../api/types.ts";
 import { emptyTraceHash } from "../core/trace/canonical.ts";
 import { inOrder } from "../core/trace/journal.ts";
+import { misfits } from "../core/replay/misfits.ts";
 import { changedParts, inherit, isWhole } from "../core/replay/spec.ts";
 import type { Cursor, ParentEnd, Replay } from "../core/replay/types.ts";
 import { itemName } from "../core/protocol/names.ts";
@@ -59,18 +58,13 @@ export async function resolveReplay(
   const own = run.object.spec;
   const isAsWritten = io.replaysAsWritten === true && mode === "Strict" && isWhole(own);
   const spec = isAsWritten ? own : inherit(snapshot.spec, own);
-  const invalid = checkRules("Execution", { spec: { ...spec, replay: undefined } });
+  const invalid = misfits(snapshot.spec, spec);
   if (invalid.length > 0)
-    return refused(
-      `what its replay changes does not fit together: ${invalid
-        .slice(0, 5)
-        .map(({ path, message }) => `${pathText(path)}: ${message}`)
-        .join("; ")}`,
-    );
+    return refused(`what its replay changes does not fit together: ${invalid.slice(0, 5).join("; ")}`);
   const changed = changedParts(snapshot.spec, spec);
   if (mode === "Strict" && changed.length > 0 && !isAsWritten)
     return refused(
-      `${changed.join(", ")} differ from what was recorded, and a Strict replay proves that nothing does. Leave them as they were, or try the change with mode: Fork and a fromStep`,
+      `what was recorded is changed (${changed.join(", ")}), and a Strict replay proves that nothing has. Leave it out, or try it from a step on: --from-step N (in a manifest mode: Fork with fromStep)`,
     );
   const base = {
     mode,

@@ -145,7 +145,8 @@ export interface StepDetail {
   readonly dropped: boolean;
 }
 
-export type DiffVerdict = "Same" | "Changed" | "OnlyA" | "OnlyB";
+/** Alike = changed in nothing but what a provider makes anew for each answer, its ids and metadata. */
+export type DiffVerdict = "Same" | "Alike" | "Changed" | "OnlyA" | "OnlyB";
 
 export interface DiffRow {
   readonly verdict: DiffVerdict;
@@ -158,7 +159,7 @@ export interface DiffPage {
   readonly total: number;
   readonly rows: readonly DiffRow[];
   readonly counts: Readonly<Record<DiffVerdict, number>>;
-  /** Indices of the rows that are not the same, the first 1,000; the first of them is the divergence. */
+  /** Indices of the rows that are neither the same nor alike, the first 1,000; the first of them is the divergence. */
   readonly different: readonly number[];
 }
 

@@ -32,6 +32,16 @@ beforeAll(async () => {
 });
 afterAll(() => place.end());
 
+it("a manifest that is not UTF-8 is read by no command, with the line", async () => {
+  const latin1 = Buffer.from(minimal("metadata: { name: latin }\n").replace("You greet", "Vous \u00eates"), "latin1");
+  writeFileSync(join(place.folder, "latin1.yaml"), latin1);
+  for (const command of ["lint", "run", "hash"])
+    expect(await place.oao([command, "latin1.yaml"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^error: cannot read latin1\.yaml: line 7 is not UTF-8\n {2}save it as UTF-8/),
+    });
+});
+
 describe("oao run", () => {
   it("prints the result to stdout and progress to stderr, without colours or cursor movements in a pipe", async () => {
     const { code, stdout, stderr } = await place.oao([

@@ -65,12 +65,13 @@ const withoutOutput = (lines: string) =>
     .split("\n")
     .map((line) => ({ ...(JSON.parse(line) as object), output: undefined }));
 /** Pids of the workers that the index knows. */
-const workers = () => {
-  const index = new DatabaseSync(join(place.folder, ".oao/index.db"), { readOnly: true });
+const workers = (home = ".oao") => {
+  const index = new DatabaseSync(join(place.folder, home, "index.db"), { readOnly: true });
   const pids = (index.prepare("SELECT pid FROM workers").all() as { pid: number }[]).map((row) => row.pid);
   index.close();
   return pids;
 };
+const quick = () => manifest().replace("prompt: slow", "prompt: quick");
 const startSlow = async () => {
   const run = place.start(["run", "chain.yaml"]);
   // The call is on its way: its first tokens are here, and paid for.
@@ -113,6 +114,47 @@ describe("Ctrl-C", () => {
     expect(code).toBe(6);
     expect(workers()).toEqual([]);
     expect(await place.oao(["resume", "chain"])).toMatchObject({ code: 0 });
+  });
+});
+
+describe("a strict replay of a thousand times", () => {
+  beforeEach(async () => {
+    writeFileSync(join(place.folder, "chain.yaml"), quick());
+    const { code, stderr } = await place.oao(["run", "chain.yaml"]);
+    if (code !== 0) throw new Error(stderr);
+  });
+
+  it("is suspended by Ctrl-C", async () => {
+    const replay = place.start(["replay", "chain", "--times", "1000"]);
+    await replay.said("Running");
+    replay.child.kill("SIGINT");
+    expect(await replay.ended).toMatchObject({ code: 6 });
+  });
+
+  it("is given up by Ctrl-C in oao verify, which says so and leaves nothing", async () => {
+    const verify = place.start(["verify", "chain", "--times", "1000"], { TMPDIR: place.folder });
+    const homes = () => readdirSync(place.folder).filter((name) => name.startsWith("oao-verify-"));
+    const isAtWork = () =>
+      homes().some((home) => existsSync(join(place.folder, home, "index.db")) && workers(home).length > 0);
+    while (!isAtWork()) await new Promise((resolve) => setTimeout(resolve, 10));
+    verify.child.kill("SIGINT");
+    const { code, stderr } = await verify.ended;
+    expect(stderr).toContain("stopped before the replay came to its end");
+    expect(code).toBe(4);
+    expect(homes()).toEqual([]);
+  });
+});
+
+describe("a run whose reader goes away (`| head -1`)", () => {
+  it("goes on to its end, and its exit code is that of its end", async () => {
+    const failing = quick().replace("second.output)", "second.output.none)");
+    writeFileSync(join(place.folder, "failing.yaml"), failing);
+    const run = place.start(["run", "failing.yaml", "-o", "json"]);
+    await run.said("first");
+    run.child.stdout?.destroy();
+    run.child.stderr?.destroy();
+    expect(await run.ended).toMatchObject({ code: 1, signal: null });
+    expect(await status()).toMatchObject({ phase: "Failed" });
   });
 });
 

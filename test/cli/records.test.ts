@@ -148,6 +148,20 @@ describe("a run that moves to another folder", () => {
     });
   });
 
+  it("has the steps that it had, where it reuses some inside of a node", async () => {
+    await run("two");
+    expect(await place.oao(["replay", "two", "--from-step", "3", "--name", "inside"])).toMatchObject({ code: 0 });
+    await place.oao(["export", "inside", "-O", "inside.jsonl"]);
+    expect(await other.oao(["import", pathOf("inside.jsonl")])).toMatchObject({ code: 0 });
+    writeFileSync(join(other.folder, "dice.mjs"), dice);
+    for (const fromStep of [3, 7]) {
+      const again = await other.oao(["replay", "inside", "--from-step", `${fromStep}`, "-o", "json"]);
+      expect(again.code, again.stderr).toBe(0);
+      const { status } = JSON.parse(again.stdout) as { status: { replay: unknown } };
+      expect(status.replay).toMatchObject({ fromStep, reusedSteps: fromStep - 1, patchedSteps: 0 });
+    }
+  });
+
   it("is refused under a taken name, as a second copy, and when it is no bundle", async () => {
     await run("two");
     await place.oao(["export", "two", "-O", "two.jsonl"]);

@@ -109,6 +109,18 @@ describe("oao replay NAME", () => {
     expect(calls()).toEqual(before);
   });
 
+  it("takes the next free name where others are made at the same time; one that was asked for only once", async () => {
+    const names = (ended: readonly Ended[]) =>
+      ended.map(({ stderr }) => /default\/(\S+) replays two/.exec(stderr)?.[1]).toSorted();
+    const free = await Promise.all([1, 2, 3].map(() => place.oao(["replay", "two"])));
+    expect(free.map(({ code }) => code)).toEqual([0, 0, 0]);
+    expect(new Set(names(free)).size).toBe(3);
+    const asked = await Promise.all([1, 2, 3].map(() => place.oao(["replay", "two", "--name", "wanted"])));
+    expect(asked.map(({ code }) => code).toSorted()).toEqual([0, 2, 2]);
+    for (const { stderr } of asked.filter(({ code }) => code !== 0))
+      expect(stderr).toContain("Execution default/wanted exists already\n  give another --name");
+  });
+
   it("exits with 5 where the record was changed under it, its chain made whole again, and names the place", async () => {
     expect(await run("edited")).toMatchObject({ code: 0 });
     for (const file of readdirSync(join(place.folder, ".oao/journals")).filter((name) => name.endsWith(".db"))) {
@@ -185,6 +197,9 @@ describe("oao replay NAME --from-step N", () => {
     expect(fields).toMatchObject({ code: 0, stdout: "said to sing\n" });
     writeFileSync(join(place.folder, "whole.yaml"), manifest("two", "dance"));
     const whole = await place.oao(["replay", "two", "--from-step", "6", "--file", "whole.yaml"]);
+    writeFileSync(join(place.folder, "governed.yaml"), `${manifest("two", "dance")}---\n${policy(500)}`);
+    const governed = await place.oao(["replay", "two", "--from-step", "6", "--file", "governed.yaml"]);
+    expect(governed).toMatchObject({ code: 0, stdout: "said to dance\n" });
     expect(whole).toMatchObject({ code: 0, stdout: "said to dance\n" });
   });
 
@@ -210,13 +225,32 @@ describe("oao replay refuses, with exit 2 and what to do", () => {
     [["two", "--from-step", "none"], "--from-step"],
     [["two", "--from-step", "2", "--from", "last/1"], "give one of them"],
     [["two", "--strict", "--from-step", "2"], "--strict makes no calls"],
+    [["two", "--times", "1001"], "at most 1000 are made in one command"],
     [["two", "--times", "2", "--from-step", "2"], "--times is for a strict replay"],
     [["two", "--tool-outputs", "Live"], "add --from-step N"],
     [["two", "--from-step", "2", "--tool-outputs", "Some"], "--tool-outputs"],
-    [["two", "--set", "agents.a.systemPrompt=x"], "agents differ from what was recorded"],
+    [
+      ["two", "--set", "agents.a.systemPrompt=x"],
+      "what was recorded is changed (agents), and a Strict replay proves that nothing has",
+    ],
     [["two", "--from-step", "2", "--set", "agents.b.systemPrompt=x"], "agents.b"],
     [["two", "--from-step", "2", "--set", "agents.a.model=none"], "what is changed does not fit together"],
+    [["two", "--from-step", "2", "--set", "nosuch=1"], 'spec.nosuch: unknown field "nosuch"'],
+    [["two", "--from-step", "2", "--set", "agents.a.systemPromt=x"], 'did you mean "systemPrompt"?'],
+    [["two", "--from-step", "2", "--set", "task=7"], "spec.task: must be text, but is 7"],
+    [["two", "--from-step", "2", "--set", "parallelism=-4"], "spec.parallelism: must be at least 1, but is -4"],
+    [["two", "--set", "nodes={}"], "spec.nodes: must be a list, but is an object"],
+    [["two", "--set", "nodes=[]"], "spec.nodes"],
+    [["two", "--set", "metadata.name=x"], "spec.metadata: unknown field"],
+    [["two", "--set", "__proto__.x=1"], '__proto__: unknown field "__proto__"'],
+    [["two", "--from-step", "2", "--set", "nodes.first.when=true"], "spec.nodes[0].when: must be text, but is true"],
+    [["two", "--from-step", "2", "--set", 'nodes.first.dependsOn=["last"]'], "first"],
+    [["two", "--from-step", "2", "--set", "nodes.last.agent.prompt=$(nodes.nobody.output)"], "nobody"],
     [["two", "--name", "two"], "Execution default/two exists already"],
+    [["two", "--name", "../../etc"], '--name "../../etc" is no name'],
+    [["two", "--name", ""], '--name "" is no name'],
+    [["two", "--name", "a\u001b[31m\n"], '--name "a\\u001b[31m\\n" is no name'],
+    [["two", "--name", "a".repeat(64)], "at most 63 of them"],
     [["none"], "none"],
     [["two", "--from-step", "2", "--file", "none.yaml"], "none.yaml"],
   ])("%j", async (args, why) => {

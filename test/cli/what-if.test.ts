@@ -32,6 +32,7 @@ beforeAll(async () => {
       {
         rules: [
           { match: { prompt: "roll", turn: 0 }, reply: { toolCalls: [{ name: "dice", arguments: { sides: 6 } }] } },
+          { match: { prompt: "endless" }, reply: { tokens: 100_000, ignoreMaxTokens: true } },
           { reply: { tokens: 200 } },
         ],
       },
@@ -104,6 +105,20 @@ describe("oao replay NAME… --strict --policy FILE", () => {
     const { totalTokens, overshootTokens = 0 } = status.usage;
     expect(sum.tokens_used - sum.tokens_saved).toBe(totalTokens + overshootTokens);
     expect(sum).toMatchObject({ runs: 1, stopped: 1, calls_saved: 0 });
+  });
+
+  it("saves nothing under the very policy that cut the run, not even what came beyond its limit", async () => {
+    writeFileSync(
+      join(place.folder, "endless.yaml"),
+      manifest("endless", "endless").replace("spec:", "spec:\n  policyRef: { name: small }"),
+    );
+    const { status } = JSON.parse(
+      (await place.oao(["run", "endless.yaml", "--policy", "small.yaml", "-o", "json"])).stdout,
+    );
+    expect(status.usage.overshootTokens).toBeGreaterThan(0);
+    const told = await place.oao(["replay", "endless", "--policy", "small.yaml", "-o", "json"]);
+    const tokens_used = status.usage.totalTokens + status.usage.overshootTokens;
+    expect(JSON.parse(told.stdout).sum).toMatchObject({ stopped: 1, tokens_used, tokens_saved: 0 });
   });
 
   it("is 0 where nothing would have been stopped, by an Audit policy neither", async () => {

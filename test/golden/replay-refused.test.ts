@@ -72,7 +72,7 @@ describe("a replay is refused", () => {
     const { models: [model] = [], tools: [tool] = [] } = parent.record.spec;
     if (model === undefined || tool === undefined) throw new Error("the shape has a model and a tool");
     const differ = (parts: string) =>
-      `team-a/parent cannot be replayed: ${parts} differ from what was recorded, and a Strict replay proves that nothing does. Leave them as they were, or try the change with mode: Fork and a fromStep`;
+      `team-a/parent cannot be replayed: what was recorded is changed (${parts}), and a Strict replay proves that nothing has. Leave it out, or try it from a step on: --from-step N (in a manifest mode: Fork with fromStep)`;
     expect(await refusal(world, "parent", {}, { task: "another" })).toBe(differ("task"));
     expect(await refusal(world, "parent", {}, { agents: [{ name: "plain", model: "m", systemPrompt: "No." }] })).toBe(
       differ("agents"),
@@ -91,6 +91,17 @@ describe("a replay is refused", () => {
     expect(
       await refusal(recorded.world, "parent", { fromStep: 1 }, { agents: [{ name: "plain", model: "less" }] }),
     ).toMatch(/^team-a\/parent cannot be replayed: what its replay changes does not fit together: .*less/);
+    // Not every host has an API server that looked at the fields, and none has seen what they are merged with.
+    const unfit: readonly (readonly [ManifestSpec, string])[] = [
+      [{ nodes: [{ name: "gather", dependsOn: ["rate"] }] }, "the nodes wait for each other: gather → rate → gather"],
+      [{ nodes: [{ name: "rare", when: "nodes.nobody.output == 1" }] }, "nobody"],
+      [{ parallelism: -4 }, "spec.parallelism: must be at least 1, but is -4"],
+    ];
+    for (const [own, why] of unfit) {
+      const message = await refusal(recorded.world, "parent", { fromStep: 1 }, own);
+      expect(message).toContain("what its replay changes does not fit together");
+      expect(message).toContain(why);
+    }
   });
 
   it("where its parent has not ended, and no more once it has", async () => {

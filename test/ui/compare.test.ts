@@ -18,8 +18,8 @@ spec:
     - { name: two, dependsOn: [one], tool: { ref: count, arguments: { from: $(nodes.one.output.next) } } }
 `;
 
-const answer = (text: string, tokens: number): SeedStep => {
-  return { kind: "model", name: "main", input: "Say it.", output: { role: "assistant", content: text }, tokens };
+const answer = (text: string, tokens: number, id = "chat-1"): SeedStep => {
+  return { kind: "model", name: "main", input: "Say it.", output: { role: "assistant", content: text, id }, tokens };
 };
 
 let on: Stage;
@@ -44,7 +44,7 @@ beforeAll(async () => {
         { name: "b", state: "Succeeded", attempt: 1 },
       ],
       journals: [
-        { node: "a", steps: [answer("Yes.", 10), second] },
+        { node: "a", steps: [answer("Yes.", 10, `chat-of-${name}`), second] },
         { node: "b", steps: name === "left" ? [answer("Same.", 5), answer("More.", 5)] : [answer("Same.", 5)] },
       ],
     });
@@ -57,7 +57,9 @@ const pairs = (page: Page) => page.getByRole("grid", { name: "Pairs of steps" })
 describe("comparing two runs", () => {
   it("marks the first divergence and shows both sides of what differs", async () => {
     const page = await on.open("diff/default/left/default/right");
-    await expect.poll(() => page.getByText("1 changed · 1 only left · 2 same").count()).toBe(1);
+    await expect
+      .poll(() => page.getByText("1 changed · 1 only left · 1 same but for the provider's ids · 1 same").count())
+      .toBe(1);
     await expect.poll(() => pairs(page).locator(".row").count()).toBe(4);
     expect(await pairs(page).locator(".row.first-divergence").getAttribute("aria-rowindex")).toBe("3");
     const differences = page.getByRole("region", { name: "What differs" });
@@ -82,7 +84,7 @@ describe("comparing two runs", () => {
     expect(new URL(page.url()).pathname).toBe("/diff/default/right/default/left");
     await pairs(page).focus();
     await page.keyboard.press("Home");
-    await expect.poll(() => page.getByText("Both steps are the same").count()).toBe(1);
+    await expect.poll(() => page.getByText("Only ids and metadata differ").count()).toBe(1);
     await page.context().close();
   });
 });

@@ -2,7 +2,6 @@
 import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
 import { RunLock } from "../../adapters/local/run-lock.ts";
 import { systemClock } from "../../adapters/clock/system-clock.ts";
-import { dnsLabel } from "../../api/common.ts";
 import { execution as executionSchema } from "../../api/execution.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { phases } from "../../api/status.ts";
@@ -20,6 +19,7 @@ import { CliError } from "../errors.ts";
 import { openIndex } from "../home.ts";
 import { contentDropped } from "../outcome.ts";
 import { nameArguments } from "../render/run-tables.ts";
+import { checkName } from "../run-manifest.ts";
 import { isGone } from "../records.ts";
 import { fileStoreUrl, openJournalToLook } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
@@ -56,11 +56,7 @@ export async function importRun(path: string, flags: ImportFlags, terminal: Term
 }
 
 function keyOf({ metadata }: RecordedExecution, { as, namespace }: ImportFlags): ObjectKey {
-  const key = { namespace: namespace ?? metadata.namespace, name: as ?? metadata.name };
-  if (dnsLabel.safeParse(key.name).success) return key;
-  throw new CliError(`--as ${JSON.stringify(key.name)} is no name`, [
-    "it must be a DNS label: lower case letters, digits and '-'",
-  ]);
+  return { namespace: namespace ?? metadata.namespace, name: checkName("--as", as ?? metadata.name) };
 }
 
 /** A bundle may come from anywhere, and a list shows it beside other runs (S1): what readers rely on is checked. */
@@ -217,9 +213,15 @@ function figuresAfter(before: RestoredFigures, entry: JournalEntry): RestoredFig
   return {
     attempt: Math.max(before.attempt, entry.attempt),
     try: Math.max(before.try, entry.try),
-    steps: (isNewTry ? 0 : before.steps) + (entry.type === "step" ? 1 : 0),
+    steps: stepsAfter(isNewTry ? 0 : before.steps, entry),
     finished: entry.type === "finish" ? JSON.stringify(finishedOf(entry)) : isNewTry ? undefined : before.finished,
   };
+}
+
+/** As the protocol counts them: what a try reuses of another run's record comes first, and each attempt at it says so again. */
+function stepsAfter(before: number, entry: JournalEntry): number {
+  if (entry.type === "start") return Math.max(before, entry.reuse?.steps ?? 0);
+  return before + (entry.type === "step" ? 1 : 0);
 }
 
 function finishedOf({ outcome, output, error }: Extract<JournalEntry, { type: "finish" }>): Finished {

@@ -1,5 +1,6 @@
 /** oao replay */
-import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
+import { isKubeError } from "../../adapters/kube/kube-error.ts";
+import { AlreadyExists, type LocalIndex, type LocalRun } from "../../adapters/local/local-index.ts";
 import type { CliExitCode } from "../../api/exit-codes.ts";
 import type { Execution, ExecutionSpec } from "../../api/types.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
@@ -17,7 +18,7 @@ import { hasEnded } from "../outcome.ts";
 import { checkFormat } from "../render/output.ts";
 import { nameArguments } from "../render/run-tables.ts";
 import { inheritingReplay, type ReplayFlags, replayOf } from "../replay-manifest.ts";
-import { readPolicies } from "../run-manifest.ts";
+import { checkName, readPolicies } from "../run-manifest.ts";
 import { checkSecrets } from "../secrets.ts";
 import { givenRedis, openRunStore } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
@@ -81,7 +82,8 @@ async function replayHere(
 ): Promise<CliExitCode> {
   checkEnded(parent);
   const { namespace } = parent.key;
-  const child = freeName(flags.name, parent, (name) => index.get({ namespace, name }) !== undefined);
+  const isTaken = (name: string) => index.get({ namespace, name }) !== undefined;
+  const child = freeName(flags.name, parent, isTaken);
   const store = await openRunStore(parent, givenRedis(parent, flags.redis, terminal.env));
   let execution: Execution;
   try {
@@ -93,12 +95,14 @@ async function replayHere(
   }
   if (execution.spec.replay?.mode === "Fork") checkSecrets(execution, terminal);
   for (const policy of readPolicies(flags.policy, terminal)) index.putPolicy(namespace, policy);
-  const run = index.create({ namespace, name: child }, execution, parent.place);
+  const run = await createFree(flags.name, parent, isTaken, (name) =>
+    index.create({ namespace, name }, execution, parent.place),
+  );
   return hostRun({
     terminal,
     index,
     run,
-    announcement: `${namespace}/${child} replays ${parent.key.name}`,
+    announcement: `${namespace}/${run.key.name} replays ${parent.key.name}`,
     redis: flags.redis,
     output,
     desiredState: undefined,
@@ -145,6 +149,7 @@ export function freeName(
   isTaken: (name: string) => boolean,
 ): string {
   if (given !== undefined) {
+    checkName("--name", given);
     if (isTaken(given))
       throw new CliError(`Execution ${parent.key.namespace}/${given} exists already`, ["give another --name"]);
     return given;
@@ -152,6 +157,25 @@ export function freeName(
   for (let number = 1; ; number += 1) {
     const name = `${parent.key.name.slice(0, 50)}-replay-${number}`;
     if (!isTaken(name)) return name;
+  }
+}
+
+/** Another process may take a free name before this one does: the next is tried, but for one that was asked for. */
+async function createFree<T>(
+  given: string | undefined,
+  parent: StoredExecution,
+  isTaken: (name: string) => boolean,
+  create: (name: string) => T | Promise<T>,
+): Promise<T> {
+  const lost = new Set<string>();
+  for (;;) {
+    const name = freeName(given, parent, (each) => lost.has(each) || isTaken(each));
+    try {
+      return await create(name);
+    } catch (error) {
+      if (!(error instanceof AlreadyExists) && !isKubeError(error, 409, "AlreadyExists")) throw error;
+      lost.add(name);
+    }
   }
 }
 
@@ -182,9 +206,15 @@ export async function createReplay(
   const { spec } = parent.object;
   const { namespace, name } = parent.key;
   const known = new Set(await cluster.executions.someNames(namespace).catch(() => []));
-  const child = freeName(flags.name, parent, (each) => known.has(each));
-  const execution = isWhole(spec)
-    ? replayOf({ name, uid: parent.uid, spec }, flags, child, terminal)
-    : inheritingReplay({ name, uid: parent.uid }, flags, child);
-  return cluster.executions.create({ namespace, name: child }, execution);
+  return createFree(
+    flags.name,
+    parent,
+    (each) => known.has(each),
+    (child) => {
+      const execution = isWhole(spec)
+        ? replayOf({ name, uid: parent.uid, spec }, flags, child, terminal)
+        : inheritingReplay({ name, uid: parent.uid }, flags, child);
+      return cluster.executions.create({ namespace, name: child }, execution);
+    },
+  );
 }

@@ -1,7 +1,7 @@
 /** Commands about records: compare, move, prove. */
 import type { Command } from "commander";
 import type { CliExitCode } from "../../api/exit-codes.ts";
-import { allowRecord, examples, namespaced, outputOption, redisOption, subcommand, wholeNumber } from "../options.ts";
+import { allowRecord, examples, namespaced, outputOption, redisOption, replayTimes, subcommand } from "../options.ts";
 import type { Terminal } from "../terminal.ts";
 
 export function recordCommands(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
@@ -57,7 +57,7 @@ journal is gone: it is brought back. The journal stays until you delete the fold
     ),
   )
     .option("--file <file>", "replay with the spec of this manifest: does it still ask for what was recorded?")
-    .option("--times <number>", "how often it is replayed", wholeNumber)
+    .option("--times <number>", "how often it is replayed", replayTimes)
     .option("--no-replay", "only check the record")
     .addOption(redisOption())
     .addOption(outputOption("table, json or yaml"))

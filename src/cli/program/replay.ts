@@ -1,7 +1,16 @@
 /** What is done with a record: run it again, or ask what another policy would have made of it. */
 import { type Command, Option } from "commander";
 import type { CliExitCode } from "../../api/exit-codes.ts";
-import { allowRecord, collect, examples, outputOption, redisOption, subcommand, wholeNumber } from "../options.ts";
+import {
+  allowRecord,
+  collect,
+  examples,
+  outputOption,
+  redisOption,
+  replayTimes,
+  subcommand,
+  wholeNumber,
+} from "../options.ts";
 import type { Terminal } from "../terminal.ts";
 
 export function replayCommand(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
@@ -22,7 +31,7 @@ export function replayCommand(program: Command, terminal: Terminal, exit: (code:
       "--strict",
       "make no call at all, and prove that everything goes as it was recorded (without --from-step the default)",
     )
-    .option("--times <number>", "how often a strict replay is made, each time to the same trace", wholeNumber)
+    .option("--times <number>", "how often a strict replay is made, each time to the same trace", replayTimes)
     .addOption(
       new Option("--tool-outputs <mode>", "from that step on: recorded answers of tools, or live calls").choices([
         "Recorded",

@@ -1,6 +1,7 @@
 /** `oao diff` as people read it. */
 import { type Difference, shortened } from "../../core/digest/json-diff.ts";
 import type { PlacedStep, StepPair } from "../../core/trace/align.ts";
+import { isDrawnAnew } from "../../core/trace/diff.ts";
 import { oneLine, type Paint } from "./style.ts";
 import { table } from "./table.ts";
 import { elapsed } from "./time.ts";
@@ -100,15 +101,12 @@ export function timeOf({ call: { entry } }: PlacedStep): number {
   return Date.parse(entry.completedAt) - Date.parse(entry.startedAt);
 }
 
-/** What a provider makes anew for every answer: two runs of the same always differ in it, and nobody looks for it. */
-const drawnAnew = /^\$\.output\.(id$|response_metadata|(tool_calls|content)\[\d+\]\.id$)/;
-
 function detailLines(
   { pair, differences, isCut }: ShownPair,
   { isWhole, width }: DiffTextOptions,
   paint: Paint,
 ): string[] {
-  const told = isWhole ? differences : differences.filter(({ path }) => !drawnAnew.test(path));
+  const told = isWhole ? differences : differences.filter((each) => !isDrawnAnew(each));
   const lines = told.flatMap((difference) => {
     const { a, b } = shortened(difference, Math.max(20, width - 8));
     return [

@@ -76,8 +76,12 @@ function lintDocument(document: ManifestDocument): { kind: Kind | undefined; fin
   const { value } = document;
   const identified = identify(value);
   if (typeof identified !== "string") return { kind: undefined, findings: identified };
-  const kind = identified;
-  const findings = [...sizeProblems(document), ...unknownFields(kind, value), ...schemaProblems(kind, value)];
+  return { kind: identified, findings: [...sizeProblems(document), ...lintObject(identified, value)] };
+}
+
+/** What is wrong with an object of the kind, wherever it comes from. */
+export function lintObject(kind: Kind, value: Json): Finding[] {
+  const findings = [...unknownFields(kind, value), ...schemaProblems(kind, value)];
   if (
     isFields(value) &&
     isFields(value.metadata) &&
@@ -101,7 +105,7 @@ function lintDocument(document: ManifestDocument): { kind: Kind | undefined; fin
       ...literalProblems(value),
     );
   }
-  return { kind, findings };
+  return findings;
 }
 
 /** The document's kind, or why it is none of ours. Foreign kinds in the same file are passed over with a warning. */

@@ -17,9 +17,17 @@ export interface Used {
   /** As the provider counted it; undefined = it did not say. */
   readonly reported: number | undefined;
   readonly amounts: Amounts;
+  /** Of its tokens, what only the provider knew beyond what was held. */
+  readonly overshoot: number;
 }
 
-export const nothingUsed: Used = { inputBound: 0, output: 0, reported: undefined, amounts: zeroAmounts };
+export const nothingUsed: Used = {
+  inputBound: 0,
+  output: 0,
+  reported: undefined,
+  amounts: zeroAmounts,
+  overshoot: 0,
+};
 
 export function usedBy(usage: TokenUsage | null | undefined): Used {
   if (usage === null || usage === undefined) return nothingUsed;
@@ -30,7 +38,7 @@ export function usedBy(usage: TokenUsage | null | undefined): Used {
     OutputTokens: Math.max(estimated.output, reported?.output ?? 0),
     TotalTokens: counted.total + overshoot,
   };
-  return { inputBound: estimated.input, output: estimated.output, reported: reported?.output, amounts };
+  return { inputBound: estimated.input, output: estimated.output, reported: reported?.output, amounts, overshoot };
 }
 
 /** What a call would have been stopped by, and the tokens that it would have used all the same. */
@@ -73,7 +81,10 @@ export class Spending {
     // It has begun, and is bought here once more from its beginning.
     const before = moved(this.#accounts(node), ledgerOf(emptyLedger, modelHold), emptyLedger);
     const stop = drive(before, wholeCall(purchase, used, wasCut));
-    return stop && { stop, tokens: Math.min(purchase.reserved.TotalTokens, used.amounts.TotalTokens) };
+    const held = purchase.reserved.TotalTokens;
+    const total = used.amounts.TotalTokens;
+    // Where it would have been cut no earlier than it was, what came on top of that would have come too.
+    return stop && { stop, tokens: held < total - used.overshoot ? held : total };
   }
 
   /** Both return the limits of Audit policies that this has just passed, as "Scope/Unit". */

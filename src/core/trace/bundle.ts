@@ -101,6 +101,11 @@ export class BundleReader {
   #decode(line: Uint8Array): string {
     const number = this.#lines + 1;
     if (line.at(-1) !== 0x0a) throw new BundleError(number, "the file ends within it");
+    if (line.at(-2) === 0x0d)
+      throw new BundleError(
+        number,
+        "it ends in CR LF: git may have changed it on checkout (.gitattributes: *.jsonl -text)",
+      );
     try {
       return this.#decoder.decode(line);
     } catch {

@@ -42,6 +42,13 @@ export function stepDifferences(
   return found.slice(0, max);
 }
 
+/** What a provider makes anew for every answer: two runs of the same always differ in it, and nobody looks for it. */
+const drawnAnew = /^\$\.output\.(id$|response_metadata|(tool_calls|content)\[\d+\]\.id$)/;
+
+export function isDrawnAnew({ path }: Difference): boolean {
+  return drawnAnew.test(path);
+}
+
 function isOfInput({ path }: Difference): boolean {
   return path.startsWith("$.input");
 }

@@ -89,6 +89,7 @@ function RunName({ runKey }: { runKey: RunKey }): VNode {
 
 const verdicts: Readonly<Record<DiffVerdict, { readonly sign: string; readonly text: string }>> = {
   Same: { sign: "=", text: "same" },
+  Alike: { sign: "≈", text: "same but for the provider's ids" },
   Changed: { sign: "≠", text: "changed" },
   OnlyA: { sign: "−", text: "only left" },
   OnlyB: { sign: "+", text: "only right" },
@@ -98,10 +99,11 @@ function Counts({ page: { counts, different } }: { page: DiffPage }): VNode {
   if (different.length === 0)
     return (
       <span class="same" role="status">
-        The same, step by step ({plural(counts.Same, "step")})
+        The same, step by step ({plural(counts.Same + counts.Alike, "step")}
+        {counts.Alike > 0 ? ", but for what the provider makes anew" : ""})
       </span>
     );
-  const parts = (["Changed", "OnlyA", "OnlyB", "Same"] as const).filter((verdict) => counts[verdict] > 0);
+  const parts = (["Changed", "OnlyA", "OnlyB", "Alike", "Same"] as const).filter((verdict) => counts[verdict] > 0);
   return (
     <span class="muted" role="status">
       {parts.map((verdict) => `${grouped(counts[verdict])} ${verdicts[verdict].text}`).join(" · ")}
@@ -254,10 +256,13 @@ function PairTitle({ row: { left, right, verdict } }: { row: DiffRow }): VNode {
 function DifferenceList({ detail: { row, differences, since } }: { detail: DiffDetail }): VNode {
   if (row.verdict === "Same")
     return <p class="muted">Both steps are the same: request, answer, tool calls and tokens.</p>;
-  if (row.verdict !== "Changed")
+  if (row.verdict !== "Changed" && row.verdict !== "Alike")
     return <p class="muted">This step is {verdicts[row.verdict].text}: the other run has none at its place.</p>;
   return (
     <>
+      {row.verdict === "Alike" ? (
+        <p class="muted">Only ids and metadata differ that the provider makes anew for each answer.</p>
+      ) : null}
       {since === undefined ? null : (
         <p class="notice">
           Earlier messages of this request differ too, since step {since} of the left run; they are shown there.

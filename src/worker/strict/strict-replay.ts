@@ -1,4 +1,5 @@
 /** A Strict replay: every recorded node runs again on its record, without a call, and must come to the recorded end. */
+import { setImmediate } from "node:timers/promises";
 import type { NodeSpec } from "../../api/types.ts";
 import { specGraph } from "../../core/dag/spec-graph.ts";
 import type { Digest } from "../../core/digest/digest.ts";
@@ -67,6 +68,8 @@ async function replayOnce(
   let divergedAt: Divergence | undefined;
   let firstStep = 1;
   for (const journal of journals) {
+    // A record that is read already is replayed without a wait, in which no signal and no heartbeat would ever be heard.
+    await setImmediate();
     io.terminate.throwIfAborted();
     const node = nodes.get(journal.node);
     if (node === undefined) {

@@ -108,6 +108,13 @@ describe("a bundle", () => {
 });
 
 describe("a tampered bundle", () => {
+  test("of which git made CR LF lines is told what did it, and how it is kept from it", async () => {
+    const text = textOf(await partsOf(recordedRun()));
+    expect(await problemsOf(text.replaceAll("\n", "\r\n"))).toEqual([
+      "line 1: it ends in CR LF: git may have changed it on checkout (.gitattributes: *.jsonl -text)",
+    ]);
+  });
+
   const seed = baseSeed();
   /** What may be named for a change in this line: the line, or what stands in it. */
   function namesOf(lines: readonly string[], at: number, changed: string): RegExp {

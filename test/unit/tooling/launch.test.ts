@@ -98,3 +98,48 @@ await withLock(process.argv[2], async () => {
     expect(await runTogether(root, 3)).toBe("in out ".repeat(3));
   });
 });
+
+describe("ensureInstalled", () => {
+  const source = (name: string) =>
+    readFileSync(fileURLToPath(new URL(`../../../hack/${name}`, import.meta.url)), "utf8");
+  const one = { version: "1.0.0", integrity: "sha512-one" };
+  const mine = {
+    version: "1.0.0",
+    integrity: "sha512-mine",
+    optional: true,
+    os: [process.platform],
+    cpu: [process.arch],
+  };
+  const locked = {
+    "": { name: "checkout" },
+    "node_modules/one": one,
+    "node_modules/mine": mine,
+    "node_modules/other": { ...mine, integrity: "sha512-other", os: ["plan9"] },
+  };
+  /** A checkout in which `there` is what npm says that it has installed; without npm, so installing fails. */
+  const start = (there: object) => {
+    const root = tree({
+      "hack/setup.mjs": source("setup.mjs"),
+      "hack/lock.mjs": source("lock.mjs"),
+      "start.mjs": 'import { ensureInstalled } from "./hack/setup.mjs";\nawait ensureInstalled();\n',
+      "package-lock.json": JSON.stringify({ packages: locked }),
+      "node_modules/.package-lock.json": JSON.stringify({ packages: there }),
+    });
+    return spawnSync(process.execPath, [join(root, "start.mjs")], { env: { PATH: "" }, encoding: "utf8" });
+  };
+
+  it("takes what npm ci has installed, and installs it no second time", () => {
+    expect(start({ "node_modules/one": one, "node_modules/mine": mine })).toMatchObject({ status: 0, stderr: "" });
+  });
+
+  it.each([
+    ["another version", { "node_modules/one": { ...one, version: "0.9.0" }, "node_modules/mine": mine }],
+    ["a package less", { "node_modules/mine": mine }],
+    ["none for this kind of machine", { "node_modules/one": one }],
+    ["a package more", { "node_modules/one": one, "node_modules/mine": mine, "node_modules/two": one }],
+  ])("installs where there is %s", (_, there) => {
+    const { status, stderr } = start(there);
+    expect(stderr).toContain("node_modules is not what package-lock.json says: running npm ci");
+    expect(status).toBe(1);
+  });
+});
