@@ -22,5 +22,18 @@ export function errorText(error: unknown): string {
 
 function hintsOf(error: unknown): readonly string[] {
   if (error instanceof RecordChanged) return ["all of it that does not hold: oao verify NAME"];
-  return error instanceof CliError ? error.hints : [];
+  return error instanceof CliError ? error.hints : storageHints(error);
+}
+
+/** SQLite says what failed and not where: SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL. */
+const storageErrors: readonly unknown[] = [8, 10, 13];
+
+function storageHints(error: unknown): readonly string[] {
+  // The low byte is the kind, the rest tells more of it.
+  const errcode = (error as { readonly errcode?: number } | undefined)?.errcode ?? 0;
+  if (!storageErrors.includes(errcode & 0xff)) return [];
+  return [
+    "the folder of local state (OAO_HOME, else .oao) must be writable and have space left: ls -ld .oao; df -h .oao",
+    "a run that was cut by it goes on: oao resume NAME",
+  ];
 }

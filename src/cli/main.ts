@@ -1,7 +1,7 @@
 /** The `oao` program. */
 import { CommanderError } from "commander";
 import { type CliExitCode, cliExitCodes } from "../api/exit-codes.ts";
-import { errorText } from "./errors.ts";
+import { CliError, errorText } from "./errors.ts";
 import { buildProgram } from "./program.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 
@@ -42,7 +42,10 @@ process.title = titleOf(args);
 // later, so that a run that has just ended can still say how. What is told on stderr is only told along the way: a run that nobody
 // watches any more goes on to its end, since it could not be let go of cleanly here.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
+  if (error.code !== "EPIPE") {
+    process.stderr.write(errorText(new CliError(`cannot write to stdout: ${error.message}`)));
+    process.exit(cliExitCodes.infrastructure);
+  }
   setImmediate(() => process.exit(process.exitCode ?? cliExitCodes.succeeded));
 });
 process.stderr.on("error", (error: NodeJS.ErrnoException) => {

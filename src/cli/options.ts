@@ -55,6 +55,12 @@ export function wholeNumber(text: string): number {
   return value;
 }
 
+export function portNumber(text: string): number {
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new InvalidArgumentError("a port is 0 to 65535");
+  return port;
+}
+
 /** As `spec.replay.times` is bounded: so is a replay that only a command makes. */
 export function replayTimes(text: string): number {
   const value = wholeNumber(text);

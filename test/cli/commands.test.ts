@@ -1,9 +1,11 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { stripVTControlCharacters } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import { errorText } from "../../src/cli/errors.ts";
 import { modelAt, program, sample, serveModel, type Workplace, workplace } from "./harness.ts";
 
 let place: Workplace;
@@ -146,10 +148,28 @@ describe("oao run", () => {
     [["explain", "execution.spec.nodes.wen"], "did you mean execution.spec.nodes.when"],
     [["completion", "tcsh"], "there is for bash, zsh, fish"],
     [["logs"], "missing required argument 'name'"],
+    [["ui", "--port", "99999"], "a port is 0 to 65535"],
   ])("%j is refused with exit code 2 and a hint", async (args, message) => {
     const { code, stderr } = await place.oao(args);
     expect(stderr).toContain(message);
     expect(code).toBe(2);
+  });
+});
+
+it("a port that is taken is the machine's fault, for oao ui as for oao mock-model: exit code 7", async () => {
+  const { code, stderr } = await place.oao(["ui", "--no-open", "--port", new URL(model).port]);
+  expect(stderr).toMatch(/^error: port \d+ of 127\.0\.0\.1 is taken\n/);
+  expect(code).toBe(7);
+});
+
+describe("a disk that is full", () => {
+  it("is told in words where the output went there", () => {
+    const full = openSync("/dev/full", "w");
+    const args = [program, "explain", "execution.spec.nodes"];
+    const { status, stderr } = spawnSync(process.execPath, args, { stdio: ["ignore", full, "pipe"], encoding: "utf8" });
+    closeSync(full);
+    expect(stderr).toMatch(/^error: cannot write to stdout: .*ENOSPC.*\n$/);
+    expect(status).toBe(7);
   });
 });
 
@@ -161,6 +181,24 @@ describe("local state that cannot be used", () => {
     const { code, stderr } = await place.oao(["get"], { OAO_HOME: broken });
     expect(stderr).toContain(`the local state in ${broken} cannot be used`);
     expect(code).toBe(7);
+  });
+
+  it("and that cannot be written is told with what to do", () => {
+    const path = join(place.folder, "read-only.db");
+    new DatabaseSync(path).close();
+    const database = new DatabaseSync(path, { readOnly: true });
+    const write = () => {
+      try {
+        return database.exec("CREATE TABLE a (b)");
+      } catch (error) {
+        return errorText(error);
+      } finally {
+        database.close();
+      }
+    };
+    expect(write()).toMatch(
+      /^error: attempt to write a readonly database\n {2}the folder of local state .* must be writable/,
+    );
   });
 
   it("is refused when it is a file", async () => {

@@ -1,6 +1,7 @@
 /** `oao mock-model SCRIPT.yaml`: the scripted model server as a program. */
 import { readFile } from "node:fs/promises";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
+import { portNumber } from "../options.ts";
 import type { MockCall } from "./calls.ts";
 import { EXAMPLE_SCRIPT } from "./example-script.ts";
 import { loadScript, ScriptError, type MockScript } from "./script.ts";
@@ -94,12 +95,6 @@ export async function runMockModel(options: RunMockModelOptions, io: MockModelIo
   await stopping;
   await model.close();
   return 0;
-}
-
-function portNumber(text: string): number {
-  const port = Number(text);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new InvalidArgumentError("a port is 0 to 65535");
-  return port;
 }
 
 interface MockModelFlags {

@@ -9,6 +9,7 @@ import {
   outputOption,
   redisOption,
   subcommand,
+  portNumber,
   wholeNumber,
 } from "../options.ts";
 import type { Terminal } from "../terminal.ts";
@@ -72,7 +73,7 @@ export function readCommands(program: Command, terminal: Terminal, exit: (code: 
 
 export function pageCommand(program: Command, terminal: Terminal, exit: (code: CliExitCode) => void): void {
   allowRecord(subcommand(program, "ui [name]", "Open a page on this machine to look at runs, their graphs and steps"))
-    .option("--port <number>", "port of 127.0.0.1; one that is free when absent", wholeNumber)
+    .option("--port <number>", "port of 127.0.0.1; one that is free when absent", portNumber)
     .option("--no-open", "print the address, open no browser")
     .option("-A, --all-namespaces", "of a cluster: runs of every namespace")
     .addHelpText(

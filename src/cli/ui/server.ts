@@ -66,7 +66,11 @@ function listen(server: Server, port: number): Promise<number> {
     server.once("error", (error: NodeJS.ErrnoException) =>
       reject(
         error.code === "EADDRINUSE"
-          ? new CliError(`port ${port} of 127.0.0.1 is taken`, ["another one: --port N; without it, one that is free"])
+          ? new CliError(
+              `port ${port} of 127.0.0.1 is taken`,
+              ["another one: --port N; without it, one that is free"],
+              cliExitCodes.infrastructure,
+            )
           : error,
       ),
     );
