@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { canonicalJson, sha256Hex } from "../../src/core/digest/digest.ts";
 import { parseScript, type MockScriptInput } from "../../src/cli/mock-model/script.ts";
 import { type MockModel, startMockModel } from "../../src/cli/mock-model/server.ts";
 import { type Ended, type Workplace, workplace } from "./harness.ts";
@@ -120,14 +121,14 @@ describe("oao replay NAME", () => {
       expect(stderr).toContain("Execution default/wanted exists already\n  give another --name");
   });
 
-  it("exits with 5 where the record was changed under it, and names the place", async () => {
+  it("exits with 5 where the record was changed under it, its chain made whole again, and names the place", async () => {
     expect(await run("edited")).toMatchObject({ code: 0 });
     for (const file of readdirSync(join(place.folder, ".oao/journals")).filter((name) => name.endsWith(".db"))) {
       const journal = new DatabaseSync(join(place.folder, ".oao/journals", file));
       const [{ task } = { task: 0 }] = journal
         .prepare('SELECT count(*) AS task FROM bodies WHERE bytes LIKE \'%"name":"edited"%\'')
         .all() as { task: number }[];
-      if (task > 0) journal.exec("UPDATE bodies SET bytes = replace(bytes, '\"rolled\":4', '\"rolled\":6')");
+      if (task > 0) editRolled(journal);
       journal.close();
     }
     const diverged = await place.oao(["replay", "edited"]);
@@ -135,6 +136,30 @@ describe("oao replay NAME", () => {
     expect(diverged.stderr).toContain("Divergence: step 3 (node first): $.input.messages[3].content is");
   });
 });
+
+/** Whoever can write to the file can hash, too: only what is outside of it, the status, tells such an edit from a run. */
+function editRolled(journal: DatabaseSync): void {
+  const answers = journal.prepare("SELECT bytes FROM bodies WHERE bytes LIKE '%\"rolled\":4%'").all();
+  const digests = new Map<string, string>();
+  for (const { bytes } of answers as { bytes: string }[]) {
+    const edited = bytes.replace('"rolled":4', '"rolled":6');
+    digests.set(sha256Hex(bytes), sha256Hex(edited));
+    journal
+      .prepare("INSERT INTO bodies (digest, bytes) VALUES (?, ?)")
+      .run(Buffer.from(sha256Hex(edited), "hex"), edited);
+  }
+  journal.exec("DROP TRIGGER entries_are_final");
+  const write = journal.prepare("UPDATE entries SET hash = ?, bytes = ? WHERE id = ?");
+  let head = "";
+  for (const row of journal.prepare("SELECT id, bytes FROM entries ORDER BY id").all()) {
+    const { id, bytes: stored } = row as { id: number; bytes: string };
+    const text = [...digests].reduce((bytes, [from, to]) => bytes.replaceAll(from, to), stored);
+    const entry = JSON.parse(text) as { index: number; prevHash: string };
+    const bytes = canonicalJson(entry.index === 0 ? entry : { ...entry, prevHash: head });
+    head = sha256Hex(bytes);
+    write.run(Buffer.from(head, "hex"), bytes, id);
+  }
+}
 
 describe("oao replay NAME --from-step N", () => {
   it("asks the model again from there on, and tools only with --tool-outputs Live", async () => {
