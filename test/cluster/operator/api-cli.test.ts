@@ -178,7 +178,7 @@ test("ui shows the steps of runs that have ended, also of a Strict replay, compa
   const fork = await call<StepPage>(`${runs}/${replayed.name}/steps`);
   expect(fork.steps.map(({ reused }) => reused)).toEqual([...Array<boolean>(11).fill(true), false]);
   const pair = (other: string) => `diff?left=${field.namespace}/brief&right=${field.namespace}/${other}`;
-  expect((await call<DiffPage>(pair(replayed.name))).counts).toMatchObject({ Same: 11, Changed: 1 });
+  expect((await call<DiffPage>(pair(replayed.name))).counts).toMatchObject({ Same: 11, Alike: 1 });
   expect(await oao("alice", "replay", "brief", "--name", "strict-too")).toMatchObject({ code: 0 });
   expect((await call<DiffPage>(pair("strict-too"))).counts).toMatchObject({ Same: 12, Changed: 0 });
   page.child.kill("SIGINT");
