@@ -172,7 +172,10 @@ describe("a worker", () => {
       other.startWorker(order(run)),
       cluster.startWorker(order(run)),
     ]);
-    expect(await cluster.workers(run.uid)).toMatchObject([{ node: "write", attempt: 1, state: "Starting" }]);
+    // Where the other host was first, this one hears of the pod by its watch.
+    await eventually(async () =>
+      expect(await cluster.workers(run.uid)).toMatchObject([{ node: "write", attempt: 1, state: "Starting" }]),
+    );
     await other.stop();
     const query = { labelSelector: `oao.dev/execution-uid=${run.uid}` };
     const path = resourcePath(resources.pods, { namespace });
