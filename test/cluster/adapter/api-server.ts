@@ -53,11 +53,15 @@ export async function withoutAdmission(client: KubeClient): Promise<void> {
   await eventually(() => client.request({ method: "POST", path, query: { dryRun: "All" }, body }));
 }
 
-/** A new namespace whose pods must pass the level restricted; removed by the caller. */
+const serviceAccounts: Resource = { group: "", version: "v1", plural: "serviceaccounts" };
+
+/** A new namespace whose pods must pass the level restricted, and are admitted: its account is there. Removed by the caller. */
 export async function makeNamespace(client: KubeClient): Promise<string> {
   const name = `adapter-${randomBytes(4).toString("hex")}`;
   const labels = { "pod-security.kubernetes.io/enforce": "restricted" };
   await client.request({ method: "POST", path: resourcePath(namespaces), body: { metadata: { name, labels } } });
+  const account = resourcePath(serviceAccounts, { namespace: name, name: "default" });
+  await eventually(() => client.request({ path: account }));
   return name;
 }
 
