@@ -1,5 +1,6 @@
 import { type Fields, has, isFields, listOf, namesOf, objectsOf } from "./fields.ts";
-import { duplicates, repeats, type Rule, type UpdateRule } from "./rule.ts";
+import { replayRules } from "./replay-rules.ts";
+import { duplicates, repeats, type Rule } from "./rule.ts";
 import { bound, exactlyOne, knownNames, uniqueNames } from "./rule-makers.ts";
 
 const spec = ["spec"] as const;
@@ -71,61 +72,6 @@ const dependencyRules = nodeLists.flatMap((list): Rule[] => [
 
 const notOnApprovals = ["forEach", "retry", "timeoutSeconds", "budget"] as const;
 
-/** Of another run's record: its own lists are known only where it is read. */
-const replayRules: readonly Rule[] = [
-  {
-    code: "MissingField",
-    at: spec,
-    message: "task and nodes are required, unless replay names the Execution that they are inherited from.",
-    cel: "has(self.replay) || (has(self.task) && has(self.nodes))",
-    fieldPath: ".nodes",
-    check: (self) =>
-      has(self, "replay")
-        ? []
-        : ["task", "nodes"]
-            .filter((field) => !has(self, field))
-            .map((field) => ({ path: [field], message: `${field} is missing` })),
-  },
-  {
-    code: "ReplayCursor",
-    at: [...spec, "replay"],
-    message: "At most one of fromStep and from may be set.",
-    cel: "!(has(self.fromStep) && has(self.from))",
-    fieldPath: ".from",
-    check: (self) =>
-      has(self, "fromStep") && has(self, "from")
-        ? [{ path: ["from"], message: "fromStep is set too; at most one of them may be", hint: "remove one" }]
-        : [],
-  },
-  {
-    code: "ReplayStrict",
-    at: [...spec, "replay"],
-    message: "A Strict replay makes no calls, so it has no fromStep, from or toolOutputs.",
-    cel: "!(has(self.mode) && self.mode == 'Strict') || !(has(self.fromStep) || has(self.from) || has(self.toolOutputs))",
-    fieldPath: ".mode",
-    check: (self) =>
-      self.mode === "Strict"
-        ? ["fromStep", "from", "toolOutputs"]
-            .filter((field) => has(self, field))
-            .map((field) => ({
-              path: [field],
-              message: `a Strict replay makes no calls, so it has no ${field}`,
-              hint: "remove it, or write mode: Fork",
-            }))
-        : [],
-  },
-  {
-    code: "ReplayTimes",
-    at: [...spec, "replay"],
-    message: "times is for a Strict replay: a Fork makes calls, once.",
-    cel: "!has(self.times) || (!(has(self.mode) && self.mode == 'Fork') && !has(self.fromStep) && !has(self.from))",
-    fieldPath: ".times",
-    check: (self) =>
-      has(self, "times") && (self.mode === "Fork" || has(self, "fromStep") || has(self, "from"))
-        ? [{ path: ["times"], message: "times is for a Strict replay: a Fork makes calls, once", hint: "remove it" }]
-        : [],
-  },
-];
 const expectable = ["hash", "task", "policy", "agents", "tools", "runtime"] as const;
 
 export const executionRules: readonly Rule[] = [
@@ -269,57 +215,3 @@ export const executionRules: readonly Rule[] = [
         : [],
   },
 ];
-
-/** Everything of the spec but desiredState and the two retention fields. A test compares it with the schema. */
-export const immutableFields = [
-  "task",
-  "input",
-  "policyRef",
-  "models",
-  "tools",
-  "agents",
-  "nodes",
-  "finally",
-  "parallelism",
-  "activeDeadlineSeconds",
-  "replay",
-  "expectedHash",
-] as const;
-
-export const executionUpdateRules: readonly UpdateRule[] = [
-  ...immutableFields.map(
-    (field): UpdateRule => ({
-      code: "Immutable",
-      at: spec,
-      message: `${field} cannot be changed: create a new Execution (another name, or generateName).`,
-      // On the parent with has(): a rule on the value alone would not see the field set to null and then set anew.
-      cel: `has(self.${field}) == has(oldSelf.${field}) && (!has(self.${field}) || self.${field} == oldSelf.${field})`,
-      fieldPath: `.${field}`,
-      allows: (before, after) =>
-        has(before, field) === has(after, field) && (!has(after, field) || sameJson(before[field], after[field])),
-    }),
-  ),
-  {
-    code: "OneWay",
-    at: spec,
-    message: "desiredState Cancelled is final: create a new Execution (another name, or generateName).",
-    cel: "!(has(oldSelf.desiredState) && oldSelf.desiredState == 'Cancelled') || (has(self.desiredState) && self.desiredState == 'Cancelled')",
-    fieldPath: ".desiredState",
-    allows: (before, after) => before.desiredState !== "Cancelled" || after.desiredState === "Cancelled",
-  },
-];
-
-/** Equality of JSON values; the order of members does not matter. */
-function sameJson(one: unknown, other: unknown): boolean {
-  if (Array.isArray(one) && Array.isArray(other)) {
-    return one.length === other.length && one.every((entry, index) => sameJson(entry, other[index]));
-  }
-  if (isFields(one) && isFields(other)) {
-    const keys = Object.keys(one);
-    return (
-      keys.length === Object.keys(other).length &&
-      keys.every((key) => Object.hasOwn(other, key) && sameJson(one[key], other[key]))
-    );
-  }
-  return one === other;
-}

@@ -13,7 +13,7 @@ import {
   wholeSeconds,
   positiveSeconds,
 } from "./common.ts";
-import { effect } from "./execution.ts";
+import { effect } from "./tool.ts";
 
 const globs = z.array(glob).max(sizes.listItems);
 

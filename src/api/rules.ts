@@ -2,7 +2,8 @@
  * The rules between fields, each in one place: what the API server evaluates (CEL) beside what lint
  * and the laptop evaluate (a function). Rules of single values are in the zod schemas.
  */
-import { executionRules, executionUpdateRules } from "./execution-rules.ts";
+import { executionRules } from "./execution-rules.ts";
+import { executionUpdateRules } from "./execution-update-rules.ts";
 import { type Fields, isFields, type Path } from "./fields.ts";
 import type { Kind } from "./json-schema.ts";
 import { policyRules } from "./policy-rules.ts";

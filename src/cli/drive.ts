@@ -1,6 +1,7 @@
 /** Being the host of one run: reconcile until it ends or is suspended, show it, and stop it cleanly when asked to. */
 import type { LocalCluster } from "../adapters/local/local-cluster.ts";
-import type { LocalIndex, LocalRun } from "../adapters/local/local-index.ts";
+import type { LocalIndex } from "../adapters/local/local-index.ts";
+import type { LocalRun } from "../adapters/local/local-run.ts";
 import { systemClock } from "../adapters/clock/system-clock.ts";
 import { executionDefaults } from "../api/defaults.ts";
 import type { ExecutionStatus } from "../api/status.ts";

@@ -1,7 +1,8 @@
 /** What `oao hash` is asked about: a manifest, or a run here or on a cluster, as far as each part is known from here. */
 import { existsSync, statSync } from "node:fs";
 import { resolve } from "node:path";
-import type { LocalIndex, LocalRun } from "../adapters/local/local-index.ts";
+import type { LocalIndex } from "../adapters/local/local-index.ts";
+import type { LocalRun } from "../adapters/local/local-run.ts";
 import { systemClock } from "../adapters/clock/system-clock.ts";
 import type { ExecutionStatus } from "../api/status.ts";
 import type { Execution, ExecutionSpec, GovernancePolicy, PolicySpec } from "../api/types.ts";
@@ -11,7 +12,7 @@ import { hashOf } from "../core/hash/execution-hash.ts";
 import { lintManifest } from "../core/manifest/lint.ts";
 import { isWhole, shownSpec } from "../core/replay/spec.ts";
 import type { Snapshot } from "../core/steps/format.ts";
-import { governingPolicies } from "../host/open-run.ts";
+import { governingPolicies } from "../host/governing.ts";
 import type { StoredExecution, StoredPolicy } from "../ports/cluster.ts";
 import { withRun } from "./cluster/locate.ts";
 import { askedPlace, type PlaceFlags } from "./cluster/place.ts";
@@ -58,7 +59,7 @@ async function ofFile(file: string, flags: SubjectFlags, terminal: Terminal): Pr
   const manifest = await readRunManifest(file, flags, terminal, () => systemClock.random(), options);
   const floor = floorOf(flags, terminal);
   if (askedPlace(flags) !== "cluster") {
-    const stored = (await openExistingIndex(terminal))?.policies(manifest.namespace) ?? [];
+    const stored = (await openExistingIndex(terminal))?.policies.list(manifest.namespace) ?? [];
     return ofManifest(file, manifest, floor, overlaid(stored, manifest.policies));
   }
   const [{ onCluster }, { MissingRight }] = await Promise.all([
@@ -143,7 +144,7 @@ function partly(name: string, spec: ExecutionSpec, unknown: string): HashSubject
 async function ofLocalRun(name: string, index: LocalIndex, run: LocalRun, terminal: Terminal): Promise<HashSubject> {
   const digest = run.status?.snapshot;
   // It was refused: the policies of now, if they are still what it was refused under.
-  if (digest === undefined) return ofRun(name, run, rulesNow(run, [], index.policies(run.key.namespace)));
+  if (digest === undefined) return ofRun(name, run, rulesNow(run, [], index.policies.list(run.key.namespace)));
   const store = await openJournalToLook(run, givenRedis(run, undefined, terminal.env));
   const bytes = (await store?.bodies(run.uid, [digest]))?.get(digest);
   await store?.close();

@@ -1,7 +1,8 @@
 /** The folder of local state, and finding a run in it by name. */
 import { existsSync, rmSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { LocalIndex, type LocalRun } from "../adapters/local/local-index.ts";
+import { LocalIndex } from "../adapters/local/local-index.ts";
+import type { LocalRun } from "../adapters/local/local-run.ts";
 import { RunLock } from "../adapters/local/run-lock.ts";
 import { systemClock } from "../adapters/clock/system-clock.ts";
 import { cliExitCodes } from "../api/exit-codes.ts";

@@ -1,7 +1,8 @@
 /** Everything between "this run exists" and its exit code, shared by run, resume, cancel and suspend. */
 import { shownSpec } from "../core/replay/spec.ts";
 import { LocalCluster, RunHeld } from "../adapters/local/local-cluster.ts";
-import type { LocalIndex, LocalRun } from "../adapters/local/local-index.ts";
+import type { LocalIndex } from "../adapters/local/local-index.ts";
+import type { LocalRun } from "../adapters/local/local-run.ts";
 import { maskSecrets } from "../adapters/tool/secrets.ts";
 import type { CliExitCode } from "../api/exit-codes.ts";
 import type { DesiredState } from "../api/execution.ts";

@@ -2,7 +2,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { LocalRun } from "../adapters/local/local-index.ts";
+import type { LocalRun } from "../adapters/local/local-run.ts";
 import { emptyTraceHash } from "../core/trace/canonical.ts";
 import type { RecordPart } from "../core/trace/record-part.ts";
 import { RecordCheck, type RecordReport } from "../core/trace/verify.ts";

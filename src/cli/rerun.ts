@@ -2,7 +2,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { LocalIndex, LocalRun } from "../adapters/local/local-index.ts";
+import type { LocalIndex } from "../adapters/local/local-index.ts";
+import type { LocalRun } from "../adapters/local/local-run.ts";
 import { cliExitCodes } from "../api/exit-codes.ts";
 import type { ReplayStatus } from "../api/status.ts";
 import type { ExecutionSpec } from "../api/types.ts";

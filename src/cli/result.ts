@@ -1,4 +1,4 @@
-import type { LocalRun } from "../adapters/local/local-index.ts";
+import type { LocalRun } from "../adapters/local/local-run.ts";
 import type { Json } from "../core/digest/json.ts";
 import { unpackBody } from "../core/steps/bodies.ts";
 import { readBodies } from "../host/journals.ts";

@@ -1,7 +1,7 @@
 /** Journal stores of local runs: the file store beside the index, or a Redis whose password is never written down. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { LocalRun } from "../adapters/local/local-index.ts";
+import type { LocalRun } from "../adapters/local/local-run.ts";
 import { systemClock } from "../adapters/clock/system-clock.ts";
 import type { JournalStore } from "../ports/store.ts";
 import { cliExitCodes } from "../api/exit-codes.ts";

@@ -5,7 +5,7 @@ import { httpToolProblems } from "../adapters/tool/http-request.ts";
 import { InvalidTool } from "../adapters/tool/invalid-tool.ts";
 import { checkModuleExports } from "../adapters/tool/module-exports.ts";
 import { checkModulePath, locateModule } from "../adapters/tool/module-files.ts";
-import { httpTool, type ModuleToolSpec, type ToolSpec, toolSpec } from "../api/execution.ts";
+import { httpTool, type ModuleToolSpec, type ToolSpec, toolSpec } from "../api/tool.ts";
 import { type Fields, isFields, objectsOf, type Path } from "../api/fields.ts";
 import type { Finding } from "../core/manifest/schema-problems.ts";
 

@@ -1,6 +1,6 @@
 /** The start of a run: resolve its policies, fix them with the spec as the snapshot (G2), open its journal. */
 import { executionDefaults } from "../api/defaults.ts";
-import type { GovernancePolicy, PolicySpec } from "../api/policy.ts";
+import type { PolicySpec } from "../api/policy.ts";
 import { type Condition, type ExecutionStatus, statusLimits } from "../api/status.ts";
 import { graphProblems } from "../core/dag/spec-graph.ts";
 import { canonicalJson, sha256Hex } from "../core/digest/digest.ts";
@@ -11,7 +11,7 @@ import { admit, type Waiting } from "../core/planner/admit.ts";
 import { failedStatus } from "../core/planner/plan.ts";
 import { initialStatus } from "../core/planner/render.ts";
 import { withTimes } from "../core/planner/conditions.ts";
-import { combinePolicies, type GoverningPolicy } from "../core/policy/combine.ts";
+import { combinePolicies } from "../core/policy/combine.ts";
 import { checkImages } from "../core/policy/checks.ts";
 import type { EffectivePolicy, Violation } from "../core/policy/types.ts";
 import { executionLimits } from "../core/policy/limits.ts";
@@ -21,7 +21,8 @@ import { isWhole, shownSpec } from "../core/replay/spec.ts";
 import type { Replay } from "../core/replay/types.ts";
 import type { ExecutionSpec } from "../api/types.ts";
 import { resolveReplay } from "./open-replay.ts";
-import type { StoredExecution, StoredPolicy } from "../ports/cluster.ts";
+import type { StoredExecution } from "../ports/cluster.ts";
+import { governingPolicies, type Ungoverned } from "./governing.ts";
 import { freshStatus, held, otherHolder } from "./holder.ts";
 import type { HostIo } from "./io.ts";
 import { keepLineage, runningSeconds } from "./keep-lineage.ts";
@@ -30,7 +31,6 @@ import { RecordChanged } from "./record-changed.ts";
 import { lookAgainMs } from "./slots.ts";
 import { storeLife } from "./store-life.ts";
 
-export const defaultPolicyLabel = "oao.dev/default";
 /** Policies may appear, and a store be set right, any time; a watch usually tells of the former sooner. */
 const pollMs = 10_000;
 
@@ -219,47 +219,6 @@ async function queued(run: StoredExecution, policy: EffectivePolicy, io: HostIo)
   const { place, waiting, running } = found;
   const message = `place ${place} of ${waiting}; ${running} of ${most.limit} are at work in namespace ${run.key.namespace} (policy ${most.policy}, limits.maxConcurrentExecutions)`;
   return { reason: "Queued", message, lookAgainMs: lookAgainMs(found) };
-}
-
-/** Why a run cannot be governed yet. */
-interface Ungoverned {
-  readonly reason: "PolicyNotFound" | "PolicyInvalid";
-  readonly message: string;
-}
-
-/** Floor, the namespace's defaults, policyRef; or why there is no answer. An invalid default governs like a valid one. */
-export function governingPolicies(
-  run: Pick<StoredExecution, "key">,
-  wanted: string | undefined,
-  floor: readonly GovernancePolicy[],
-  inNamespace: readonly StoredPolicy[],
-): readonly GoverningPolicy[] | Ungoverned {
-  const found: GoverningPolicy[] = floor.map((policy) => ({ policy, role: "Floor" }));
-  for (const policy of inNamespace) {
-    if (policy.metadata.labels?.[defaultPolicyLabel] === "true") found.push({ policy, role: "Default" });
-  }
-  if (wanted !== undefined) {
-    const named = inNamespace.find((policy) => policy.metadata.name === wanted);
-    if (named === undefined) {
-      const message = `policyRef names GovernancePolicy "${wanted}", which namespace ${run.key.namespace} does not have; create it and the run starts`;
-      return { reason: "PolicyNotFound", message };
-    }
-    found.push({ policy: named, role: "Ref" });
-  }
-  return invalidOf(run, inNamespace, found) ?? found;
-}
-
-function invalidOf(
-  { key }: Pick<StoredExecution, "key">,
-  inNamespace: readonly StoredPolicy[],
-  governing: readonly GoverningPolicy[],
-): Ungoverned | undefined {
-  const invalid = inNamespace.find(
-    (stored) => stored.problem !== undefined && governing.some(({ policy }) => policy === stored),
-  );
-  if (invalid === undefined) return undefined;
-  const message = `GovernancePolicy "${invalid.metadata.name}" of namespace ${key.namespace} governs this run and is invalid (${invalid.problem}); correct it and the run starts`;
-  return { reason: "PolicyInvalid", message };
 }
 
 interface Fixed {

@@ -1,5 +1,5 @@
 /** Tools as adapters implement them. The worker resolves a spec.tools entry once and invokes it inside a recorded step. */
-import type { ToolSpec } from "../api/execution.ts";
+import type { ToolSpec } from "../api/tool.ts";
 import type { Json } from "../core/digest/json.ts";
 
 /** Recorded values for module tools: the same on every resume and replay. */

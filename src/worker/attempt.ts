@@ -1,18 +1,15 @@
 /** From an order to a claimed, resumed, watched attempt: everything a node's work needs, and how it is put away. */
-import type { FinallySpec, ModelSpec, NodeSpec, ToolSpec } from "../api/execution.ts";
-import { sha256Hex } from "../core/digest/digest.ts";
+import type { FinallySpec, ModelSpec, NodeSpec } from "../api/execution.ts";
+import type { ToolSpec } from "../api/tool.ts";
 import { OaoError, PolicyViolationError } from "../core/errors/errors.ts";
 import { auditLimitMessage, stopText } from "../core/policy/messages.ts";
 import { executionLimits, nodeLimits } from "../core/policy/limits.ts";
 import type { EffectivePolicy } from "../core/policy/types.ts";
 import { redactor } from "../core/policy/redact.ts";
 import { plannedSpec } from "../core/replay/strict.ts";
-import { genesis, itemName } from "../core/protocol/names.ts";
-import type { StoredEntry } from "../core/protocol/types.ts";
-import { type EntryDraft, firstBroken, readEntry } from "../core/steps/chain.ts";
-import { shortDigest } from "../core/hash/execution-hash.ts";
-import type { Finished, Reuse, Snapshot, StartEntry } from "../core/steps/format.ts";
-import { foldHistory } from "../core/steps/history.ts";
+import { itemName } from "../core/protocol/names.ts";
+import type { EntryDraft } from "../core/steps/chain.ts";
+import type { Finished, Snapshot } from "../core/steps/format.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { WorkerExit, WorkerOrder } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
@@ -24,15 +21,13 @@ import type { NodeContext } from "./node-context.ts";
 import { iso } from "./recorder.ts";
 import { readReuse } from "./reuse.ts";
 import { Session } from "./session.ts";
+import { checkSameProgram, checkSameTools, type Program, startDraft } from "./start-entry.ts";
+import { readHistory, readSnapshot } from "./stored-attempt.ts";
 
-export interface AttemptIo {
+export interface AttemptIo extends Program {
   readonly store: JournalStore;
-  readonly clock: Clock;
   /** Ends the attempt from outside (SIGTERM, the parent's death). */
   readonly terminate: AbortSignal;
-  readonly version: string;
-  /** Digest of the worker's own code. */
-  readonly build: string;
   readonly leaseTtlMs: number;
   readonly heartbeatIntervalMs: number;
   readonly suspendGraceMs: number;
@@ -57,7 +52,6 @@ export interface Attempt {
   close(): Promise<void>;
 }
 
-const entriesPage = 512;
 /** A module's own top-level code holds the thread for this long at most, as its loader sees to where it can. */
 const moduleLoadMs = 30_000;
 /** Of an error's message in the journal. */
@@ -65,7 +59,7 @@ const messageUnitsMax = 4_096;
 
 /** J2. Claim, read and check the journal, start the lease. `exit` = there is nothing left to do. */
 export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<Attempt | { exit: WorkerExit }> {
-  const snapshot = await readSnapshot(order, io);
+  const snapshot = await readSnapshot(order, io.store);
   const { nodes, finally: last = [] } = plannedSpec(snapshot);
   const node = [...nodes, ...last].find((candidate) => candidate.name === order.node);
   if (node === undefined) throw new OaoError("OAO_SNAPSHOT_MISMATCH", `the snapshot has no node ${order.node}`);
@@ -105,7 +99,7 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
   const claimed = await session.claim();
   if ("finished" in claimed)
     return { exit: (JSON.parse(claimed.finished) as Finished).outcome === "Succeeded" ? "done" : "failed" };
-  const { history, outputs } = await readHistory(order, io, session.length);
+  const { history, outputs } = await readHistory(order, io.store, session.length);
   const uids = [order.uid, ...(snapshot.replay?.lineage ?? [])];
   const bodies = (ahead: readonly string[]) => new BodyReader(io.store, uids, ahead);
   const reused = await readReuse(snapshot, order, io.store, bodies);
@@ -199,93 +193,11 @@ export async function openAttempt(order: WorkerOrder, io: AttemptIo): Promise<At
   };
 }
 
-/** G2: the snapshot is named by digest; any other is refused. */
-async function readSnapshot(order: WorkerOrder, io: AttemptIo): Promise<Snapshot> {
-  const bytes = (await io.store.bodies(order.uid, [order.snapshot])).get(order.snapshot);
-  if (bytes === undefined)
-    throw new OaoError("OAO_DURABILITY_LOST", `the journal store does not have snapshot ${order.snapshot}`);
-  if (sha256Hex(bytes) !== order.snapshot)
-    throw new OaoError(
-      "OAO_SNAPSHOT_MISMATCH",
-      "the stored snapshot does not have the digest this worker was ordered with",
-    );
-  return JSON.parse(bytes) as Snapshot;
-}
-
-async function readHistory(order: WorkerOrder, io: AttemptIo, length: number) {
-  const stored: StoredEntry[] = [];
-  while (stored.length < length) {
-    const page = await io.store.entries(order.uid, order, stored.length, Math.min(entriesPage, length - stored.length));
-    if (page.length === 0) break;
-    stored.push(...page);
-  }
-  // The status has seen this entry: a store that holds another in its place was rolled back and has gone another way.
-  if (
-    order.known !== undefined &&
-    order.known.length > 0 &&
-    stored[order.known.length - 1]?.hash.startsWith(order.known.head) !== true
-  )
-    throw new OaoError(
-      "OAO_DURABILITY_LOST",
-      `entry ${order.known.length - 1} of ${itemName(order)} is not the one that the status has seen`,
-    );
-  const broken = stored.length < length ? stored.length : firstBroken(stored, genesis(order.uid, order));
-  if (broken !== undefined)
-    throw new OaoError(
-      "OAO_DURABILITY_LOST",
-      `journal of ${itemName(order)} does not hold together at entry ${broken} of ${length}`,
-    );
-  const entries = stored.map(readEntry);
-  const outputs = entries.flatMap((entry) =>
-    entry.type === "step" && entry.try === order.try && entry.output !== null ? [entry.output.body] : [],
-  );
-  return { history: foldHistory(entries, order.try), outputs };
-}
-
 /** Only the tools this node can reach: it gets no other secrets and loads no other code. */
 function toolsOf(snapshot: Snapshot, node: NodeSpec): ToolSpec[] {
   const agent = snapshot.spec.agents?.find((candidate) => candidate.name === node.agent?.ref);
   const names = new Set([...(agent?.tools ?? []), ...(node.tool === undefined ? [] : [node.tool.ref])]);
   return (snapshot.spec.tools ?? []).filter((tool) => names.has(tool.name));
-}
-
-function startDraft(
-  order: WorkerOrder,
-  io: AttemptIo,
-  tools: ReadonlyMap<string, Tool>,
-  reuse: Reuse | undefined,
-): EntryDraft {
-  return {
-    type: "start",
-    attempt: order.attempt,
-    try: order.try,
-    snapshot: order.snapshot,
-    runtime: { format: 1, version: io.version, node: process.version, build: io.build },
-    tools: Object.fromEntries([...tools].map(([name, tool]) => [name, tool.digest])),
-    ...(reuse === undefined ? {} : { reuse }),
-    at: iso(io.clock.nowMs()),
-  };
-}
-
-/** What the journal holds was made by one program: its successor might ask other questions where the answers of the first are found. */
-function checkSameProgram(first: StartEntry | undefined, { build, version }: AttemptIo): void {
-  const before = first?.runtime;
-  if (before?.build === undefined || before.build === build) return;
-  throw new OaoError(
-    "OAO_SNAPSHOT_MISMATCH",
-    `this worker is another build of OAO (${version}, ${shortDigest(build)}) than the one that started this node (${before.version}, ${shortDigest(before.build)}); a resume would mix two programs. Go on with that one, or start a new run`,
-  );
-}
-
-function checkSameTools(first: Readonly<Record<string, string>> | undefined, tools: ReadonlyMap<string, Tool>): void {
-  for (const [name, digest] of Object.entries(first ?? {})) {
-    const now = tools.get(name)?.digest;
-    if (now !== digest)
-      throw new OaoError(
-        "OAO_SNAPSHOT_MISMATCH",
-        `tool ${name} changed since this node started (${digest} then, ${now ?? "missing"} now); a resume would mix two programs. Start a new run, and leave a run's tools as they are until it has ended`,
-      );
-  }
 }
 
 function auditDraft(order: WorkerOrder, clock: Clock, message: string, path: string): EntryDraft {

@@ -6,7 +6,7 @@ import type { Amounts, StoredBody } from "../core/protocol/types.ts";
 import { packBody } from "../core/steps/bodies.ts";
 import type { EntryDraft } from "../core/steps/chain.ts";
 import type { RequestRef, StepEntry, StepIdentity, StepOutcome, TokenUsage } from "../core/steps/format.ts";
-import type { ToolEffect } from "../api/execution.ts";
+import type { ToolEffect } from "../api/tool.ts";
 import { stepKey } from "../core/steps/identity.ts";
 import type { Admission, Hold } from "../core/steps/purchase.ts";
 import { valueHold } from "../core/steps/usage.ts";

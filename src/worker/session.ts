@@ -5,11 +5,11 @@
  * turns out to know less than it once acknowledged, the kept tail is appended again; if that cannot be, the run ends in
  * DurabilityLost, never in silence.
  */
-import { canonicalJson, sha256Hex } from "../core/digest/digest.ts";
 import { add, emptyLedger, subtract } from "../core/protocol/amounts.ts";
 import { genesis } from "../core/protocol/names.ts";
 import type {
   Amounts,
+  Command,
   Control,
   Ledger,
   Limits,
@@ -17,21 +17,15 @@ import type {
   Reply,
   SequencedWorkerCommand,
   StoredBody,
-  StoredEntry,
 } from "../core/protocol/types.ts";
 import { chain, type EntryDraft } from "../core/steps/chain.ts";
 import { type Admission, admission, type Hold } from "../core/steps/purchase.ts";
-import type { Clock } from "../ports/clock.ts";
-import type { JournalStore } from "../ports/store.ts";
-import { StoreFull, StoreUnavailable } from "../ports/store-errors.ts";
+import { commandDigest, deliver, type Delivery, type Draft } from "./command.ts";
 import type { Lease } from "./lease.ts";
 import { durabilityLost, refused } from "./replies.ts";
 import { Tail } from "./tail.ts";
 
-export interface SessionOptions {
-  readonly store: JournalStore;
-  readonly clock: Clock;
-  readonly uid: string;
+export interface SessionOptions extends Delivery {
   readonly key: NodeKey;
   readonly attempt: number;
   readonly try: number;
@@ -40,8 +34,6 @@ export interface SessionOptions {
   readonly auditLimits: Limits;
   readonly known: { readonly length: number; readonly head: string } | undefined;
   readonly lease: Lease;
-  /** Ends waiting for a store that does not answer. */
-  readonly signal: AbortSignal;
   /** Each OK reply's control and crossed audit limits. */
   readonly onReply?: (control: Control, crossed: readonly string[]) => void;
 }
@@ -55,16 +47,6 @@ export interface CommitOrder {
   readonly overshoot: Amounts;
   readonly violation?: string | undefined;
 }
-
-const backoffMs = [20, 50, 100, 250, 500, 1_000];
-/** At a second each: about half an hour of a store that is away. */
-const deliveriesMax = 1_800;
-
-type Draft = SequencedWorkerCommand extends infer C
-  ? C extends SequencedWorkerCommand
-    ? Omit<C, "seq" | "digest" | "leaseTtlMs" | "attempt" | "claimId" | "node" | "item">
-    : never
-  : never;
 
 export class Session {
   readonly #options: SessionOptions;
@@ -286,22 +268,9 @@ export class Session {
     });
   }
 
-  /** Sends until the store answers; the same command each time (J6). */
-  async #deliver(command: Parameters<JournalStore["execute"]>[1]): Promise<Reply> {
+  async #deliver(command: Command): Promise<Reply> {
     try {
-      for (let failures = 0; ; failures += 1) {
-        try {
-          return await this.#options.store.execute(this.#options.uid, command);
-        } catch (error) {
-          if (!(error instanceof StoreUnavailable || error instanceof StoreFull)) throw error;
-          // A worker that nobody hosts any more must not wait for ever; what it holds is then in doubt, never lost in silence.
-          if (failures >= deliveriesMax) throw error;
-          await this.#options.clock.sleep(
-            backoffMs[Math.min(failures, backoffMs.length - 1)] ?? 1_000,
-            this.#options.signal,
-          );
-        }
-      }
+      return await deliver(this.#options, command);
     } catch (error) {
       this.#unknown = error instanceof Error ? error : new Error(String(error), { cause: error });
       throw error;
@@ -313,11 +282,4 @@ export class Session {
       ? { node: this.#options.key.node }
       : { node: this.#options.key.node, item: this.#options.key.item };
   }
-}
-
-/** Entries are named by hash, which covers their bytes; so is every body. */
-function commandDigest(content: Record<string, unknown>): string {
-  const entries = (content["entries"] as readonly StoredEntry[] | undefined)?.map((entry) => entry.hash) ?? [];
-  const bodies = (content["bodies"] as readonly StoredBody[] | undefined)?.map((body) => body.digest) ?? [];
-  return sha256Hex(canonicalJson({ ...content, entries, bodies }));
 }

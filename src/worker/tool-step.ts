@@ -1,22 +1,21 @@
 /** One tool call as a recorded step: lookup, in-doubt rule, begin, call, commit; with OAO's own retries around it. */
 import type { Json } from "../core/digest/json.ts";
-import { OaoError, WaitingError } from "../core/errors/errors.ts";
+import { WaitingError } from "../core/errors/errors.ts";
 import { effectOf, moduleName } from "../core/policy/checks.ts";
 import type { ToolCheck } from "../core/policy/types.ts";
 import { zeroAmounts } from "../core/protocol/amounts.ts";
 import type { StoredBody } from "../core/protocol/types.ts";
 import { packBody } from "../core/steps/bodies.ts";
-import type { Answer } from "../core/planner/types.ts";
-import type { RecordedCall } from "../core/replay/reused-steps.ts";
-import type { IntentEntry } from "../core/steps/format.ts";
-import { approvalDigest, doubtRequest, idempotencyKey } from "../core/steps/identity.ts";
+import { idempotencyKey } from "../core/steps/identity.ts";
 import { toolHold } from "../core/steps/usage.ts";
 import { executionDefaults } from "../api/defaults.ts";
-import type { ToolEffect } from "../api/execution.ts";
+import type { ToolEffect } from "../api/tool.ts";
 import { type CallFailure, RecordedFailure, type StepScope, type ToolRequest } from "../ports/step.ts";
 import type { Tool } from "../ports/tool.ts";
+import { settleDoubt } from "./doubt.ts";
 import { checkRepeatedCall, checkToolCall } from "./gate.ts";
 import type { NodeContext } from "./node-context.ts";
+import { recordedAnswer } from "./recorded-answer.ts";
 import { type CallIdentity, type CallResult, keyOf, Recorder, stoppedClass } from "./recorder.ts";
 import { callsSoFar, callFailure, cutReason, retryAfter } from "./retry.ts";
 
@@ -54,120 +53,6 @@ export async function toolStep(
     if ("output" in outcome) return outcome.output;
     await context.clock.sleep(outcome.retryInMs, context.stop);
   }
-}
-
-/**
- * After the cursor of a replay: the tool was called with these arguments before, and is not called again. What it recorded inside is
- * part of the record too. Nothing is charged (J4).
- */
-async function recordedAnswer(
-  context: NodeContext,
-  recorder: Recorder,
-  identity: CallIdentity,
-  answer: RecordedCall,
-): Promise<Json> {
-  for (const inner of context.reused?.steps.inside(answer) ?? []) {
-    const path = [...identity.path, ...inner.entry.path.slice(answer.entry.path.length)];
-    const { kind, name, requestDigest, occurrence } = inner.entry;
-    const same = { kind, name, requestDigest, occurrence, path };
-    if ((await recorder.lookup(same)) === undefined) await recordAgain(context, recorder, same, inner);
-  }
-  const body = answer.entry.output?.body;
-  const output = body === undefined ? null : await context.bodies.read(body);
-  await recordAgain(context, recorder, identity, answer);
-  return output;
-}
-
-/** By reference. */
-async function recordAgain(
-  { clock }: NodeContext,
-  recorder: Recorder,
-  identity: CallIdentity,
-  { entry, journal }: RecordedCall,
-): Promise<void> {
-  await recorder.step({
-    identity,
-    input: entry.input,
-    outcome: "Ok",
-    answeredBy: { uid: entry.from ?? journal.uid ?? "", body: entry.output?.body ?? null },
-    startedAtMs: clock.nowMs(),
-    free: zeroAmounts,
-    settled: zeroAmounts,
-    overshoot: zeroAmounts,
-  });
-}
-
-/** A NonIdempotent call whose result a crash lost: the policy says whether it may be made again, once the first one has ended. */
-async function settleDoubt(
-  context: NodeContext,
-  recorder: Recorder,
-  identity: CallIdentity,
-  effect: ToolEffect,
-  input: CallResult["input"],
-): Promise<void> {
-  const lost = context.history.inDoubt.get(keyOf(identity));
-  if (effect !== "NonIdempotent" || lost === undefined) return;
-  const isAsked = context.policy.onInDoubt === "Ask";
-  const answer = isAsked ? await decided(context, recorder, identity, lost) : undefined;
-  if (context.policy.onInDoubt === "Retry" || answer?.decision === "Approved") {
-    const leftMs = context.predecessorMayLive ? (lost.deadlineMs ?? 0) - context.clock.nowMs() : 0;
-    if (leftMs > 0)
-      context.log("info", "waits for the end of a call that may be at work", { tool: identity.name, leftMs });
-    return leftMs > 0 ? context.clock.sleep(leftMs, context.stop) : undefined;
-  }
-  const why =
-    answer === undefined
-      ? "the policy's onInDoubt is Fail. Check the outside, then run again; declare the tool Idempotent if its server honours Idempotency-Key, or set onInDoubt: Ask or Retry"
-      : `${answer.by} decided that it is not called again`;
-  const message = `tool ${identity.name} is NonIdempotent and was called before a crash; whether it took effect is unknown, and ${why}`;
-  const nothing = { free: zeroAmounts, settled: zeroAmounts, overshoot: zeroAmounts };
-  await recorder.step({
-    identity,
-    input,
-    outcome: "Error",
-    error: { class: "InDoubt", message },
-    startedAtMs: context.clock.nowMs(),
-    ...nothing,
-  });
-  throw new OaoError("OAO_IN_DOUBT", message);
-}
-
-/** What a person decided about this call, recorded as a step of its own. Throws WaitingError while nobody has. */
-async function decided(
-  context: NodeContext,
-  recorder: Recorder,
-  call: CallIdentity,
-  lost: IntentEntry,
-): Promise<Answer> {
-  const request = doubtRequest(context.key, lost);
-  const answer = context.answers[request];
-  if (answer === undefined)
-    throw new WaitingError(
-      `tool ${call.name} may have taken effect before a crash; ${request} asks what is to be done`,
-    );
-  // Below the call, where a tool's own recorded values end in 0.
-  const identity: CallIdentity = {
-    path: [...call.path, 0, 1],
-    kind: "approval",
-    name: call.name,
-    requestDigest: approvalDigest(request),
-    occurrence: 0,
-  };
-  if ((await recorder.lookup(identity)) !== undefined) return answer;
-  const { decision, by, proven, decidedAt: at } = answer;
-  const input = packBody({ request });
-  await recorder.step({
-    identity,
-    input: { body: input.digest },
-    bodies: input.bodies,
-    outcome: "Ok",
-    output: { decision, by, proven, at },
-    startedAtMs: context.clock.nowMs(),
-    free: zeroAmounts,
-    settled: zeroAmounts,
-    overshoot: zeroAmounts,
-  });
-  return answer;
 }
 
 interface CallPlan {

@@ -1,6 +1,7 @@
 /** The tools one node may call, built from the snapshot with the secrets and addresses that its policies allow. */
 import { unescape } from "node:querystring";
-import type { ModelSpec, ToolSpec } from "../api/execution.ts";
+import type { ModelSpec } from "../api/execution.ts";
+import type { ToolSpec } from "../api/tool.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import { checkTool, toolCheckOf } from "../core/policy/checks.ts";
 import { addressRules } from "../core/policy/addresses.ts";

@@ -1,6 +1,7 @@
 /** What a node is to do, with every expression evaluated: pure but for reading the outputs it names. */
 import { executionDefaults } from "../api/defaults.ts";
-import type { AgentSpec, ModelSpec, NodeSpec, ToolSpec } from "../api/execution.ts";
+import type { AgentSpec, ModelSpec, NodeSpec } from "../api/execution.ts";
+import type { ToolSpec } from "../api/tool.ts";
 import type { Json, JsonObject } from "../core/digest/json.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import type { ExpressionScope } from "../core/expressions/evaluate.ts";

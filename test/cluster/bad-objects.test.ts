@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { KubeClient } from "../../src/adapters/kube/client.ts";
 import { type Resource, resourcePath, resources } from "../../src/adapters/kube/resources.ts";
-import { immutableFields } from "../../src/api/execution-rules.ts";
+import { immutableFields } from "../../src/api/execution-update-rules.ts";
 import { adminClient, installKinds } from "./adapter/api-server.ts";
 
 let admin: KubeClient;

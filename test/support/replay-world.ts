@@ -18,7 +18,7 @@ import type { StepEntry } from "../../src/core/steps/format.ts";
 import { canonicalSteps, type TracedCall } from "../../src/core/trace/journal.ts";
 import { type HostIo, SnapshotCache } from "../../src/host/io.ts";
 import { readJournals, readRecord, type RunRecord } from "../../src/host/journals.ts";
-import { defaultPolicyLabel } from "../../src/host/open-run.ts";
+import { defaultPolicyLabel } from "../../src/host/governing.ts";
 import { type RunLoop, runLoop } from "../../src/host/run-loop.ts";
 import { Slots } from "../../src/host/slots.ts";
 import type {

@@ -1,7 +1,8 @@
 /** An HTTP tool's server that remembers its calls. */
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { ExecutionSpec, ToolSpec } from "../../src/api/execution.ts";
+import type { ExecutionSpec } from "../../src/api/execution.ts";
+import type { ToolSpec } from "../../src/api/tool.ts";
 
 /** `answer` is told the call's number, from 1; `hang` leaves it without an answer. */
 export async function startToolServer(

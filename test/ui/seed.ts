@@ -1,7 +1,8 @@
 /** Runs made by hand in a folder of local state: of any size, with any text in them, in the form that real ones have. */
 import { join } from "node:path";
 import { systemClock } from "../../src/adapters/clock/system-clock.ts";
-import { LocalIndex, type LocalRun } from "../../src/adapters/local/local-index.ts";
+import { LocalIndex } from "../../src/adapters/local/local-index.ts";
+import type { LocalRun } from "../../src/adapters/local/local-run.ts";
 import { FileStore } from "../../src/adapters/store/file/file-store.ts";
 import type { Execution, ExecutionSpec } from "../../src/api/types.ts";
 import type { ExecutionStatus, NodeStatus } from "../../src/api/status.ts";

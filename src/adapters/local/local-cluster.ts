@@ -5,7 +5,8 @@ import type { ExecutionStatus } from "../../api/status.ts";
 import { itemName } from "../../core/protocol/names.ts";
 import type { Cluster, ObjectKey, StoredExecution, WorkerOrder, WorkerView } from "../../ports/cluster.ts";
 import type { WorkerRow } from "./host-records.ts";
-import type { LocalIndex, LocalRun } from "./local-index.ts";
+import type { LocalIndex } from "./local-index.ts";
+import type { LocalRun } from "./local-run.ts";
 import { processIdentity } from "./process-identity.ts";
 import { RunLock } from "./run-lock.ts";
 import { StartGate } from "./start-gate.ts";
@@ -86,7 +87,7 @@ export class LocalCluster implements Cluster {
   }
 
   async policies(namespace: string): Promise<readonly GovernancePolicy[]> {
-    return this.#index.policies(namespace);
+    return this.#index.policies.list(namespace);
   }
 
   async writeStatus(

@@ -7,14 +7,14 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { DesiredState, Execution } from "../../api/execution.ts";
-import type { GovernancePolicy } from "../../api/policy.ts";
 import type { ExecutionStatus } from "../../api/status.ts";
-import { canonicalJson } from "../../core/digest/digest.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { ObjectKey, StoredExecution } from "../../ports/cluster.ts";
 import { Conflict } from "../../ports/cluster-errors.ts";
 import { HostRecords, hostSchema } from "./host-records.ts";
 import { LocalDatabase } from "./local-database.ts";
+import { LocalPolicies, policySchema } from "./local-policies.ts";
+import { asRun, type Held, type LocalRun, type Row, type RunPlace } from "./local-run.ts";
 
 const schema = `
   CREATE TABLE IF NOT EXISTS sequence (id INTEGER PRIMARY KEY CHECK (id = 1), value INTEGER NOT NULL) WITHOUT ROWID;
@@ -25,20 +25,9 @@ const schema = `
     expires_ms INTEGER, PRIMARY KEY (namespace, name)) WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS executions_version ON executions (version);
   CREATE INDEX IF NOT EXISTS executions_expiry ON executions (expires_ms) WHERE expires_ms IS NOT NULL;
-  CREATE TABLE IF NOT EXISTS policies (
-    namespace TEXT NOT NULL, name TEXT NOT NULL, object TEXT NOT NULL, PRIMARY KEY (namespace, name)) WITHOUT ROWID;
+${policySchema}
 ${hostSchema}
 `;
-
-/** How a run is hosted: where its module tools are, and the URL of its journal store. Never the secrets of either. */
-export interface RunPlace {
-  readonly baseDir: string;
-  readonly store: string;
-}
-
-export interface LocalRun extends StoredExecution {
-  readonly place: RunPlace;
-}
 
 /** A name that is taken: the caller decides whether that is a resume. */
 export class AlreadyExists extends Error {
@@ -50,22 +39,10 @@ export class AlreadyExists extends Error {
   }
 }
 
-interface Row {
-  namespace: string;
-  name: string;
-  uid: string;
-  version: number;
-  generation: number;
-  created_ms: number;
-  object: string;
-  status: string | null;
-  base_dir: string;
-  store: string;
-}
-
 export class LocalIndex {
   readonly home: string;
   readonly hosts: HostRecords;
+  readonly policies: LocalPolicies;
   readonly #database: LocalDatabase;
   /** Processes end with a power cut, so what is noted of them need not outlive one. */
   readonly #processes: LocalDatabase;
@@ -81,6 +58,7 @@ export class LocalIndex {
     this.#database = new LocalDatabase(join(home, "index.db"), schema);
     this.#processes = new LocalDatabase(join(home, "index.db"), schema, "ProcessEnd");
     this.hosts = new HostRecords(this.#processes, clock);
+    this.policies = new LocalPolicies(this.#database);
   }
 
   /** The file whose changes tell that some process wrote. */
@@ -273,36 +251,6 @@ export class LocalIndex {
     return (this.#database.one("SELECT value FROM sequence WHERE id = 1") as { value: number }).value;
   }
 
-  policies(namespace: string): GovernancePolicy[] {
-    const rows = this.#database.all(
-      "SELECT object FROM policies WHERE namespace = ? ORDER BY name",
-      namespace,
-    ) as unknown as {
-      object: string;
-    }[];
-    return rows.map((row) => JSON.parse(row.object) as GovernancePolicy);
-  }
-
-  /** Creates or replaces; generation counts its changes, as an API server does. Runs that have started keep their snapshot (G2). */
-  putPolicy(namespace: string, policy: GovernancePolicy & { metadata: { name: string } }): void {
-    const old = this.policies(namespace).find(({ metadata }) => metadata.name === policy.metadata.name);
-    const before = typeof old?.metadata["generation"] === "number" ? old.metadata["generation"] : 0;
-    const isSame = old !== undefined && canonicalJson(old.spec) === canonicalJson(policy.spec);
-    const generation = isSame ? Math.max(1, before) : before + 1;
-    const object = JSON.stringify({ ...policy, metadata: { ...policy.metadata, namespace, generation } });
-    this.#database.run(
-      "INSERT INTO policies (namespace, name, object) VALUES (?, ?, ?) ON CONFLICT (namespace, name) DO UPDATE SET object = excluded.object",
-      namespace,
-      policy.metadata.name,
-      object,
-    );
-  }
-
-  /** Runs that have started keep what it said (G2). Repeat: no-op. */
-  deletePolicy(namespace: string, name: string): void {
-    this.#database.run("DELETE FROM policies WHERE namespace = ? AND name = ?", namespace, name);
-  }
-
   /** When the journal of an ended run may be removed. */
   setExpiry(uid: string, expiresMs: number | undefined): void {
     this.#database.run("UPDATE executions SET expires_ms = ? WHERE uid = ?", expiresMs ?? null, uid);
@@ -325,30 +273,4 @@ export class LocalIndex {
       this.#database.one("UPDATE sequence SET value = value + 1 WHERE id = 1 RETURNING value") as { value: number }
     ).value;
   }
-}
-
-/** A run as it was read, and the text its object was parsed from. */
-interface Held {
-  readonly run: LocalRun;
-  readonly object: string;
-}
-
-/** `held`: an earlier reading, whose object is taken when its text is the same. */
-function asRun(found: unknown, held?: Held): LocalRun | undefined {
-  if (found === undefined) return undefined;
-  const row = found as Row;
-  const object = held?.object === row.object ? held.run.object : (JSON.parse(row.object) as Execution);
-  return {
-    key: { namespace: row.namespace, name: row.name },
-    uid: row.uid,
-    resourceVersion: String(row.version),
-    generation: row.generation,
-    createdAtMs: row.created_ms,
-    object: {
-      ...object,
-      metadata: { ...object.metadata, generation: row.generation, resourceVersion: String(row.version) },
-    },
-    status: row.status === null ? undefined : (JSON.parse(row.status) as ExecutionStatus),
-    place: { baseDir: row.base_dir, store: row.store },
-  };
 }

@@ -1,6 +1,6 @@
 /** From an http tool's definition and a call's arguments to what goes on the wire. Pure: no network, no clock. */
 import { validateHeaderValue } from "node:http";
-import type { HttpToolSpec } from "../../api/execution.ts";
+import type { HttpToolSpec } from "../../api/tool.ts";
 import { canonicalJson } from "../../core/digest/digest.ts";
 import type { Json, JsonObject } from "../../core/digest/json.ts";
 import type { SecretReader } from "../../ports/tool.ts";

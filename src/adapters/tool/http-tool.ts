@@ -2,7 +2,7 @@
 import { request as sendHttp, type IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import { productVersion } from "../../api/version.ts";
-import type { HttpToolSpec, ToolSpec } from "../../api/execution.ts";
+import type { HttpToolSpec, ToolSpec } from "../../api/tool.ts";
 import { digestJson } from "../../core/digest/digest.ts";
 import type { Json } from "../../core/digest/json.ts";
 import { CallFailure } from "../../ports/step.ts";

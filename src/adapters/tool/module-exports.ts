@@ -1,5 +1,5 @@
 /** What an ESM file exports, read from its text: its code is not run. */
-import type { ModuleToolSpec } from "../../api/execution.ts";
+import type { ModuleToolSpec } from "../../api/tool.ts";
 import { InvalidTool } from "./invalid-tool.ts";
 
 interface Exports {

@@ -1,7 +1,7 @@
 /** Tools that are a function of the user's own ESM file. They share the worker's process: what they do is their author's word. */
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { ModuleToolSpec, ToolSpec } from "../../api/execution.ts";
+import type { ModuleToolSpec, ToolSpec } from "../../api/tool.ts";
 import type { Json, JsonObject } from "../../core/digest/json.ts";
 import { CallFailure } from "../../ports/step.ts";
 import type { Tool, ToolCallContext } from "../../ports/tool.ts";

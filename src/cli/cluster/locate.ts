@@ -8,7 +8,8 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
+import type { LocalIndex } from "../../adapters/local/local-index.ts";
+import type { LocalRun } from "../../adapters/local/local-run.ts";
 import type { ObjectKey, StoredExecution } from "../../ports/cluster.ts";
 import { CliError } from "../errors.ts";
 import { defaultNamespace, findRun, homeFolder, openExistingIndex, splitName } from "../home.ts";

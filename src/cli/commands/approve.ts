@@ -1,6 +1,7 @@
 /** oao approve: answers the question that a run waits with. */
 import { userInfo } from "node:os";
-import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
+import type { LocalIndex } from "../../adapters/local/local-index.ts";
+import type { LocalRun } from "../../adapters/local/local-run.ts";
 import { approvalPrefix } from "../../api/common.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { openQuestion } from "../approvals.ts";

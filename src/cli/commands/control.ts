@@ -1,5 +1,6 @@
 /** oao cancel, oao suspend: say what is wanted; whoever hosts the run does it, and if nobody does, this process. */
-import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
+import type { LocalIndex } from "../../adapters/local/local-index.ts";
+import type { LocalRun } from "../../adapters/local/local-run.ts";
 import { RunLock } from "../../adapters/local/run-lock.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import type { DesiredState } from "../../api/execution.ts";

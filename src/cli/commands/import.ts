@@ -1,5 +1,6 @@
 /** oao import */
-import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
+import type { LocalIndex } from "../../adapters/local/local-index.ts";
+import type { LocalRun } from "../../adapters/local/local-run.ts";
 import { RunLock } from "../../adapters/local/run-lock.ts";
 import { systemClock } from "../../adapters/clock/system-clock.ts";
 import { execution as executionSchema } from "../../api/execution.ts";

@@ -1,7 +1,8 @@
 /** oao logs: what the workers of a run said, by time. */
 import { closeSync, existsSync, openSync, readdirSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
-import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
+import type { LocalIndex } from "../../adapters/local/local-index.ts";
+import type { LocalRun } from "../../adapters/local/local-run.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { withRun } from "../cluster/locate.ts";
 import type { PlaceFlags } from "../cluster/place.ts";

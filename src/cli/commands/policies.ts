@@ -1,7 +1,7 @@
 /** oao policies: what governs the runs of this folder beside what their manifests name. */
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import type { GovernancePolicy } from "../../api/policy.ts";
-import { defaultPolicyLabel } from "../../host/open-run.ts";
+import { defaultPolicyLabel } from "../../host/governing.ts";
 import { CliError } from "../errors.ts";
 import { defaultNamespace, openExistingIndex } from "../home.ts";
 import { nearestNames } from "../nearest.ts";
@@ -24,11 +24,11 @@ export async function policies(
   const output = checkFormat(flags.output, ["table", "json", "yaml"]) ?? "table";
   const namespace = flags.namespace ?? defaultNamespace;
   const index = await openExistingIndex(terminal);
-  const stored = index?.policies(namespace) ?? [];
+  const stored = index?.policies.list(namespace) ?? [];
   const found = name === undefined ? stored : [named(stored, name, namespace)];
   if (flags.delete === true) {
     if (name === undefined) throw new CliError("--delete wants the name of one policy", ["list them: oao policies"]);
-    index?.deletePolicy(namespace, name);
+    index?.policies.delete(namespace, name);
     terminal.err(`GovernancePolicy ${namespace}/${name} deleted; runs that have started keep what it said\n`);
   } else if (output !== "table") {
     terminal.out(

@@ -1,6 +1,7 @@
 /** oao replay */
 import { isKubeError } from "../../adapters/kube/kube-error.ts";
-import { AlreadyExists, type LocalIndex, type LocalRun } from "../../adapters/local/local-index.ts";
+import { AlreadyExists, type LocalIndex } from "../../adapters/local/local-index.ts";
+import type { LocalRun } from "../../adapters/local/local-run.ts";
 import type { CliExitCode } from "../../api/exit-codes.ts";
 import type { Execution, ExecutionSpec } from "../../api/types.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
@@ -94,7 +95,7 @@ async function replayHere(
     await store.close();
   }
   if (execution.spec.replay?.mode === "Fork") checkSecrets(execution, terminal);
-  for (const policy of readPolicies(flags.policy, terminal)) index.putPolicy(namespace, policy);
+  for (const policy of readPolicies(flags.policy, terminal)) index.policies.put(namespace, policy);
   const run = await createFree(flags.name, parent, isTaken, (name) =>
     index.create({ namespace, name }, execution, parent.place),
   );

@@ -1,10 +1,11 @@
 /** oao run, oao resume */
-import { AlreadyExists, type LocalIndex, type LocalRun } from "../../adapters/local/local-index.ts";
+import { AlreadyExists, type LocalIndex } from "../../adapters/local/local-index.ts";
+import type { LocalRun } from "../../adapters/local/local-run.ts";
 import { systemClock } from "../../adapters/clock/system-clock.ts";
 import type { CliExitCode } from "../../api/exit-codes.ts";
 import { canonicalJson } from "../../core/digest/digest.ts";
 import type { Execution } from "../../api/types.ts";
-import { defaultPolicyLabel } from "../../host/open-run.ts";
+import { defaultPolicyLabel } from "../../host/governing.ts";
 import { CliError } from "../errors.ts";
 import { withRun } from "../cluster/locate.ts";
 import { askedPlace, type PlaceFlags } from "../cluster/place.ts";
@@ -30,7 +31,7 @@ export async function run(file: string, flags: RunFlags, terminal: Terminal): Pr
   const manifest = await readRunManifest(file, flags, terminal, () => systemClock.random());
   checkSecrets(manifest.execution, terminal);
   const index = await openIndex(terminal);
-  for (const policy of manifest.policies) index.putPolicy(manifest.namespace, policy);
+  for (const policy of manifest.policies) index.policies.put(manifest.namespace, policy);
   checkPolicy(index, manifest);
   sayDefaults(index, manifest, terminal);
   const { store, given } = storeOf(index, flags);
@@ -86,7 +87,7 @@ function resumeHere(
 /** Fails closed: a run whose policy is missing would not start, so the person at the keyboard is told now. */
 function checkPolicy(index: LocalIndex, manifest: RunManifest): void {
   const wanted = manifest.execution.spec.policyRef?.name;
-  const known = index.policies(manifest.namespace).map((policy) => policy.metadata.name ?? "");
+  const known = index.policies.list(manifest.namespace).map((policy) => policy.metadata.name ?? "");
   if (wanted === undefined || known.includes(wanted)) return;
   const near = nearestNames(wanted, known);
   throw new CliError(
@@ -104,8 +105,8 @@ function sayDefaults(index: LocalIndex, manifest: RunManifest, terminal: Termina
     ...manifest.policies.map(({ metadata }) => metadata.name),
     manifest.execution.spec.policyRef?.name,
   ]);
-  const others = index
-    .policies(manifest.namespace)
+  const others = index.policies
+    .list(manifest.namespace)
     .filter(({ metadata }) => metadata.labels?.[defaultPolicyLabel] === "true" && !given.has(metadata.name))
     .map(({ metadata }) => metadata.name);
   if (others.length === 0) return;

@@ -5,7 +5,7 @@ import { canonicalNodeOrder } from "../../core/dag/spec-graph.ts";
 import type { ExecutionSpec, NodeSpec } from "../../api/types.ts";
 import type { LiveFigures, RunView, TokenFigures } from "./run-view.ts";
 import { fit, oneLine, type Paint, saidOnce } from "./style.ts";
-import { elapsed } from "./time.ts";
+import { elapsed } from "../../ui/times.ts";
 
 export interface TreeSize {
   readonly columns: number;

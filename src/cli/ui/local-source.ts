@@ -2,7 +2,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../../adapters/clock/system-clock.ts";
-import type { LocalIndex, LocalRun } from "../../adapters/local/local-index.ts";
+import type { LocalIndex } from "../../adapters/local/local-index.ts";
+import type { LocalRun } from "../../adapters/local/local-run.ts";
 import { RunLock } from "../../adapters/local/run-lock.ts";
 import { cliExitCodes } from "../../api/exit-codes.ts";
 import type { ExecutionSpec } from "../../api/types.ts";

@@ -1,5 +1,6 @@
 /** What the planner sees and what it decides. Both are data: the same Seen and time give the same Plan (P1). */
-import type { DesiredState, ExecutionSpec, ToolEffect } from "../../api/execution.ts";
+import type { DesiredState, ExecutionSpec } from "../../api/execution.ts";
+import type { ToolEffect } from "../../api/tool.ts";
 import type { WorkerExitName, WorkerFailure } from "../../api/exit-codes.ts";
 import type { ApprovalStatus, ExecutionStatus } from "../../api/status.ts";
 import type { Json } from "../digest/json.ts";

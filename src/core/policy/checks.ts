@@ -1,6 +1,6 @@
 /** Allow and deny lists before a call (G3, G4). Every broken rule of every policy is reported, in the order of the policies. */
 import { effects } from "../../api/defaults.ts";
-import type { ModuleToolSpec, ToolEffect } from "../../api/execution.ts";
+import type { ModuleToolSpec, ToolEffect } from "../../api/tool.ts";
 import type { ExecutionSpec, ModelSpec, ToolSpec } from "../../api/types.ts";
 import { hostMatches, hostOf, normalModulePath, parseUrl, urlMatches } from "./endpoints.ts";
 import { listAllows } from "./glob.ts";

@@ -9,7 +9,8 @@ import { BundleWriter } from "../../core/trace/bundle.ts";
 import { RecordCheck } from "../../core/trace/verify.ts";
 import { canonicalTrace, traceRowsOf, verified } from "./record.ts";
 import type { Runs } from "./runs.ts";
-import type { Answer, Call, Handlers } from "./server.ts";
+import type { Call, Handlers } from "./server.ts";
+import type { Answer } from "./send.ts";
 import { Turns } from "./turns.ts";
 
 export interface ReadsOptions {

@@ -17,7 +17,8 @@ import type { Authorizer } from "./authorize.ts";
 import { notFound, Problem } from "./problems.ts";
 import { outOfRange } from "./reads.ts";
 import type { Runs } from "./runs.ts";
-import type { Answer, Call, Handlers } from "./server.ts";
+import type { Call, Handlers } from "./server.ts";
+import type { Answer } from "./send.ts";
 
 /** Both are the operator's to write: config/admission/requested-by.yaml. */
 export const requestedBy = "oao.dev/requested-by";

@@ -16,12 +16,13 @@ import type { Logger } from "pino";
 import { isKubeError, KubeError } from "../../adapters/kube/kube-error.ts";
 import { OaoError } from "../../core/errors/errors.ts";
 import { RecordChanged } from "../../host/record-changed.ts";
+import { acceptedType, addressOf } from "./addresses.ts";
 import type { Authenticator, Caller } from "./authenticate.ts";
-import { matchPath, parseTarget, type Target, targetLengthMax } from "./paths.ts";
-import { notFound, Problem, problemDetails, statusOf } from "./problems.ts";
+import { Problem, problemDetails, statusOf } from "./problems.ts";
 import { RateLimit, type Rate, slowDown } from "./rate-limit.ts";
 import { type Input, readInput } from "./request.ts";
-import { type Operation, type OperationId, operations } from "./routes.ts";
+import type { Operation, OperationId } from "./routes.ts";
+import { type Answer, send } from "./send.ts";
 
 export interface Call extends Input {
   readonly caller: Caller;
@@ -29,14 +30,6 @@ export interface Call extends Input {
   readonly accepts: string;
   /** Aborts when nobody waits for the answer any more. */
   readonly signal: AbortSignal;
-}
-
-export interface Answer {
-  readonly status: number;
-  readonly type?: string;
-  readonly headers?: Readonly<Record<string, string>>;
-  /** Text as it is there, or parts that are made as they are read; begun only when they are sent. */
-  readonly body?: string | AsyncIterable<string>;
 }
 
 export type Handlers = Readonly<Record<OperationId, (call: Call) => Promise<Answer>>>;
@@ -73,8 +66,6 @@ const headersTimeoutMs = 10_000;
 const requestTimeoutMs = 20_000;
 /** A connection on which nothing moves: its client does not read. */
 const stallMs = 45_000;
-/** One that is read drop by drop ends here. */
-const answerMsMax = 330_000;
 const connectionsMax = 1_000;
 /** Of what anybody may read. */
 const openReads: Rate = { perSecond: 20, burst: 40 };
@@ -186,32 +177,6 @@ async function serve(
 
 const nobody: Caller = { username: "", groups: [] };
 
-interface Allowed {
-  /** For the Allow header. */
-  readonly methods: string;
-  of(method: string): readonly [OperationId, Operation, Readonly<Record<string, string>>] | undefined;
-}
-
-/** Throws Problem where nothing is. */
-function addressOf({ url = "" }: IncomingMessage): { target: Target; allowed: Allowed } {
-  if (url.length > targetLengthMax) throw new Problem("uri-too-long", `${targetLengthMax} characters at most`);
-  const target = parseTarget(url);
-  if (target === undefined) throw notFound();
-  const here = (Object.entries(operations) as [OperationId, Operation][]).flatMap(([id, operation]) => {
-    const params = matchPath(operation.path, target.path);
-    return params === undefined ? [] : [[id, operation, params] as const];
-  });
-  if (here.length === 0) throw notFound();
-  const methods = new Set(here.flatMap(([, { method }]) => (method === "GET" ? ["GET", "HEAD"] : [method])));
-  return {
-    target,
-    allowed: {
-      methods: [...methods, "OPTIONS"].join(", "),
-      of: (method) => here.find(([, operation]) => operation.method === (method === "HEAD" ? "GET" : method)),
-    },
-  };
-}
-
 /** Undefined = nobody needs to be known here. Throws Problem. */
 async function admit(
   request: IncomingMessage,
@@ -230,58 +195,6 @@ async function admit(
     });
   slowDown(limits.callers.take(caller.username));
   return caller;
-}
-
-/** The first of the operation's types that the caller takes. Throws Problem. */
-function acceptedType({ headers: { accept = "*/*" } }: IncomingMessage, { success }: Operation): string {
-  const types = Object.keys(success.content);
-  const wanted = accept.split(",").map((part) => (part.split(";")[0] ?? "").trim().toLowerCase());
-  for (const each of wanted) {
-    const found = types.find((type) => each === "*/*" || each === type || each === `${type.split("/")[0]}/*`);
-    if (found !== undefined) return found;
-  }
-  throw new Problem("not-acceptable", `here is ${types.join(", ")}`);
-}
-
-async function send(answer: Answer, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const { status, type, headers = {}, body = "" } = answer;
-  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-  if (type !== undefined) response.setHeader("Content-Type", type);
-  // What of the request is still to come would be taken for the next one.
-  if (!request.complete) response.setHeader("Connection", "close");
-  response.statusCode = status;
-  const isHead = request.method === "HEAD";
-  if (typeof body === "string") {
-    if (status !== 204) response.setHeader("Content-Length", Buffer.byteLength(body));
-    response.end(isHead || status === 204 ? undefined : body);
-    return;
-  }
-  if (isHead) return void response.end();
-  response.flushHeaders();
-  const late = setTimeout(() => response.destroy(), answerMsMax);
-  try {
-    for await (const part of body) {
-      if (response.destroyed) return;
-      if (!response.write(part)) await drained(response);
-    }
-    response.end();
-  } finally {
-    clearTimeout(late);
-  }
-}
-
-/** Resolves when there is room again, or nobody left to write to. */
-function drained(response: ServerResponse): Promise<void> {
-  if (response.destroyed) return Promise.resolve();
-  return new Promise((resolve) => {
-    const over = () => {
-      response.off("drain", over);
-      response.off("close", over);
-      resolve();
-    };
-    response.on("drain", over);
-    response.on("close", over);
-  });
 }
 
 async function refuse(

@@ -1,7 +1,8 @@
 /** Hostile and unlucky surroundings: sizes, figures, texts, clocks and stores that lie, hang or break off. */
 import { afterEach, describe, expect, it } from "vitest";
 import { MemoryStore } from "../../../src/adapters/store/memory/memory-store.ts";
-import type { ExecutionSpec, ToolSpec } from "../../../src/api/execution.ts";
+import type { ExecutionSpec } from "../../../src/api/execution.ts";
+import type { ToolSpec } from "../../../src/api/tool.ts";
 import { type MockModel, startMockModel } from "../../../src/cli/mock-model/server.ts";
 import type { MockScriptInput } from "../../../src/cli/mock-model/script.ts";
 import type { Command, Reply } from "../../../src/core/protocol/types.ts";

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { parse as parseYaml } from "yaml";
 import { expect, test } from "vitest";
 import { crdOf, renderCrds, structuralSchemaOf } from "../../../src/api/crds.ts";
-import { immutableFields } from "../../../src/api/execution-rules.ts";
+import { immutableFields } from "../../../src/api/execution-update-rules.ts";
 import { type Kind, kinds } from "../../../src/api/json-schema.ts";
 import { ruleFields } from "../../../src/api/policy-rules.ts";
 import { checkRules, rules, updateRules } from "../../../src/api/rules.ts";

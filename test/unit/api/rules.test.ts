@@ -1,7 +1,7 @@
 import { Environment } from "@marcbachmann/cel-js";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { immutableFields } from "../../../src/api/execution-rules.ts";
+import { immutableFields } from "../../../src/api/execution-update-rules.ts";
 import { type Fields, isFields } from "../../../src/api/fields.ts";
 import { kinds } from "../../../src/api/json-schema.ts";
 import { checkRules, checkUpdate, rules, updateRules } from "../../../src/api/rules.ts";

@@ -3,7 +3,7 @@ import { applyOverrides, inputOverride, setOverride } from "../../../src/cli/ove
 import { nameFromFile } from "../../../src/cli/run-manifest.ts";
 import { missingSecrets, secretEnvironment } from "../../../src/cli/secrets.ts";
 import { storeUrlOf, withoutPassword } from "../../../src/cli/store.ts";
-import type { LocalRun } from "../../../src/adapters/local/local-index.ts";
+import type { LocalRun } from "../../../src/adapters/local/local-run.ts";
 import type { ExecutionSpec } from "../../../src/api/types.ts";
 
 const manifest = {

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { HttpToolSpec, ModuleToolSpec } from "../../../src/api/execution.ts";
+import type { HttpToolSpec, ModuleToolSpec } from "../../../src/api/tool.ts";
 import { toolProblems } from "../../../src/cli/tool-problems.ts";
 
 let baseDir: string;

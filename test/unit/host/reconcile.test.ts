@@ -6,7 +6,7 @@ import { canonicalLines, emptyTraceHash, traceHash } from "../../../src/core/tra
 import { canonicalSteps } from "../../../src/core/trace/journal.ts";
 import { SnapshotCache } from "../../../src/host/io.ts";
 import { readJournals, readRecord } from "../../../src/host/journals.ts";
-import { governingPolicies } from "../../../src/host/open-run.ts";
+import { governingPolicies } from "../../../src/host/governing.ts";
 import { reconcile } from "../../../src/host/reconcile.ts";
 import type { ObjectKey } from "../../../src/ports/cluster.ts";
 import { uid, World } from "./local-world.ts";

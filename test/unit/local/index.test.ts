@@ -81,10 +81,10 @@ describe("objects on a laptop", () => {
       metadata: { name: "standard" },
       spec: { maxTokens },
     });
-    index.putPolicy("default", policy(1));
-    index.putPolicy("default", policy(2));
-    index.putPolicy("team-b", policy(3));
-    expect(index.policies("default").map((found) => [found.metadata.namespace, found.spec.maxTokens])).toEqual([
+    index.policies.put("default", policy(1));
+    index.policies.put("default", policy(2));
+    index.policies.put("team-b", policy(3));
+    expect(index.policies.list("default").map((found) => [found.metadata.namespace, found.spec.maxTokens])).toEqual([
       ["default", 2],
     ]);
   });

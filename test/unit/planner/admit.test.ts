@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { ToolSpec } from "../../../src/api/execution.ts";
+import type { ToolSpec } from "../../../src/api/tool.ts";
 import { admit } from "../../../src/core/planner/admit.ts";
 import { policy, spec } from "./builders.ts";
 

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { createHttpTool, type HttpToolOptions } from "../../../src/adapters/tool/http-tool.ts";
-import type { HttpToolSpec } from "../../../src/api/execution.ts";
+import type { HttpToolSpec } from "../../../src/api/tool.ts";
 import type { Json } from "../../../src/core/digest/json.ts";
 import { CallFailure } from "../../../src/ports/step.ts";
 import type { AddressRules, Tool, ToolCallContext } from "../../../src/ports/tool.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { HttpToolSpec } from "../../../src/api/execution.ts";
+import type { HttpToolSpec } from "../../../src/api/tool.ts";
 import type { JsonObject } from "../../../src/core/digest/json.ts";
 import {
   buildRequest,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import packageJson from "../../../package.json" with { type: "json" };
 import { createHttpTool } from "../../../src/adapters/tool/http-tool.ts";
-import type { HttpToolSpec } from "../../../src/api/execution.ts";
+import type { HttpToolSpec } from "../../../src/api/tool.ts";
 import { callContext, failureOf, get, json, makeTool, noSecrets, rules, startServer } from "./calls.ts";
 
 describe("a call", () => {

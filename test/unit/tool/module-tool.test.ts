@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { ModuleToolSpec } from "../../../src/api/execution.ts";
+import type { ModuleToolSpec } from "../../../src/api/tool.ts";
 import { InvalidTool } from "../../../src/adapters/tool/invalid-tool.ts";
 import { createModuleTool } from "../../../src/adapters/tool/module-tool.ts";
 import type { Json } from "../../../src/core/digest/json.ts";

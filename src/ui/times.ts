@@ -1,4 +1,4 @@
-/** Durations as people read them. Milliseconds in. */
+/** Durations as people read them, on a terminal and on the page. Milliseconds in. */
 
 /** 0.4s, 12s, 3m05s, 2h07m, 4d */
 export function elapsed(ms: number): string {

@@ -1,0 +1,55 @@
+/** What the journal store holds for an attempt: its snapshot, and what earlier attempts recorded. Each is checked as it is read. */
+import { sha256Hex } from "../core/digest/digest.ts";
+import { OaoError } from "../core/errors/errors.ts";
+import { genesis, itemName } from "../core/protocol/names.ts";
+import type { StoredEntry } from "../core/protocol/types.ts";
+import { firstBroken, readEntry } from "../core/steps/chain.ts";
+import type { Snapshot } from "../core/steps/format.ts";
+import { foldHistory } from "../core/steps/history.ts";
+import type { WorkerOrder } from "../ports/cluster.ts";
+import type { JournalStore } from "../ports/store.ts";
+
+const entriesPage = 512;
+
+/** G2: the snapshot is named by digest; any other is refused. */
+export async function readSnapshot(order: WorkerOrder, store: JournalStore): Promise<Snapshot> {
+  const bytes = (await store.bodies(order.uid, [order.snapshot])).get(order.snapshot);
+  if (bytes === undefined)
+    throw new OaoError("OAO_DURABILITY_LOST", `the journal store does not have snapshot ${order.snapshot}`);
+  if (sha256Hex(bytes) !== order.snapshot)
+    throw new OaoError(
+      "OAO_SNAPSHOT_MISMATCH",
+      "the stored snapshot does not have the digest this worker was ordered with",
+    );
+  return JSON.parse(bytes) as Snapshot;
+}
+
+export async function readHistory(order: WorkerOrder, store: JournalStore, length: number) {
+  const stored: StoredEntry[] = [];
+  while (stored.length < length) {
+    const page = await store.entries(order.uid, order, stored.length, Math.min(entriesPage, length - stored.length));
+    if (page.length === 0) break;
+    stored.push(...page);
+  }
+  // The status has seen this entry: a store that holds another in its place was rolled back and has gone another way.
+  if (
+    order.known !== undefined &&
+    order.known.length > 0 &&
+    stored[order.known.length - 1]?.hash.startsWith(order.known.head) !== true
+  )
+    throw new OaoError(
+      "OAO_DURABILITY_LOST",
+      `entry ${order.known.length - 1} of ${itemName(order)} is not the one that the status has seen`,
+    );
+  const broken = stored.length < length ? stored.length : firstBroken(stored, genesis(order.uid, order));
+  if (broken !== undefined)
+    throw new OaoError(
+      "OAO_DURABILITY_LOST",
+      `journal of ${itemName(order)} does not hold together at entry ${broken} of ${length}`,
+    );
+  const entries = stored.map(readEntry);
+  const outputs = entries.flatMap((entry) =>
+    entry.type === "step" && entry.try === order.try && entry.output !== null ? [entry.output.body] : [],
+  );
+  return { history: foldHistory(entries, order.try), outputs };
+}
