@@ -67,7 +67,8 @@ export async function readRecord(store: JournalStore, run: Run, snapshot?: Snaps
   };
 }
 
-async function readSnapshot(store: JournalStore, { uid, status }: Run): Promise<Snapshot | undefined> {
+/** What the run was opened with, to be shown or replayed; undefined = never opened, or gone. Throws RecordChanged, StoreUnavailable. */
+export async function readSnapshot(store: JournalStore, { uid, status }: Run): Promise<Snapshot | undefined> {
   const digest = status?.snapshot?.replace(/^sha256:/, "");
   const bytes = digest === undefined ? undefined : (await store.bodies(uid, [digest])).get(digest);
   if (bytes === undefined) return undefined;
