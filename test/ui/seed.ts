@@ -10,10 +10,10 @@ import { sha256Hex } from "../../src/core/digest/digest.ts";
 import type { Json, JsonObject } from "../../src/core/digest/json.ts";
 import { emptyLedger, zeroAmounts } from "../../src/core/protocol/amounts.ts";
 import { genesis } from "../../src/core/protocol/names.ts";
-import type { NodeKey, StoredBody } from "../../src/core/protocol/types.ts";
-import { packBody } from "../../src/core/steps/bodies.ts";
+import type { NodeKey } from "../../src/core/protocol/types.ts";
 import { chain, type EntryDraft } from "../../src/core/steps/chain.ts";
 import type { JournalStore } from "../../src/ports/store.ts";
+import { Bodies, listed } from "../support/bodies.ts";
 
 export interface SeedStep {
   readonly kind: "model" | "tool";
@@ -98,12 +98,7 @@ export class SeededHome {
 
 /** All steps of one item in one go: how a worker would have left them. */
 async function record(store: JournalStore, uid: string, { steps, ...key }: SeedNode): Promise<void> {
-  const bodies = new Map<string, StoredBody>();
-  const put = (value: Json): string => {
-    const packed = packBody(value);
-    for (const body of packed.bodies) bodies.set(body.digest, body);
-    return packed.digest;
-  };
+  const { stored: bodies, put } = new Bodies();
   const asked = new Map<string, number>();
   const drafts = steps.map((step, index) => {
     const request = sha256Hex(JSON.stringify(step.input));
@@ -135,7 +130,7 @@ async function record(store: JournalStore, uid: string, { steps, ...key }: SeedN
       digest: sha256Hex("2"),
       ledger: { ...emptyLedger, settled: spent },
       entries: chain(drafts, 0, genesis(uid, key)),
-      bodies: [...bodies.values()],
+      bodies: listed(bodies),
       steps: steps.length,
     }),
   ];
