@@ -1,10 +1,9 @@
 /** The product's own share of a strict replay, without an agent's code: what a record of N tool calls costs to read, answer from and compare. */
 import { genesis } from "../../src/core/protocol/names.ts";
-import type { StoredEntry } from "../../src/core/protocol/types.ts";
 import { chain, type EntryDraft, readEntry } from "../../src/core/steps/chain.ts";
 import { canonicalLines, traceHash } from "../../src/core/trace/canonical.ts";
 import { stepsOf } from "../../src/core/trace/journal.ts";
-import { entriesPage, readItem } from "../../src/host/lineage.ts";
+import { entryPages, readItem } from "../../src/host/lineage.ts";
 import type { JournalStore } from "../../src/ports/store.ts";
 import { BodyReader } from "../../src/worker/body-reader.ts";
 import { scopeOver, type StepCalls } from "../../src/worker/scope.ts";
@@ -77,13 +76,11 @@ export async function replaySteps(store: JournalStore, uid: string, steps: numbe
 /** The floor: one range read of the same entries and answers, and their JSON parsed. */
 export async function readSteps(store: JournalStore, uid: string): Promise<number> {
   const outputs: string[] = [];
-  for (let from = 0; ; from += entriesPage) {
-    const page: readonly StoredEntry[] = await store.entries(uid, key, from, entriesPage);
+  for await (const page of entryPages(store, uid, key)) {
     for (const stored of page) {
       const entry = readEntry(stored);
       if (entry.type === "step" && entry.output !== null) outputs.push(entry.output.body);
     }
-    if (page.length < entriesPage) break;
   }
   let parsed = 0;
   for (let from = 0; from < outputs.length; from += windowSize)
