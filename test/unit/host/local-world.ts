@@ -10,6 +10,7 @@ import type { Command, NodeKey, StoredEntry } from "../../../src/core/protocol/t
 import { packBody } from "../../../src/core/steps/bodies.ts";
 import { chain, type EntryDraft } from "../../../src/core/steps/chain.ts";
 import { type HostEvent, type HostIo, SnapshotCache } from "../../../src/host/io.ts";
+import { reconcile } from "../../../src/host/reconcile.ts";
 import { Slots } from "../../../src/host/slots.ts";
 import type { Clock } from "../../../src/ports/clock.ts";
 import type {
@@ -232,6 +233,16 @@ export class World implements Cluster {
   tell(key: ObjectKey): void {
     for (const listener of this.#listeners) listener(key);
   }
+}
+
+/** Passes until one changes nothing and asks for none at once. */
+export async function settle(world: World, key: ObjectKey): Promise<void> {
+  for (let pass = 0; pass < 50; pass += 1) {
+    const { writes } = world;
+    const wakeAfterMs = await reconcile(key, world.io);
+    if (wakeAfterMs !== 0 && world.writes === writes) return;
+  }
+  throw new Error("does not settle");
 }
 
 /** One tool call and the end, as a worker writes them. */

@@ -13,8 +13,7 @@ import { SnapshotCache } from "../../../src/host/io.ts";
 import { readJournals, readRecord } from "../../../src/host/journals.ts";
 import { governingPolicies } from "../../../src/host/governing.ts";
 import { reconcile } from "../../../src/host/reconcile.ts";
-import type { ObjectKey } from "../../../src/ports/cluster.ts";
-import { uid, World } from "./local-world.ts";
+import { settle, uid, World } from "./local-world.ts";
 
 const tool = (x: string) => ({ tool: { ref: "t", arguments: { x } } });
 const diamond: ExecutionSpec = {
@@ -28,15 +27,6 @@ const diamond: ExecutionSpec = {
 };
 const outputs = { a: { v: 1, text: "x".repeat(500) }, each: "y", sum: { total: 2 } };
 
-/** Passes until one changes nothing and asks for none at once. */
-async function settle(world: World, key: ObjectKey): Promise<void> {
-  for (let pass = 0; pass < 50; pass += 1) {
-    const { writes } = world;
-    const wakeAfterMs = await reconcile(key, world.io);
-    if (wakeAfterMs !== 0 && world.writes === writes) return;
-  }
-  throw new Error("does not settle");
-}
 const reasonOf = (world: World, name: string) => {
   const found = world.status(name).conditions.find((condition) => condition.type === "Succeeded");
   return [found?.status, found?.reason];
