@@ -1,5 +1,5 @@
 /** Bundles as files: read line by line, so that a run of any size is checked with bounded memory. */
-import { createReadStream, existsSync, statSync } from "node:fs";
+import { createReadStream } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { cliExitCodes } from "../api/exit-codes.ts";
 import { itemKey, itemName } from "../core/protocol/names.ts";
@@ -13,6 +13,7 @@ import type { RecordPart } from "../core/trace/record-part.ts";
 import { RecordCheck, type RecordProblem, type RecordReport } from "../core/trace/verify.ts";
 import type { RunRecord } from "../host/journals.ts";
 import { CliError } from "./errors.ts";
+import { checkBundleFile } from "./file-names.ts";
 import { oneLine } from "./render/style.ts";
 
 /** As long as a body of the largest recorded size may get when it is written as JSON. */
@@ -23,17 +24,6 @@ interface Line {
   /** With its line feed; without one only at the end of the file. */
   readonly bytes: Buffer;
   readonly offset: number;
-}
-
-/** A name of a run has no path and is no file of ours. */
-export function isBundlePath(text: string): boolean {
-  return text.endsWith(".jsonl") || text.startsWith("/") || text.startsWith("./") || text.startsWith("../");
-}
-
-/** Throws CliError where there is no file. */
-function checkFile(path: string): void {
-  if (!existsSync(path)) throw new CliError(`there is no file ${path}`, ["write one: oao export NAME -O FILE"]);
-  if (!statSync(path).isFile()) throw new CliError(`${path} is no file`);
 }
 
 async function* linesOf(path: string, start: number): AsyncGenerator<Line, void> {
@@ -84,7 +74,7 @@ export async function checkBundle(
   path: string,
   look: (placed: PlacedPart) => void = () => undefined,
 ): Promise<CheckedBundle> {
-  checkFile(path);
+  checkBundleFile(path);
   const check = new RecordCheck();
   let broken: BundleError | undefined;
   try {
@@ -105,9 +95,11 @@ export async function checkBundle(
 export function tampered(what: string, [first, ...others]: readonly RecordProblem[]): CliError {
   // A bundle may come from anywhere, and names in it are not yet known to be names.
   const text = ({ where, why }: RecordProblem) => oneLine(`${where}: ${why}`);
+  // Nothing of it could be read: rather the wrong file than an edited one, and as little to be trusted.
+  const hint = first?.where === "line 1" ? ["is it the right file? oao export NAME -O FILE writes a bundle"] : [];
   return new CliError(
     `${what} is not what was recorded: ${first === undefined ? "" : text(first)}`,
-    others.map(text),
+    [...others.map(text), ...hint],
     cliExitCodes.tampered,
   );
 }

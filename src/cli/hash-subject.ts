@@ -1,6 +1,4 @@
 /** What `oao hash` is asked about: a manifest, or a run here or on a cluster, as far as each part is known from here. */
-import { existsSync, statSync } from "node:fs";
-import { resolve } from "node:path";
 import type { LocalIndex } from "../adapters/local/local-index.ts";
 import type { LocalRun } from "../adapters/local/local-run.ts";
 import { systemClock } from "../adapters/clock/system-clock.ts";
@@ -17,6 +15,7 @@ import type { StoredExecution, StoredPolicy } from "../ports/cluster.ts";
 import { withRun } from "./cluster/locate.ts";
 import { askedPlace, type PlaceFlags } from "./cluster/place.ts";
 import { CliError } from "./errors.ts";
+import { isManifestName } from "./file-names.ts";
 import { openExistingIndex } from "./home.ts";
 import { type ManifestFlags, readRunManifest, readText, report, type RunManifest } from "./run-manifest.ts";
 import { givenRedis, openJournalToLook } from "./store.ts";
@@ -41,9 +40,11 @@ export interface HashSubject {
 
 /** A file where there is one, or where its name ends like one; else the name of a run. Throws CliError. */
 export async function hashSubject(name: string, flags: SubjectFlags, terminal: Terminal): Promise<HashSubject> {
-  const path = resolve(terminal.cwd, name);
-  const isFile = name === "-" || /\.(ya?ml|json)$/i.test(name) || (existsSync(path) && statSync(path).isFile());
-  if (isFile) return ofFile(name, flags, terminal);
+  if (/\.(jsonl|gz|zst)$/i.test(name))
+    throw new CliError(`${name} is no manifest: a hash is of a manifest or of a run`, [
+      "of the run in a bundle: oao import FILE, then oao hash NAME",
+    ]);
+  if (isManifestName(name, terminal.cwd)) return ofFile(name, flags, terminal);
   return withRun(name, flags, terminal, {
     local: (index, run) => ofLocalRun(name, index, run, terminal),
     cluster: async (cluster, run) => {

@@ -111,6 +111,13 @@ function unknownRun(
   terminal: Terminal,
 ): CliError {
   const what = `there is no Execution ${key.namespace}/${key.name} in ${homeFolder(terminal)}`;
+  const path = join(terminal.cwd, key.name);
+  if (existsSync(path))
+    return new CliError(what, [
+      statSync(path).isDirectory()
+        ? `${key.name} is a folder here: give a file in it`
+        : `the file of that name: ./${key.name}`,
+    ]);
   if (index === undefined) return new CliError(`${what}: nothing was run here yet`, ["run a manifest: oao run FILE"]);
   const elsewhere = index.namespacesOf(key.name);
   if (elsewhere.length > 0)

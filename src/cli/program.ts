@@ -5,6 +5,7 @@ import { productVersion } from "../api/version.ts";
 import type { CommandShape } from "./commands/completion.ts";
 import { examples, subcommand } from "./options.ts";
 import { manifestCommands } from "./program/manifest.ts";
+import { refuseMisplaced } from "./program/misplaced.ts";
 import { readCommands, pageCommand } from "./program/read.ts";
 import { recordCommands } from "./program/record.ts";
 import { replayCommand } from "./program/replay.ts";
@@ -38,6 +39,7 @@ export function buildProgram(terminal: Terminal, exit: (code: CliExitCode) => vo
     .enablePositionalOptions()
     .exitOverride()
     .configureOutput({ writeOut: terminal.out, writeErr: terminal.err })
+    .hook("preAction", (_program, command) => refuseMisplaced(command, terminal.cwd))
     .addHelpText(
       "after",
       examples("oao lint brief.yaml", "oao run brief.yaml --input topic='heat pumps'", "oao get", "oao trace brief"),

@@ -11,6 +11,7 @@ import { type LintResult, lintManifest, toProblem } from "../core/manifest/lint.
 import type { ManifestDocument } from "../core/manifest/parse.ts";
 import { formatProblem, type Problem, sortProblems } from "../core/manifest/problem.ts";
 import { CliError } from "./errors.ts";
+import { checkUnpacked } from "./file-names.ts";
 import { defaultNamespace } from "./home.ts";
 import { applyOverrides, inputOverride, type Override, setOverride } from "./overrides.ts";
 import type { Terminal } from "./terminal.ts";
@@ -136,6 +137,7 @@ export function report(problems: readonly Problem[], terminal: Terminal): void {
 
 export function readText(file: string, terminal: Pick<Terminal, "cwd">): string {
   const bytes = readBytes(file, terminal);
+  checkUnpacked(file, bytes);
   if (isUtf8(bytes)) return bytes.toString("utf8");
   // Read as UTF-8 all the same, it would hold other characters than its author sees.
   throw new CliError(`cannot read ${file}: line ${firstBadLine(bytes)} is not UTF-8`, [

@@ -30,7 +30,12 @@ export function withoutPassword(url: string): string {
 /** The URL to connect with: the one given now, when it is the same server, else the stored one. */
 export function storeUrlOf(run: LocalRun, given: string | undefined): string {
   const { store } = run.place;
-  if (given === undefined || store.startsWith("file:")) return store;
+  if (given === undefined) return store;
+  if (store.startsWith("file:"))
+    throw new CliError(
+      `--redis has no meaning here: the journal of ${run.key.namespace}/${run.key.name} is in a file`,
+      ["leave it out"],
+    );
   if (withoutPassword(given) === store) return given;
   throw new CliError(
     `the journal of ${run.key.namespace}/${run.key.name} is in ${store}, not in ${withoutPassword(given)}`,
@@ -106,7 +111,10 @@ function refusalOf(error: unknown): string | undefined {
  * does not answer. Never makes the file of a journal that is gone anew.
  */
 export async function openJournalToLook(run: LocalRun, given: string | undefined): Promise<JournalStore | undefined> {
-  const { store } = run.place;
-  if (store.startsWith("file:") && !existsSync(join(store.slice("file:".length), `${run.uid}.db`))) return undefined;
-  return openRunStore(run, given).catch(() => undefined);
+  return isJournalFileThere(run) ? openRunStore(run, given).catch(() => undefined) : undefined;
+}
+
+/** A journal that is in no file may be there. */
+export function isJournalFileThere({ place: { store }, uid }: LocalRun): boolean {
+  return !store.startsWith("file:") || existsSync(join(store.slice("file:".length), `${uid}.db`));
 }

@@ -49,15 +49,22 @@ export async function* entryPages(
   first = 0,
 ): AsyncGenerator<readonly StoredEntry[], void> {
   for (let from = first; ; from += entriesPage) {
-    const page = await readPage(store, uid, key, from);
+    const page = await readEntriesFrom(store, uid, key, from, entriesPage);
     if (page.length > 0) yield page;
     if (page.length < entriesPage) return;
   }
 }
 
-function readPage(store: JournalStore, uid: string, key: NodeKey, from: number): Promise<readonly StoredEntry[]> {
+/** Throws RecordChanged, StoreUnavailable. */
+export function readEntriesFrom(
+  store: JournalStore,
+  uid: string,
+  key: NodeKey,
+  from: number,
+  limit: number,
+): Promise<readonly StoredEntry[]> {
   // A store reads the bytes of the very first entry itself, for the hash that it begins with.
-  return store.entries(uid, key, from, entriesPage).catch((error: unknown) => {
+  return store.entries(uid, key, from, limit).catch((error: unknown) => {
     throw error instanceof SyntaxError ? journalChanged(key, "entry 0: its bytes are not JSON") : error;
   });
 }

@@ -5,21 +5,22 @@ import { sha256Hex } from "../core/digest/digest.ts";
 import type { Json } from "../core/digest/json.ts";
 import { expiryOf } from "../core/planner/expiry.ts";
 import { itemsOfInterest, outputsNeeded, silentItems } from "../core/planner/needs.ts";
-import type { OpenCall, Seen, SeenDoubt } from "../core/planner/types.ts";
+import type { OpenCall, Seen, SeenDoubt, SeenItem } from "../core/planner/types.ts";
 import { itemName } from "../core/protocol/names.ts";
 import type { ItemRecord, NodeKey } from "../core/protocol/types.ts";
 import { textsOf, unpackBody } from "../core/steps/bodies.ts";
-import { readEntry } from "../core/steps/chain.ts";
 import type { IntentEntry, Snapshot } from "../core/steps/format.ts";
 import { foldHistory } from "../core/steps/history.ts";
 import { doubtRequest } from "../core/steps/identity.ts";
+import { ChainCheck } from "../core/trace/chain-check.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
 import { readAnswers } from "./answers.ts";
 import { plannedSpec } from "../core/replay/strict.ts";
 import type { HostIo } from "./io.ts";
 import { readOrigins } from "./origins.ts";
-import { bodiesOfRuns } from "./lineage.ts";
+import { bodiesOfRuns, readEntriesFrom } from "./lineage.ts";
+import { journalChanged, RecordChanged } from "./record-changed.ts";
 import { storeLife } from "./store-life.ts";
 
 /**
@@ -41,35 +42,32 @@ export async function observe(
   const workers = await io.cluster.workers(run.uid);
   const keys = itemsOfInterest(planned, status);
   const view = await store.view(run.uid, keys);
-  const overdue = new Map<string, OpenCall | undefined>();
-  for (const key of silentItems(planned, status)) {
-    overdue.set(
-      itemName(key),
-      await overdueCall(
-        store,
-        run.uid,
-        key,
-        view.items[keys.findIndex((each) => itemName(each) === itemName(key))],
-        io,
-      ),
-    );
-  }
-  const doubts = new Map<string, SeenDoubt | undefined>();
-  for (const worker of workers) {
-    if (worker.exit !== "waiting") continue;
-    const place = keys.findIndex((each) => itemName(each) === itemName(worker));
-    if (place >= 0 && view.items[place]?.attempt === worker.attempt)
-      doubts.set(itemName(worker), await doubtOf(store, run.uid, worker, view.items[place], status));
-  }
-  const items = keys.map((key, place) => ({
-    key,
-    record: view.items[place],
-    overdue: overdue.get(itemName(key)),
-    doubt: doubts.get(itemName(key)),
-  }));
+  const silent = new Set(silentItems(planned, status).map(itemName));
+  const items = await Promise.all(
+    keys.map(async (key, place): Promise<SeenItem> => {
+      const record = view.items[place];
+      const asks = workers.some(
+        (worker) =>
+          worker.exit === "waiting" && itemName(worker) === itemName(key) && worker.attempt === record?.attempt,
+      );
+      if (record === undefined || !(asks || silent.has(itemName(key)))) return { key, record };
+      try {
+        const calls = await openCalls(store, run.uid, key, record);
+        return {
+          key,
+          record,
+          overdue: silent.has(itemName(key)) ? overdueCall(calls, io) : undefined,
+          doubt: asks ? doubtOf(key, calls, status) : undefined,
+        };
+      } catch (error) {
+        if (error instanceof RecordChanged) return { key, record, changed: error.message };
+        throw error;
+      }
+    }),
+  );
   const records = new Map(items.map(({ key, record }) => [itemName(key), record]));
   const needed = outputsNeeded(planned, status, (key) => records.get(itemName(key)));
-  const outputs = await loadOutputs(store, [run.uid, ...(replay?.lineage ?? [])], needed);
+  const { outputs, changedOutputs } = await loadOutputs(store, [run.uid, ...(replay?.lineage ?? [])], needed);
   const { spec } = run.object;
   return {
     run: {
@@ -93,6 +91,7 @@ export async function observe(
     workers,
     listsAll: io.cluster.listsAll,
     outputs,
+    changedOutputs,
     store: await storeLife(store, io.clock.monotonicMs()),
   };
 }
@@ -105,18 +104,11 @@ export async function loadSnapshot(store: JournalStore, uid: string, digest: str
 }
 
 /** The first NonIdempotent call in doubt that nobody has decided about. */
-async function doubtOf(
-  store: JournalStore,
-  uid: string,
-  { node, item }: NodeKey,
-  record: ItemRecord | undefined,
-  status: ExecutionStatus,
-): Promise<SeenDoubt | undefined> {
-  const key = item === undefined ? { node } : { node, item };
+function doubtOf(key: NodeKey, calls: readonly IntentEntry[], status: ExecutionStatus): SeenDoubt | undefined {
   const decided = new Set(
     (status.approvals ?? []).flatMap((each) => (each.decision === undefined ? [] : each.request)),
   );
-  return (await openCalls(store, uid, key, record))
+  return calls
     .filter(({ effect }) => effect === "NonIdempotent")
     .map((call) => ({ request: doubtRequest(key, call), tool: call.name }))
     .find(({ request }) => !decided.has(request));
@@ -126,51 +118,53 @@ async function doubtOf(
 const openCallsMax = 256;
 
 /** What a worker that fell silent was doing, if that is past its time limit. */
-async function overdueCall(
-  store: JournalStore,
-  uid: string,
-  key: NodeKey,
-  record: ItemRecord | undefined,
-  io: HostIo,
-): Promise<OpenCall | undefined> {
-  const calls = await openCalls(store, uid, key, record);
+function overdueCall(calls: readonly IntentEntry[], io: HostIo): OpenCall | undefined {
   const late = calls.find((call) => (call.deadlineMs ?? Number.POSITIVE_INFINITY) <= io.clock.nowMs());
   return late === undefined ? undefined : { tool: late.name, effect: late.effect };
 }
 
-/** Intents of the last entries that no result follows, in order. */
+/** Intents of the last entries that no result follows, in order. Throws RecordChanged: what a worker wrote there is none. */
 async function openCalls(
   store: JournalStore,
   uid: string,
   key: NodeKey,
-  record: ItemRecord | undefined,
+  record: ItemRecord,
 ): Promise<readonly IntentEntry[]> {
-  if (record === undefined) return [];
   const from = Math.max(0, record.length - openCallsMax);
-  const entries = await store.entries(uid, key, from, openCallsMax);
-  return [...foldHistory(entries.map(readEntry), record.try).inDoubt.values()];
+  const stored = await readEntriesFrom(store, uid, key, from, openCallsMax);
+  const check = new ChainCheck(uid, key, from === 0 ? undefined : { length: from, head: stored[0]?.prevHash ?? "" });
+  const entries = stored.flatMap((each) => check.next(each) ?? []);
+  if (check.broken !== undefined) throw journalChanged(key, `entry ${check.broken.index}: ${check.broken.reason}`);
+  return [...foldHistory(entries, record.try).inDoubt.values()];
 }
 
-/** A body that is not what was recorded, or with a part missing, is left out: the planner asked for it, so it knows that it is gone. */
+/** One that is not what was recorded, or with a part missing, is left out: the planner asked for it, so it knows that it is not there. */
 async function loadOutputs(
   store: JournalStore,
   uids: readonly string[],
   digests: readonly string[],
-): Promise<ReadonlyMap<string, Json>> {
+): Promise<Required<Pick<Seen, "outputs" | "changedOutputs">>> {
   const outputs = new Map<string, Json>();
-  if (digests.length === 0) return outputs;
-  const roots = unchanged(await bodiesOfRuns(store, uids, digests));
-  const texts = unchanged(await bodiesOfRuns(store, uids, [...roots.values()].flatMap(textsOf)));
-  for (const [digest, root] of roots) {
-    if (!textsOf(root).every((text) => texts.has(text))) continue;
+  const changedOutputs = new Set<string>();
+  if (digests.length === 0) return { outputs, changedOutputs };
+  const roots = await bodiesOfRuns(store, uids, digests);
+  const isChanged = ([digest, bytes]: readonly [string, string]) => sha256Hex(bytes) !== digest;
+  for (const root of roots) if (isChanged(root)) changedOutputs.add(root[0]);
+  const held = [...roots].filter(([digest]) => !changedOutputs.has(digest));
+  const texts = await bodiesOfRuns(
+    store,
+    uids,
+    held.flatMap(([, root]) => textsOf(root)),
+  );
+  const changedTexts = new Set([...texts].filter(isChanged).map(([digest]) => digest));
+  for (const [digest, root] of held) {
+    const wanted = textsOf(root);
+    if (wanted.some((text) => changedTexts.has(text))) changedOutputs.add(digest);
+    if (!wanted.every((text) => texts.has(text) && !changedTexts.has(text))) continue;
     outputs.set(
       digest,
       unpackBody(root, (text) => texts.get(text) ?? ""),
     );
   }
-  return outputs;
-}
-
-function unchanged(bodies: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
-  return new Map([...bodies].filter(([digest, bytes]) => sha256Hex(bytes) === digest));
+  return { outputs, changedOutputs };
 }

@@ -1,5 +1,7 @@
-import { writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { durable, RedisProcess } from "../support/redis-process.ts";
 import { sample, serveModel, type Workplace, workplace } from "./harness.ts";
@@ -86,3 +88,49 @@ it("a journal behind a password is read with OAO_REDIS_URL, and says so without 
   const env = { OAO_REDIS_URL: withPassword("open sesame") };
   expect(await place.oao(["trace", "greet"], env)).toMatchObject({ code: 0, stdout: expect.stringContaining("greet") });
 });
+
+it("a run whose journal has expired in Redis is brought back by its bundle; one that is there, or another record, is left alone", async () => {
+  const env = { OAO_REDIS_URL: withPassword("open sesame") };
+  const lost = ["run", "greet.yaml", "--name", "lost", "--redis", withPassword("open sesame")];
+  expect(await place.oao(lost)).toMatchObject({ code: 0 });
+  const trace = await place.oao(["trace", "lost", "--canonical"], env);
+  expect(await place.oao(["export", "lost", "-O", "lost.jsonl"], env)).toMatchObject({ code: 0 });
+  const here = await place.oao(["import", "lost.jsonl"], env);
+  expect(here).toMatchObject({ code: 0, stderr: expect.stringContaining("is here already") });
+  // Whether it is still there is never guessed.
+  const unseen = await place.oao(["import", "lost.jsonl"]);
+  expect(unseen).toMatchObject({
+    code: 7,
+    stderr: expect.stringMatching(/whether its journal still is.*\n.*OAO_REDIS_URL/),
+  });
+
+  const { uid } = (JSON.parse((await place.oao(["get", "lost", "-o", "json"])).stdout) as Named).metadata;
+  const client = new Redis(redis.port, "127.0.0.1", { password: "open sesame" });
+  await client.del(...(await client.keys(`*${uid}*`)));
+  client.disconnect();
+  const gone = await place.oao(["trace", "lost"], env);
+  expect(gone).toMatchObject({ code: 2, stderr: expect.stringContaining("oao import FILE") });
+  const back = await place.oao(["import", "lost.jsonl"], env);
+  expect(back).toMatchObject({ code: 0, stderr: expect.stringContaining("imported as default/lost") });
+  for (const repeat of [1, 2]) {
+    expect(await place.oao(["trace", "lost", "--canonical"])).toMatchObject({ code: 0, stdout: trace.stdout });
+    const again = await place.oao(["import", "lost.jsonl"]);
+    expect(again, String(repeat)).toMatchObject({ code: 0, stderr: expect.stringContaining("is here already") });
+  }
+  expect(await place.oao(["verify", "lost"])).toMatchObject({ code: 0 });
+
+  // The same run, as another machine says that it went: its journal holds for itself.
+  const index = new DatabaseSync(join(place.folder, ".oao/index.db"));
+  index.exec(`UPDATE executions SET status = json_set(status, '$.traceHash', 'sha256:other') WHERE name = 'lost'`);
+  index.close();
+  rmSync(join(place.folder, ".oao/journals", `${uid}.db`));
+  const other = await place.oao(["import", "lost.jsonl"]);
+  expect(other).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("is not the record that default/lost has lost"),
+  });
+});
+
+interface Named {
+  readonly metadata: { readonly uid: string };
+}

@@ -160,6 +160,22 @@ describe("the HTTP API", () => {
     ]);
   });
 
+  test("of two releases in one namespace shares no object, and each may touch its own ConfigMap and Secret alone", () => {
+    const values = ["api.enabled=true", "shared.install=false"];
+    const other = helm("template", "ai", chart, "--namespace", "oao-system", ...settings(values));
+    const second = parse(other.stdout);
+    const named = (all: readonly Manifest[]) =>
+      all.map(({ kind, metadata }) => `${kind} ${metadata.namespace ?? ""}/${metadata.name}`);
+    expect(named(second).filter((each) => named(render(values)).includes(each))).toEqual([]);
+    expect(rulesOf(second).flatMap(({ resourceNames }) => resourceNames ?? [])).toEqual(
+      expect.arrayContaining(["ai-oao-api", "ai-oao-api-tls"]),
+    );
+    expect(other.stdout).not.toMatch(/(?<![-\w])oao-api/);
+    expect(find(second, "Role", "ai-oao-api-clients").rules[0].resourceNames).toEqual(["ai-oao-api"]);
+    const [{ env }] = find(second, "Deployment", "ai-oao").spec.template.spec.containers;
+    expect(env).toContainEqual({ name: "OAO_API_SERVICE", value: "ai-oao-api" });
+  });
+
   test("is reached through a Service of its own, and serves with the certificate that is given", () => {
     expect(find(manifests, "Service", "oao-api").spec).toMatchObject({
       type: "ClusterIP",

@@ -4,7 +4,7 @@ import { request as httpsRequest, type RequestOptions } from "node:https";
 import { type ConnectionOptions, getCACertificates, connect as tlsConnect } from "node:tls";
 import type { KubeConfig } from "@kubernetes/client-node";
 import type { KubeClient } from "./client.ts";
-import { isKubeError } from "./kube-error.ts";
+import { isKubeError, unless } from "./kube-error.ts";
 import type { Tunnel } from "./port-forward.ts";
 import { resourcePath, resources } from "./resources.ts";
 
@@ -24,23 +24,29 @@ export interface ApiCall {
   readonly signal?: AbortSignal;
 }
 
-/** No answer of the API: `reason` is Absent (not installed or not on), Unreachable or Untrusted. */
+/** No answer of the API: `reason` is Absent (not installed or not on), Several (which one?), Unreachable or Untrusted. */
 export class ApiUnreachable extends Error {
   override readonly name = "ApiUnreachable";
-  readonly reason: "Absent" | "Unreachable" | "Untrusted";
+  readonly reason: "Absent" | "Several" | "Unreachable" | "Untrusted";
   constructor(reason: ApiUnreachable["reason"], message: string, cause?: unknown) {
     super(message, { cause });
     this.reason = reason;
   }
 }
 
-/** What the operator says of its API, in the ConfigMap oao-api. */
+/** Of the ConfigMap in which an operator says how to reach its API. Its name is that of the API's Service, so of the release. */
+export const apiLabels = { "app.kubernetes.io/part-of": "oao", "app.kubernetes.io/component": "api" } as const;
+/** Of the release `oao`, for those who may not list them. */
+const usualName = "oao-api";
+
+/** What it says. */
 interface Published {
   readonly service: string;
   readonly targetPort: string;
   readonly "ca.crt"?: string;
 }
 
+const dnsLabel = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const headTimeoutMs = 60_000;
 
 export class OperatorApi {
@@ -66,35 +72,73 @@ export class OperatorApi {
     );
     // With whom they act as, which the API refuses rather than take them for themselves.
     const headers = { ...call.headers, ...(auth.headers as Readonly<Record<string, string>> | undefined) };
-    const published = await this.#published(server === undefined);
-    if (server !== undefined) return this.#direct(new URL(server), published?.["ca.crt"], identity, headers, call);
-    return this.#forwarded(published as Published, identity, headers, call);
+    if (server !== undefined) {
+      const url = new URL(server);
+      // A server with a certificate that everybody trusts needs none of it.
+      const published = await this.#published([url.hostname.split(".")[0] ?? ""]).catch(() => []);
+      const authorities = published.flatMap(({ "ca.crt": ca }) => ca ?? []);
+      return this.#direct(url, authorities, identity, headers, call);
+    }
+    return this.#forwarded(await this.#only(), identity, headers, call);
   }
 
-  async #published(isNeeded: boolean): Promise<Published | undefined> {
+  async #only(): Promise<Published> {
     const { namespace } = this.#place;
-    const path = resourcePath(resources.configMaps, { namespace, name: "oao-api" });
-    try {
-      return (await this.#client.request<{ data: Published }>({ path })).data;
-    } catch (error) {
-      // A server with a certificate that everybody trusts needs none of it.
-      if (!isNeeded) return undefined;
-      if (isKubeError(error, 404) || isKubeError(error, 403))
-        throw new ApiUnreachable("Absent", `there is no HTTP API of an operator in namespace ${namespace}`, error);
+    const published = await this.#published([]);
+    const [only] = published;
+    if (only === undefined)
+      throw new ApiUnreachable("Absent", `there is no HTTP API of an operator in namespace ${namespace}`);
+    if (published.length === 1) return only;
+    const names = published.map(({ service }) => service).join(", ");
+    throw new ApiUnreachable(
+      "Several",
+      `there are ${published.length} operators with an HTTP API in namespace ${namespace}: ${names}`,
+    );
+  }
+
+  /** Of every operator there, as far as the caller may look: `guesses` are names that it may have. */
+  async #published(guesses: readonly string[]): Promise<readonly Published[]> {
+    const { namespace } = this.#place;
+    const path = resourcePath(resources.configMaps, { namespace });
+    const query = { labelSelector: selectorOf(apiLabels) };
+    const listed = await this.#client
+      .request<{ items: readonly { data: Published }[] }>({ path, query })
+      .catch(unless(403));
+    if (listed !== undefined && listed.items.length > 0) return listed.items.map(({ data }) => data);
+    const names = [...new Set([...guesses, ...(await this.#servicesOfPods()), usualName])];
+    const found = await Promise.all(names.filter((name) => dnsLabel.test(name)).map((name) => this.#named(name)));
+    return found.flatMap((each) => each ?? []);
+  }
+
+  /** Everybody whom the cluster knows may read it, by its name. */
+  async #named(name: string): Promise<Published | undefined> {
+    const path = resourcePath(resources.configMaps, { namespace: this.#place.namespace, name });
+    const found = await this.#client.request<{ data: Published }>({ path }).catch((error: unknown) => {
+      if (isKubeError(error, 404) || isKubeError(error, 403)) return undefined;
       throw error;
-    }
+    });
+    return found?.data;
+  }
+
+  /** Whoever forwards ports may list pods, and those of operators name the Service of their API. */
+  async #servicesOfPods(): Promise<readonly string[]> {
+    const path = resourcePath(resources.pods, { namespace: this.#place.namespace });
+    const query = { labelSelector: selectorOf({ "app.kubernetes.io/component": "operator" }) };
+    const pods = await this.#client.request<{ items: readonly Pod[] }>({ path, query }).catch(unless(403));
+    const env = pods?.items.flatMap(({ spec }) => spec?.containers.flatMap((each) => each.env ?? []) ?? []) ?? [];
+    return env.flatMap(({ name, value }) => (name === "OAO_API_SERVICE" && value !== undefined ? [value] : []));
   }
 
   /** An Ingress on the way may have a certificate that everybody trusts. */
   #direct(
     { hostname, port }: URL,
-    ca: string | undefined,
+    authorities: readonly string[],
     identity: RequestOptions,
     headers: Readonly<Record<string, string>>,
     call: ApiCall,
   ): Promise<IncomingMessage> {
     const host = hostname.replace(/^\[(.*)\]$/, "$1");
-    const trust = ca === undefined ? {} : { ca: [...getCACertificates(), ca] };
+    const trust = authorities.length === 0 ? {} : { ca: [...getCACertificates(), ...authorities] };
     return exchange({ ...identity, ...trust, host, port: port === "" ? 443 : port }, headers, call);
   }
 
@@ -143,11 +187,9 @@ export class OperatorApi {
     const { spec } = await this.#client.request<Service>({
       path: resourcePath(resources.services, { namespace, name: service }),
     });
-    const labelSelector = Object.entries(spec.selector)
-      .map(([name, value]) => `${name}=${value}`)
-      .join(",");
     const path = resourcePath(resources.pods, { namespace });
-    const { items } = await this.#client.request<{ items: readonly Pod[] }>({ path, query: { labelSelector } });
+    const query = { labelSelector: selectorOf(spec.selector) };
+    const { items } = await this.#client.request<{ items: readonly Pod[] }>({ path, query });
     const ready = items.find(({ status }) => status?.conditions?.some(isReady));
     if (ready === undefined) throw new Error("no pod of it is ready");
     return ready.metadata.name;
@@ -158,9 +200,21 @@ interface Service {
   readonly spec: { readonly selector: Readonly<Record<string, string>> };
 }
 
+interface EnvVar {
+  readonly name: string;
+  readonly value?: string;
+}
+
 interface Pod {
   readonly metadata: { readonly name: string };
+  readonly spec?: { readonly containers: readonly { readonly env?: readonly EnvVar[] }[] };
   readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
+}
+
+function selectorOf(labels: Readonly<Record<string, string>>): string {
+  return Object.entries(labels)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(",");
 }
 
 function isReady({ type, status }: { readonly type: string; readonly status: string }): boolean {

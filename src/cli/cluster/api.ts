@@ -9,10 +9,7 @@ import type { Terminal } from "../terminal.ts";
 import type { ClusterConnection } from "./connect.ts";
 import type { PlaceFlags } from "./place.ts";
 
-export interface ApiFlags extends PlaceFlags {
-  readonly server?: string | undefined;
-  readonly operatorNamespace?: string | undefined;
-}
+export type ApiFlags = PlaceFlags;
 
 /** Of one run. */
 export interface RunApi {
@@ -107,10 +104,18 @@ function unreachable(error: ApiUnreachable, { namespace, server, key, cluster }:
         ],
         infrastructure,
       );
+    case "Several":
+      return new CliError(
+        said,
+        [`say which one: --server https://SERVICE.${namespace}.svc, or another address that leads to it`],
+        infrastructure,
+      );
     case "Untrusted":
       return new CliError(
         `the certificate of ${server ?? `the operator in ${namespace}`} is not to be trusted: ${said}`,
-        ["its authority is in the ConfigMap oao-api of the operator's namespace; names: api.names of the chart"],
+        [
+          "its authority is in the ConfigMap of the operator's namespace that is named as the Service (oao-api); names: api.names of the chart",
+        ],
         infrastructure,
       );
     case "Unreachable":

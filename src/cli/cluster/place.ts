@@ -11,16 +11,38 @@ export interface PlaceFlags {
   readonly on?: Place | undefined;
   readonly context?: string | undefined;
   readonly kubeconfig?: string | undefined;
+  /** Of commands that have it. */
+  readonly server?: string | undefined;
+  readonly operatorNamespace?: string | undefined;
+  readonly redis?: string | undefined;
 }
 
-/** Undefined = nobody said. A context or a kubeconfig asks for the cluster. Throws CliError. */
-export function askedPlace({ on, context, kubeconfig }: PlaceFlags): Place | undefined {
-  const asked = context !== undefined || kubeconfig !== undefined;
-  if (on === "local" && asked)
+/** Flags that only one place knows: whoever gives one asks for that place. */
+const ofPlace = {
+  cluster: {
+    context: "--context",
+    kubeconfig: "--kubeconfig",
+    server: "--server",
+    operatorNamespace: "--operator-namespace",
+  },
+  local: { redis: "--redis" },
+} as const;
+
+/** Undefined = nobody said. Throws CliError where two contradict each other. */
+export function askedPlace(flags: PlaceFlags): Place | undefined {
+  const named = (flagsOf: Readonly<Partial<Record<keyof PlaceFlags, string>>>) =>
+    Object.entries(flagsOf).find(([flag]) => flags[flag as keyof PlaceFlags] !== undefined)?.[1];
+  const [cluster, local] = [named(ofPlace.cluster), named(ofPlace.local)];
+  if (flags.on === "local" && cluster !== undefined)
+    throw new CliError(`--on local and ${cluster} contradict each other: it names a cluster`, [
+      "leave one of them out",
+    ]);
+  if (local !== undefined && (cluster !== undefined || flags.on === "cluster"))
     throw new CliError(
-      `--on local and --${context === undefined ? "kubeconfig" : "context"} contradict each other: it names a cluster`,
+      `${local} and ${cluster ?? "--on cluster"} contradict each other: it is for runs here, and on a cluster the operator knows the journal store`,
+      ["leave one of them out"],
     );
-  return on ?? (asked ? "cluster" : undefined);
+  return flags.on ?? (cluster !== undefined ? "cluster" : local !== undefined ? "local" : undefined);
 }
 
 /** Whether this person has a cluster at all: else nothing of Kubernetes is even loaded. */

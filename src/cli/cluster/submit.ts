@@ -40,13 +40,6 @@ export async function submit(file: string, flags: SubmitFlags, terminal: Termina
 function checkFlags(file: string, flags: SubmitFlags): void {
   if (askedPlace(flags) === "local")
     throw new CliError("oao submit is for a cluster", [`run it here: oao run ${file}`]);
-  if (flags.redis !== undefined)
-    throw new CliError("--redis is for runs here: on a cluster the operator knows the journal store", ["leave it out"]);
-  if ((flags.policy ?? []).length > 0)
-    throw new CliError(
-      "--policy is for runs here: on a cluster policies govern other people's runs too, so a run does not bring its own",
-      [`who may write them: kubectl apply -n NAMESPACE -f ${flags.policy?.[0]} (ClusterRole oao-policy-admin)`],
-    );
 }
 
 /**

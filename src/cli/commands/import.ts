@@ -22,7 +22,7 @@ import { contentDropped } from "../outcome.ts";
 import { nameArguments } from "../render/run-tables.ts";
 import { checkName } from "../run-manifest.ts";
 import { isGone } from "../records.ts";
-import { fileStoreUrl, openJournalToLook } from "../store.ts";
+import { fileStoreUrl, givenRedis, isJournalFileThere, openRunStore } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
 
 export interface ImportFlags {
@@ -43,9 +43,10 @@ export async function importRun(path: string, flags: ImportFlags, terminal: Term
   const index = await openIndex(terminal);
   try {
     const here = runHere(index, key, execution.metadata.uid);
-    const held = here === undefined || (await isJournalGone(here)) ? undefined : here;
+    const held = here === undefined || (await isJournalGone(here, terminal)) ? undefined : here;
     if (held !== undefined) mustHaveName(held, key, flags);
-    else await restore(path, report, key, here, index, terminal);
+    else if (here !== undefined) mustBeSameRecord(here, report, path);
+    if (held === undefined) await restore(path, report, key, here, index, terminal);
     const what = held === undefined ? "imported as" : "is here already:";
     terminal.err(`${execution.metadata.name} ${what} ${key.namespace}/${key.name} (${execution.status.phase})\n`);
     terminal.err(`its steps: oao trace ${nameArguments({ key })}\n`);
@@ -101,16 +102,39 @@ function mustHaveName({ key: { namespace, name } }: LocalRun, key: ObjectKey, { 
   throw new CliError(`this run is here as ${namespace}/${name} already`, hint);
 }
 
-/** In a Redis it is looked for by whoever can name its server and password: it counts as there. */
-async function isJournalGone(run: LocalRun): Promise<boolean> {
-  if (!run.place.store.startsWith("file:")) return false;
-  const store = await openJournalToLook(run, undefined);
-  if (store === undefined) return true;
+/** A server that does not answer has not said that it is. Throws CliError. */
+async function isJournalGone(run: LocalRun, terminal: Terminal): Promise<boolean> {
+  if (!isJournalFileThere(run)) return true;
+  const { namespace, name } = run.key;
+  const store = await openRunStore(run, givenRedis(run, undefined, terminal.env)).catch((error: unknown) => {
+    if (!(error instanceof CliError)) throw error;
+    throw new CliError(
+      `${namespace}/${name} is here, and whether its journal still is cannot be seen: ${error.message}`,
+      [
+        "name its server, with the password: OAO_REDIS_URL=redis://:PASSWORD@HOST:PORT oao import FILE",
+        "or put it into another folder: OAO_HOME=FOLDER oao import FILE",
+      ],
+      error.exitCode,
+    );
+  });
   try {
     return await isGone(await readRecord(store, run));
   } finally {
     await store.close();
   }
+}
+
+/** What is brought back is what is missing. Throws CliError for another record of the same run. */
+function mustBeSameRecord({ key, status }: LocalRun, { execution }: RecordReport, path: string): void {
+  const given = execution.status;
+  const differing = (["journalHead", "traceHash", "executionHash"] as const).find(
+    (each) => status?.[each] !== given[each],
+  );
+  if (differing === undefined) return;
+  throw new CliError(
+    `${path} is not the record that ${key.namespace}/${key.name} has lost: its ${differing} is ${given[differing] ?? "none"}, and here it is ${status?.[differing] ?? "none"}`,
+    ["look at it in another folder: OAO_HOME=FOLDER oao import FILE"],
+  );
 }
 
 async function restore(

@@ -44,7 +44,7 @@ changed, so nothing is exported.`,
       "after",
       `${examples("oao import brief.jsonl", "oao import brief.jsonl --as brief-of-monday -n audit")}
 It is checked as a whole first (exit code 8: tampered with). A run that is here already is left as it is, but for one whose
-journal is gone: it is brought back. The journal stays until you delete the folder's.`,
+journal is gone, from the folder or from its Redis: it is brought back, into the folder. It stays until you delete the folder's.`,
     )
     .action(async (file: string, flags) =>
       exit(await (await import("../commands/import.ts")).importRun(file, flags, terminal)),

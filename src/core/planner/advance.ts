@@ -1,15 +1,13 @@
 /** One row on from what became of its attempt: end, next try (own fault), restart (loss), or wait. Two separate counters. */
 import { statusLimits } from "../../api/status.ts";
-import { itemName } from "../protocol/names.ts";
 import { askDoubt } from "./approvals.ts";
 import { type Draft, isReleased, killWorkers, recordOf, stopOf, stopWorkers, wakeAt } from "./draft.ts";
 import { overdue, ownFault, timedOut } from "./faults.ts";
-import type { Verdict } from "./judge.ts";
+import { seenItem, type Verdict } from "./judge.ts";
 import { firstRestartDelayMs, lost, restart } from "./losses.ts";
 import { isEnded } from "./node-machine.ts";
 import { succeed } from "./origin.ts";
 import { apply, isBehind, isMarked, marks, type Row, shorten, tellsLoss } from "./rows.ts";
-import type { OpenCall } from "./types.ts";
 
 /** Worker events wake the host; this is for the ones that get lost. */
 const pollMs = 5_000;
@@ -31,6 +29,8 @@ export function advance(draft: Draft, row: Row, verdict: Verdict): void {
       return working(draft, row, verdict);
     case "Silent":
       return silent(draft, row, verdict);
+    case "Changed":
+      return changed(draft, row, verdict.detail);
     case "Asking":
       if (stopOf(draft, row) !== undefined) return cancelRow(draft, row);
       return askDoubt(draft, row, verdict.doubt);
@@ -137,16 +137,18 @@ function gone(draft: Draft, row: Row, verdict: Of<"Gone">): void {
   row.retryAtMs = draft.nowMs + firstRestartDelayMs;
 }
 
-/** An overdue call is the node's own fault; a worker that was silent without one was lost, and how it was ended says nothing. */
-function goneSilent(draft: Draft, row: Row, { detail, failure }: Of<"Gone">): void {
-  const call = overdueCall(draft, row);
-  if (call !== undefined && failure !== "NodeLost") return overdue(draft, row, call);
-  restart(draft, row, row.message ?? detail, draft.seen.listsAll ? undefined : "NodeLost");
+/** As a worker that reads it fails: nothing is tried again over such a record, and its next attempt could not begin. */
+function changed(draft: Draft, row: Row, detail: string): void {
+  if (stopOf(draft, row) !== undefined) return cancelRow(draft, row);
+  killWorkers(draft, row);
+  if (isReleased(draft, row)) ownFault(draft, row, { class: "RecordChanged", message: detail }, true);
 }
 
-function overdueCall(draft: Draft, row: Row): OpenCall | undefined {
-  const name = itemName(row.key);
-  return draft.seen.items.find(({ key }) => itemName(key) === name)?.overdue;
+/** An overdue call is the node's own fault; a worker that was silent without one was lost, and how it was ended says nothing. */
+function goneSilent(draft: Draft, row: Row, { detail, failure }: Of<"Gone">): void {
+  const call = seenItem(draft, row)?.overdue;
+  if (call !== undefined && failure !== "NodeLost") return overdue(draft, row, call);
+  restart(draft, row, row.message ?? detail, draft.seen.listsAll ? undefined : "NodeLost");
 }
 
 /** The highest position seen goes into the status of every row that has not ended, so that a later rollback shows. */

@@ -10,7 +10,7 @@ import type { Decision, Loss, Seen, SeenWorker } from "./types.ts";
 
 /** Why a run is ended before its nodes are. The first one stands. */
 export interface Stop {
-  readonly reason: "PolicyViolation" | "DeadlineExceeded" | "Cancelled" | "DurabilityLost";
+  readonly reason: "PolicyViolation" | "DeadlineExceeded" | "Cancelled" | "DurabilityLost" | "RecordChanged";
   readonly message: string;
 }
 
@@ -149,6 +149,18 @@ export function isReleased(draft: Draft, row: Row): boolean {
   draft.decisions.push({ kind: "ReleaseAttempt", key: row.key, attempt });
   wakeNow(draft);
   return false;
+}
+
+/** Why an output that was asked for is not there, as the end of "the output of … ": gone, or not what was recorded. */
+export function absence(
+  { seen }: Draft,
+  digest: string,
+): { readonly reason: "DurabilityLost" | "RecordChanged"; readonly is: string } {
+  if (seen.changedOutputs?.has(digest) !== true) return { reason: "DurabilityLost", is: "is gone" };
+  return {
+    reason: "RecordChanged",
+    is: `was changed after it was recorded: body sha256:${digest}, or a text of it, does not have its digest`,
+  };
 }
 
 /** Hex digest of a node's output: null = it has none (not succeeded, or nothing given), undefined = not read yet. */

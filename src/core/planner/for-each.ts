@@ -2,7 +2,7 @@
 import type { Json } from "../digest/json.ts";
 import { packBody } from "../steps/bodies.ts";
 import { cancelRow } from "./advance.ts";
-import { type Draft, recordOf, stopOf, wakeNow } from "./draft.ts";
+import { absence, type Draft, recordOf, stopOf, wakeNow } from "./draft.ts";
 import { isAtWork, isEnded } from "./node-machine.ts";
 import { apply, finishedOf, type NodeRow, type Row } from "./rows.ts";
 
@@ -30,12 +30,12 @@ function gather(draft: Draft, row: NodeRow): void {
   for (const item of row.items) {
     const output = outputOf(draft, item);
     if (output === "NotRead") return wakeNow(draft);
-    if (output === "Gone") {
-      draft.stop ??= {
-        reason: "DurabilityLost",
-        message: `the output of ${row.node.name}[${item.key.item ?? 0}] is gone`,
-      };
-      return apply(row, "lose", draft.nowMs, "DurabilityLost");
+    if ("absent" in output) {
+      const { reason, is } = absence(draft, output.absent);
+      const message = `the output of ${row.node.name}[${item.key.item ?? 0}] ${is}`;
+      if (reason === "RecordChanged") return apply(row, "fail", draft.nowMs, reason, message);
+      draft.stop ??= { reason, message };
+      return apply(row, "lose", draft.nowMs, reason);
     }
     outputs.push(output.value);
   }
@@ -46,13 +46,13 @@ function gather(draft: Draft, row: NodeRow): void {
   apply(row, "succeed", draft.nowMs);
 }
 
-function outputOf(draft: Draft, item: Row): { readonly value: Json } | "NotRead" | "Gone" {
+function outputOf(draft: Draft, item: Row): { readonly value: Json } | { readonly absent: string } | "NotRead" {
   const finished = finishedOf(item, recordOf(draft, item.key));
   if (finished === undefined) return "NotRead";
   if (finished.output === null) return { value: null };
   const value = draft.seen.outputs.get(finished.output);
   if (value !== undefined) return { value };
-  return draft.asked.has(finished.output) ? "Gone" : "NotRead";
+  return draft.asked.has(finished.output) ? { absent: finished.output } : "NotRead";
 }
 
 function sumSteps(row: NodeRow): void {

@@ -6,7 +6,7 @@ import type { Finished } from "../steps/format.ts";
 import { type Draft, recordOf } from "./draft.ts";
 import { originEnd } from "./origin.ts";
 import { finishedOf, isBehind, isMarked, marks, type Row } from "./rows.ts";
-import type { SeenDoubt, SeenWorker } from "./types.ts";
+import type { SeenDoubt, SeenItem, SeenWorker } from "./types.ts";
 
 interface Blocked {
   readonly failure: WorkerFailure;
@@ -28,6 +28,8 @@ export type Verdict =
   /** Listed, and its lease is over: its thread is held, its machine is gone, or the host heard late of its end. */
   | { readonly is: "Silent"; readonly failure: WorkerFailure | undefined; readonly detail: string }
   | { readonly is: "Finished"; readonly finished: Finished; readonly steps: number }
+  /** What it recorded was edited since, or never was a record: nothing can go on from it. */
+  | { readonly is: "Changed"; readonly detail: string }
   /** It left for a person to decide about a call. */
   | { readonly is: "Asking"; readonly doubt: SeenDoubt }
   /** No worker and no claim: started too early to be seen, or never started. */
@@ -51,6 +53,8 @@ export function judge(draft: Draft, row: Row): Verdict {
   const record = recordOf(draft, row.key);
   const finished = finishedOf(row, record);
   if (finished !== undefined) return { is: "Finished", finished, steps: record?.steps ?? 0 };
+  const changed = seenItem(draft, row)?.changed;
+  if (changed !== undefined) return { is: "Changed", detail: changed };
   // Nobody works on it but the host, which writes answer and end in one.
   if (row.node.spec.approval !== undefined || originEnd(draft.seen, row) !== undefined) return { is: "Unseen" };
   const views = (draft.workers.get(itemName(row.key)) ?? []).filter((view) => view.attempt === row.attempt);
@@ -68,7 +72,7 @@ export function judge(draft: Draft, row: Row): Verdict {
       detail: `the store holds ${record?.length ?? 0} entries, ${row.journal?.length ?? 0} were seen`,
     };
   }
-  const doubt = exited?.exit === "waiting" ? doubtOf(draft, row) : undefined;
+  const doubt = exited?.exit === "waiting" ? seenItem(draft, row)?.doubt : undefined;
   if (doubt !== undefined) return { is: "Asking", doubt };
   if (record !== undefined && record.attempt > row.attempt) {
     return { is: "Gone", how: "Fenced", detail: `attempt ${record.attempt} holds the journal` };
@@ -91,9 +95,9 @@ export function judge(draft: Draft, row: Row): Verdict {
   return { is: "Gone", how: "Lost", detail: "the worker is gone" };
 }
 
-function doubtOf(draft: Draft, row: Row): SeenDoubt | undefined {
+export function seenItem(draft: Draft, row: Row): SeenItem | undefined {
   const name = itemName(row.key);
-  return draft.seen.items.find(({ key }) => itemName(key) === name)?.doubt;
+  return draft.seen.items.find(({ key }) => itemName(key) === name);
 }
 
 /** J2 fences a worker that works on in spite of it, so a listed one is trusted until it ends or its lease does. */

@@ -72,15 +72,17 @@ export function headOf(draft: Draft): string {
   );
 }
 
-/** Digest (hex) and preview of a succeeded run's result; undefined when the store does not have what it is made of. */
-export function resultOf(draft: Draft): { digest: string; preview: string } | undefined {
+/** Digest (hex) and preview of a succeeded run's result; `absent`: the digest of what it is made of and the store does not give. */
+export function resultOf(
+  draft: Draft,
+): { readonly digest: string; readonly preview: string; readonly absent?: undefined } | { readonly absent: string } {
   const { leaves } = draft.graph;
   const outputs: Record<string, Json> = {};
   for (const name of leaves) {
     if (draft.byName.get(name)?.state !== "Succeeded") continue;
     const digest = outputDigest(draft, name);
     const value = digest === null ? null : draft.seen.outputs.get(digest ?? "");
-    if (value === undefined) return undefined;
+    if (value === undefined) return { absent: digest ?? "" };
     outputs[name] = value;
   }
   const [only] = leaves;

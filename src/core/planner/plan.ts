@@ -11,7 +11,7 @@ import { emptyTraceHash } from "../trace/canonical.ts";
 import { advance, cancelRow, notePosition } from "./advance.ts";
 import { withTimes } from "./conditions.ts";
 import { exceededDeadline } from "./deadline.ts";
-import { type Draft, draftOf, isAllEnded, isMainEnded, recordOf, stopOf, wakeNow } from "./draft.ts";
+import { absence, type Draft, draftOf, isAllEnded, isMainEnded, recordOf, stopOf, wakeNow } from "./draft.ts";
 import { settleForEach } from "./for-each.ts";
 import { judge } from "./judge.ts";
 import { keysOf, outputsNeeded } from "./needs.ts";
@@ -93,9 +93,9 @@ function loseResult(draft: Draft): void {
   const bodies = draft.bodies.length;
   const result = resultOf(draft);
   draft.bodies.length = bodies;
-  if (result === undefined) {
-    draft.stop = { reason: "DurabilityLost", message: "the output of a node that the result is made of is gone" };
-  }
+  if (result.absent === undefined) return;
+  const { reason, is } = absence(draft, result.absent);
+  draft.stop = { reason, message: `the output of a node that the result is made of ${is}` };
 }
 
 /** Workers that no row counts on any more: older attempts, ended nodes, unknown names. */

@@ -4,13 +4,16 @@ import { evaluateCondition, evaluateItems, type ExpressionScope } from "../expre
 import type { Json } from "../digest/json.ts";
 import { sizes } from "../../api/defaults.ts";
 import { askNode } from "./approvals.ts";
-import { type Draft, isMainEnded, outputDigest, wakeNow } from "./draft.ts";
+import { absence, type Draft, isMainEnded, outputDigest, wakeNow } from "./draft.ts";
 import { isEnded } from "./node-machine.ts";
 import { originEnd } from "./origin.ts";
 import { apply, type NodeRow, queued } from "./rows.ts";
 
-/** Missing outputs, by kind: not read yet (look again), or gone from the store. */
-type Loaded = { readonly outputs: ReadonlyMap<string, { readonly output: Json }> } | "NotRead" | "Gone";
+/** Missing outputs, by kind: not read yet (look again), or not to be had from the store: `absent` is the digest. */
+type Loaded =
+  | { readonly outputs: ReadonlyMap<string, { readonly output: Json }>; readonly absent?: undefined }
+  | { readonly absent: string }
+  | "NotRead";
 
 /** For each Pending row, in canonical order so that a skip reaches all its dependents in the same pass. */
 export function settlePending(draft: Draft, row: NodeRow): void {
@@ -22,7 +25,7 @@ export function settlePending(draft: Draft, row: NodeRow): void {
   const { conditionNames, inputNames, spec } = row.node;
   if (spec.when !== undefined) {
     const scope = load(draft, conditionNames);
-    if (typeof scope === "string") return notLoaded(draft, row, scope);
+    if (scope === "NotRead" || scope.absent !== undefined) return notLoaded(draft, row, scope);
     const holds = condition(draft, row, spec.when, scope.outputs);
     if (holds === undefined) return;
     if (!holds) return apply(row, "skip", draft.nowMs, "ConditionFalse");
@@ -33,7 +36,7 @@ export function settlePending(draft: Draft, row: NodeRow): void {
   if (spec.forEach !== undefined) return expand(draft, row, spec.forEach.items);
   if (spec.approval !== undefined && originEnd(draft.seen, row) === undefined) {
     const scope = load(draft, row.node.approvalNames);
-    if (typeof scope === "string") return notLoaded(draft, row, scope);
+    if (scope === "NotRead" || scope.absent !== undefined) return notLoaded(draft, row, scope);
     return askNode(draft, row, { input: inputOf(draft), nodes: scope.outputs });
   }
   row.reason = queued;
@@ -76,7 +79,7 @@ function condition(draft: Draft, row: NodeRow, when: string, outputs: Expression
 
 function expand(draft: Draft, row: NodeRow, items: string): void {
   const scope = load(draft, row.node.itemNames);
-  if (typeof scope === "string") return notLoaded(draft, row, scope);
+  if (scope === "NotRead" || scope.absent !== undefined) return notLoaded(draft, row, scope);
   try {
     const { length } = evaluateItems(items, { input: inputOf(draft), nodes: scope.outputs });
     const others = draft.size - 1;
@@ -99,10 +102,14 @@ function expressionFailed(draft: Draft, row: NodeRow, error: unknown): void {
   apply(row, "fail", draft.nowMs, error.code, error.message);
 }
 
-function notLoaded(draft: Draft, row: NodeRow, why: "NotRead" | "Gone"): void {
+function notLoaded(draft: Draft, row: NodeRow, why: "NotRead" | { readonly absent: string }): void {
   if (why === "NotRead") return wakeNow(draft);
-  draft.stop ??= { reason: "DurabilityLost", message: `the output of a node that ${row.node.name} names is gone` };
-  apply(row, "lose", draft.nowMs, "DurabilityLost");
+  const { reason, is } = absence(draft, why.absent);
+  const message = `the output of a node that ${row.node.name} names ${is}`;
+  // As where its own worker finds it: that node fails.
+  if (reason === "RecordChanged") return apply(row, "fail", draft.nowMs, reason, message);
+  draft.stop ??= { reason, message };
+  apply(row, "lose", draft.nowMs, reason);
 }
 
 /** Outputs of those of `names` that succeeded; the others are simply not there. */
@@ -113,7 +120,7 @@ function load(draft: Draft, names: readonly string[]): Loaded {
     const digest = outputDigest(draft, name);
     if (digest === undefined) return "NotRead";
     const output = digest === null ? null : draft.seen.outputs.get(digest);
-    if (output === undefined) return draft.asked.has(digest ?? "") ? "Gone" : "NotRead";
+    if (output === undefined) return draft.asked.has(digest ?? "") ? { absent: digest ?? "" } : "NotRead";
     outputs.set(name, { output });
   }
   return { outputs };

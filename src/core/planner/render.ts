@@ -69,7 +69,9 @@ export function renderStatus(draft: Draft, outcome: Outcome | undefined, wasMain
     ...clock,
     ...(outcome === undefined ? {} : { completedAt: isoTime(draft.nowMs) }),
     ...(outcome !== undefined && seen.execution !== undefined ? { journalHead: `sha256:${headOf(draft)}` } : {}),
-    ...(result === undefined ? {} : { result: { digest: `sha256:${result.digest}`, preview: result.preview } }),
+    ...(result === undefined || result.absent !== undefined
+      ? {}
+      : { result: { digest: `sha256:${result.digest}`, preview: result.preview } }),
   };
 }
 

@@ -6,7 +6,13 @@ import type { Verdict } from "./judge.ts";
 import { isEnded } from "./node-machine.ts";
 import type { NodeRow, Row } from "./rows.ts";
 
-const stopReasons: readonly string[] = ["PolicyViolation", "DeadlineExceeded", "Cancelled", "DurabilityLost"];
+const stopReasons: readonly string[] = [
+  "PolicyViolation",
+  "DeadlineExceeded",
+  "Cancelled",
+  "DurabilityLost",
+  "RecordChanged",
+];
 
 /** The stop that an earlier pass has written to the status: it stands, whatever happens later. */
 export function latchedStop(draft: Draft): Stop | undefined {

@@ -100,6 +100,8 @@ export interface SeenItem {
   readonly overdue?: OpenCall | undefined;
   /** Of a row whose worker left to have a person decide. */
   readonly doubt?: SeenDoubt | undefined;
+  /** Why its journal, which was read for either of these, is not what a worker recorded; names the entry. */
+  readonly changed?: string | undefined;
   /** Undefined = never claimed. */
   readonly record: ItemRecord | undefined;
 }
@@ -138,6 +140,8 @@ export interface Seen {
   readonly listsAll: boolean;
   /** Outputs by hex digest: what `outputsNeeded` asked for and the store had. */
   readonly outputs: ReadonlyMap<string, Json>;
+  /** Hex digests of those that the store has, and that are not what was recorded. */
+  readonly changedOutputs?: ReadonlySet<string> | undefined;
 }
 
 /** As a worker gets it. */

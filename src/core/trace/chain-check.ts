@@ -14,12 +14,14 @@ export interface BrokenChain {
 
 /** After the first entry that does not hold nothing more is said: what follows it hangs in the air. */
 export class ChainCheck {
-  #length = 0;
+  #length: number;
   #head: string;
   #broken: BrokenChain | undefined;
 
-  constructor(uid: string, key: NodeKey) {
-    this.#head = genesis(uid, key);
+  /** `after`: what goes before the first entry that is looked at, where that is not the first of all. */
+  constructor(uid: string, key: NodeKey, after = { length: 0, head: genesis(uid, key) }) {
+    this.#length = after.length;
+    this.#head = after.head;
   }
 
   /** Undefined = it does not hold, or comes after one that does not. */

@@ -3,8 +3,8 @@
  *
  * Self-managed: authority and certificate are in one Secret that all replicas share; whoever finds them missing or due makes them,
  * with the version as precondition, so that replicas never serve under two authorities. A former authority stays trusted while what
- * it signed is valid. Given: files of a Secret that somebody else renews. Either way the ConfigMap `oao-api` says how to reach and
- * check the API; it holds nothing secret.
+ * it signed is valid. Given: files of a Secret that somebody else renews. Either way a ConfigMap with the name of the Service says how
+ * to reach and check the API; it holds nothing secret.
  */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -12,6 +12,7 @@ import { isIP } from "node:net";
 import { join } from "node:path";
 import type { KubeClient } from "../../adapters/kube/client.ts";
 import { isKubeError, unless } from "../../adapters/kube/kube-error.ts";
+import { apiLabels } from "../../adapters/kube/operator-api.ts";
 import { resourcePath, resources } from "../../adapters/kube/resources.ts";
 import { sameJson } from "../../host/status-pace.ts";
 import { isDue, makeAuthority, makeServing, type Pair } from "./certificate.ts";
@@ -163,8 +164,10 @@ function certificatesIn(pem: string): string[] {
   return pem.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----\n?/g) ?? [];
 }
 
-/** Where the CLI looks for the API. */
-export const publishedName = "oao-api";
+interface Published {
+  readonly metadata: { readonly labels?: Readonly<Record<string, string>> };
+  readonly data?: Readonly<Record<string, string>>;
+}
 
 async function publish(options: ServingOptions, ca: string | undefined): Promise<void> {
   const { client, namespace, service, port, targetPort } = options;
@@ -174,12 +177,13 @@ async function publish(options: ServingOptions, ca: string | undefined): Promise
     targetPort: String(targetPort),
     ...(ca === undefined ? {} : { "ca.crt": ca }),
   };
-  const place = { namespace, name: publishedName };
+  const place = { namespace, name: service };
   const path = resourcePath(resources.configMaps, place);
-  const metadata = { name: publishedName, labels: { "app.kubernetes.io/part-of": "oao" } };
+  const metadata = { name: service, labels: apiLabels };
   const body = { apiVersion: "v1", kind: "ConfigMap", metadata, data };
-  const there = await client.request<{ data?: Readonly<Record<string, string>> }>({ path }).catch(unless(404));
-  if (there !== undefined && sameJson(there.data, data)) return;
+  const there = await client.request<Published>({ path }).catch(unless(404));
+  const isLabelled = Object.entries(apiLabels).every(([name, value]) => there?.metadata.labels?.[name] === value);
+  if (there !== undefined && isLabelled && sameJson(there.data, data)) return;
   const create = { method: "POST", path: resourcePath(resources.configMaps, { namespace }), body } as const;
   const request = there === undefined ? create : ({ method: "PUT", path, body } as const);
   await client.request(request).catch(unless(409)); // another replica says the same

@@ -4,9 +4,11 @@ import { join } from "node:path";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { parse } from "yaml";
+import { resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import { runKeys } from "../../../src/adapters/store/redis/keys.ts";
 import type { DiffPage, RunKey, StepDetail, StepPage } from "../../../src/ui/wire.ts";
 import type { Ended } from "../../cli/harness.ts";
+import { configMaps, makeNamespace, removeNamespace } from "../adapter/api-server.ts";
 import { type Api, ask, type Who } from "./api-client.ts";
 import { type ApiField, openApiField, threeSteps } from "./api-field.ts";
 import { ended } from "./harness.ts";
@@ -150,6 +152,70 @@ test("says what is missing: the right, the API, the trust, the way there", async
   writeFileSync(join(field.folder, "acting.kubeconfig"), JSON.stringify(config));
   expect((await trace("acting", ...server())).stderr).toContain("impersonation is not served here");
   expect((await trace("alice", "--server", "http://localhost")).stderr).toContain("is no https:// address");
+});
+
+test("finds the API of a release of any name, and asks which one is meant where there are two", async () => {
+  const home = await makeNamespace(field.admin);
+  const publish = (service: string) =>
+    field.admin.request({
+      method: "POST",
+      path: resourcePath(configMaps, { namespace: home }),
+      body: {
+        metadata: {
+          name: service,
+          labels: { "app.kubernetes.io/part-of": "oao", "app.kubernetes.io/component": "api" },
+        },
+        data: { service, port: "443", targetPort: "8443" },
+      },
+    });
+  const trace = (kubeconfig: string) => oao(kubeconfig, "trace", "brief", "--operator-namespace", home);
+  try {
+    await publish("ai-oao-api");
+    const admin = await trace(inject("kubeconfig"));
+    expect(admin).toMatchObject({ code: 7, stderr: expect.stringContaining(`no port of ${home}/ai-oao-api`) });
+    // Somebody who may list pods there, as whoever forwards ports, and read that one ConfigMap.
+    const grant = (resource: string, body: object) =>
+      field.admin.request({
+        method: "POST",
+        path: `/apis/rbac.authorization.k8s.io/v1/namespaces/${home}/${resource}`,
+        body,
+      });
+    await grant("roles", {
+      metadata: { name: "forward" },
+      rules: [
+        { apiGroups: [""], resources: ["pods"], verbs: ["list"] },
+        { apiGroups: [""], resources: ["configmaps"], resourceNames: ["ai-oao-api"], verbs: ["get"] },
+      ],
+    });
+    await grant("rolebindings", {
+      metadata: { name: "forward" },
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: "forward" },
+      subjects: [{ kind: "ServiceAccount", name: "alice", namespace: field.namespace }],
+    });
+    expect((await trace("alice")).stderr).toContain("there is no HTTP API of an operator");
+    const securityContext = { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } };
+    const env = [{ name: "OAO_API_SERVICE", value: "ai-oao-api" }];
+    await field.admin.request({
+      method: "POST",
+      path: resourcePath(resources.pods, { namespace: home }),
+      body: {
+        metadata: { name: "operator", labels: { "app.kubernetes.io/component": "operator" } },
+        spec: {
+          securityContext: { runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } },
+          containers: [{ name: "operator", image: "operator", env, securityContext }],
+        },
+      },
+    });
+    expect((await trace("alice")).stderr).toContain(`no port of ${home}/ai-oao-api`);
+    await publish("oao-api");
+    const two = await trace(inject("kubeconfig"));
+    expect(two).toMatchObject({ code: 7, stdout: "" });
+    expect(two.stderr).toMatch(
+      /there are 2 operators with an HTTP API in namespace \S+: ai-oao-api, oao-api\n.*--server https:/,
+    );
+  } finally {
+    await removeNamespace(field.admin, home);
+  }
 });
 
 test("ui shows the steps of runs that have ended, also of a Strict replay, compares them, and replays one from a step", async () => {
