@@ -91,7 +91,7 @@ async function printOutcome(run: LocalRun, { terminal, output, redis }: PrintOpt
   if (store !== undefined && isContentDropped(await readRecord(store, run))) terminal.err(`${contentDropped}\n`);
   await store?.close();
   if (output === "json" || output === "yaml") terminal.out(await structured(objectWithStatus(run), output));
-  else if (output === "table") terminal.out(nodeTable(run));
+  else if (output === "table") terminal.out(nodeTable(run, terminal.columnsOut));
   else if (run.status?.phase === "Succeeded") {
     const result = await readResult(run, redis);
     if (result !== undefined)

@@ -13,6 +13,8 @@ export interface Terminal {
   /** Colour on stdout / stderr: a terminal, NO_COLOR unset or empty. */
   readonly colorOut: boolean;
   readonly colorErr: boolean;
+  /** Of stdout; absent where it is no terminal, so that what reads it gets all of a text. */
+  readonly columnsOut?: number | undefined;
   /** Of stderr; a guess when it is no terminal. */
   readonly size: () => { readonly columns: number; readonly rows: number };
   readonly onResize: (listener: () => void) => () => void;
@@ -34,6 +36,7 @@ export function processTerminal(): Terminal {
     interactive: stderr.isTTY === true && env["TERM"] !== "dumb" && (env["CI"] ?? "") === "",
     colorOut: process.stdout.isTTY === true && !plain,
     colorErr: stderr.isTTY === true && !plain,
+    columnsOut: process.stdout.isTTY === true ? process.stdout.columns : undefined,
     size: () => ({ columns: stderr.columns ?? 120, rows: stderr.rows ?? 40 }),
     onResize: (listener) => {
       stderr.on("resize", listener);

@@ -24,7 +24,7 @@ export async function followToExit(
   terminal.err(`${summary(followed, cluster.args(run.key), terminal)}\n`);
   const last = followed.run;
   if (output === "json" || output === "yaml") terminal.out(await structured(objectWithStatus(last), output));
-  else if (output === "table") terminal.out(nodeTable(last));
+  else if (output === "table") terminal.out(nodeTable(last, terminal.columnsOut));
   else if (last.status?.phase === "Succeeded") printResult(last, terminal);
   return followed.detached ? cliExitCodes.waiting : exitCodeOf(last.status);
 }

@@ -50,7 +50,7 @@ export async function showOne(
     ...(reason === undefined ? [] : [oneLine(reason)]),
     ...openQuestions(run).flatMap((each) => questionLines(each, cluster.args(run.key))),
   ];
-  terminal.out(`${runTable([run], false)}\n${nodeTable(run)}\n${lines.join("\n")}\n`);
+  terminal.out(`${runTable([run], false)}\n${nodeTable(run, terminal.columnsOut)}\n${lines.join("\n")}\n`);
   return cliExitCodes.succeeded;
 }
 

@@ -101,7 +101,9 @@ async function printTable(
     elapsed(time_ms),
     trace_hash,
   ]);
-  terminal.out(`\n${table(["RUN", "PHASE", "STEPS", "TOKENS", "TIME", "TRACEHASH"], rows)}\n`);
+  terminal.out(
+    `\n${table(["RUN", "PHASE", "STEPS", "TOKENS", "TIME", "TRACEHASH"], rows, { columns: terminal.columnsOut, free: [5] })}\n`,
+  );
   terminal.out(`${verdictText(pairs, isSame)}\n`);
 }
 

@@ -57,7 +57,7 @@ async function showOne(index: LocalIndex, run: LocalRun, terminal: Terminal): Pr
       : [`${findingCounts(findings)}: oao trace ${nameArguments(run)} --all`]),
     ...(reason === undefined ? [] : [oneLine(reason)]),
   ];
-  terminal.out(`${runTable([run], false, (each) => phaseOf(index, each))}\n${nodeTable(run)}`);
+  terminal.out(`${runTable([run], false, (each) => phaseOf(index, each))}\n${nodeTable(run, terminal.columnsOut)}`);
   terminal.out(`\n${lines.join("\n")}\n`);
   hintUnhosted(index, run, terminal);
 }

@@ -54,7 +54,12 @@ async function printOne(subject: HashSubject, output: Output, explain: boolean, 
       digestOf(subject, part),
       part === "policy" ? policyNames(subject) : "",
     ]);
-    terminal.out(table(["PART", "DIGEST", "OF"], [...rows, ["hash", subject.hash ?? unknownHere, "all parts"]]));
+    terminal.out(
+      table(["PART", "DIGEST", "OF"], [...rows, ["hash", subject.hash ?? unknownHere, "all parts"]], {
+        columns: terminal.columnsOut,
+        free: [2],
+      }),
+    );
   }
   if (subject.unknown !== undefined) terminal.err(`policy and hash are not known: ${subject.unknown}\n`);
 }
@@ -112,7 +117,7 @@ async function printTwo(
         return ["", field.path, oneLine(a), oneLine(b)];
       }),
     ]);
-    terminal.out(table(["PART", "FIELD", one.name, other.name], rows));
+    terminal.out(table(["PART", "FIELD", one.name, other.name], rows, { columns: terminal.columnsOut, free: [2, 3] }));
   } else terminal.out(`${one.hash ?? "the same as far as it is known here"}\n`);
   if (unknown !== undefined) terminal.err(`the policy part was not compared: ${unknown}\n`);
   return differing.length === 0 ? cliExitCodes.succeeded : cliExitCodes.failed;

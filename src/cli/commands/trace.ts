@@ -66,7 +66,7 @@ async function traceThere(
     else rows.push(JSON.parse(line) as TraceRow);
   }
   if (output === "json") terminal.out(`${JSON.stringify(rows, undefined, 2)}\n`);
-  else if (output === "table") terminal.out(rowTable(rows));
+  else if (output === "table") terminal.out(rowTable(rows, terminal));
   return cliExitCodes.succeeded;
 }
 
@@ -94,7 +94,7 @@ async function printRows(
   });
   if (output === "json") terminal.out(`${JSON.stringify(rows, undefined, 2)}\n`);
   else if (output === "jsonl") terminal.out(rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
-  else terminal.out(rowTable(rows));
+  else terminal.out(rowTable(rows, terminal));
   const hidden = all ? [] : hiddenRows(calls.length - wanted.length, findings.length);
   if (hidden.length > 0) terminal.err(`${hidden.join("; ")}: --all shows them\n`);
 }
@@ -118,7 +118,7 @@ const previewWidth = 60;
 /** A finding is all message. */
 const findingWidth = 200;
 
-function rowTable(rows: readonly TraceRow[]): string {
+function rowTable(rows: readonly TraceRow[], { columnsOut }: Terminal): string {
   return table(
     ["STEP", "NODE", "KIND", "NAME", "STATE", "TOKENS", "TIME", "INPUT", "OUTPUT"],
     rows.map((row) => [
@@ -137,6 +137,7 @@ function rowTable(rows: readonly TraceRow[]): string {
             row.kind === "violation" ? findingWidth : previewWidth,
           ),
     ]),
+    { columns: columnsOut, free: [7, 8] },
   );
 }
 

@@ -27,7 +27,8 @@ export function runTable<R extends StoredExecution>(
   return table([...(withNamespace ? ["NAMESPACE"] : []), "NAME", "PHASE", "NODES", "STEPS", "TOKENS", "AGE"], rows);
 }
 
-export function nodeTable(run: StoredExecution): string {
+/** `columns`: of the screen it is shown on. */
+export function nodeTable(run: StoredExecution, columns: number | undefined): string {
   const spec = shownSpec(run.object, run.status);
   const rows = new Map((run.status?.nodes ?? []).map((row) => [row.name, row]));
   return table(
@@ -49,6 +50,7 @@ export function nodeTable(run: StoredExecution): string {
         oneLine(reason ?? ""),
       ];
     }),
+    { columns, free: [5] },
   );
 }
 

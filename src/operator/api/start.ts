@@ -59,27 +59,62 @@ export async function serveApi({ config, api, metrics, logger, say }: ApiOptions
   };
   const observe = (operation: string, status: number, tookMs: number) =>
     metrics.apiSeconds.observe({ operation, status: String(status) }, tookMs / 1_000);
+  await keepServing(
+    {
+      read: () => credentialsOf(client, config, api, logger),
+      serve: async (first) => {
+        credentials = first;
+        const server = await listen(
+          { port: api.port, authenticator, handlers, rate: api.rate, logger, observe },
+          first,
+        );
+        logger.info({ apiPort: server.port, clientCertificates: first.clientCa !== undefined }, "api serves");
+        return server;
+      },
+      renewed: (next) => (credentials = next),
+      pause: (ms) => systemClock.sleep(ms, signal).catch(() => undefined),
+      logger,
+      say,
+    },
+    signal,
+  );
+  await store.close();
+  client.close();
+}
+
+export interface Keeping {
+  /** As they must be now. */
+  readonly read: () => Promise<Credentials>;
+  readonly serve: (first: Credentials) => Promise<ApiServer>;
+  readonly renewed: (next: Credentials) => void;
+  readonly pause: (ms: number) => Promise<void>;
+  readonly logger: Logger;
+  readonly say: ApiOptions["say"];
+}
+
+/** One server from its first certificate to the end, under each that comes later. Resolves after `signal` aborted and it is closed. */
+export async function keepServing(
+  { read, serve, renewed, pause, logger, say }: Keeping,
+  signal: AbortSignal,
+): Promise<void> {
   let server: ApiServer | undefined;
+  let known = "";
   say("the API waits for its certificate");
   while (!signal.aborted) {
     try {
-      const next = await credentialsOf(client, config, api, logger);
-      if (server === undefined) {
-        server = await listen({ port: api.port, authenticator, handlers, rate: api.rate, logger, observe }, next);
-        logger.info({ apiPort: server.port, clientCertificates: next.clientCa !== undefined }, "api serves");
-      } else if (JSON.stringify(next) !== JSON.stringify(credentials)) server.use(next);
-      credentials = next;
+      const next = await read();
+      if (server === undefined) server = await serve(next);
+      else if (JSON.stringify(next) !== known) server.use(next);
+      known = JSON.stringify(next);
+      renewed(next);
       say(undefined);
     } catch (error) {
       // A certificate that cannot be looked after now is good for a while yet.
       logger.warn({ error: error instanceof Error ? error.message : String(error) }, "api certificate");
     }
-    const pauseMs = server === undefined ? startPauseMs : renewMs;
-    await systemClock.sleep(pauseMs, signal).catch(() => undefined);
+    await pause(server === undefined ? startPauseMs : renewMs);
   }
   await server?.close();
-  await store.close();
-  client.close();
 }
 
 async function credentialsOf(
