@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -205,6 +205,12 @@ describe("a run whose journal's time is over", () => {
         stdout: "",
         stderr: expect.stringMatching(/the journal of default\/two.* is gone: .*\n {2}a bundle .*: oao import FILE/),
       });
+    expect(await place.oao(["replay", "two"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("the journal of default/two is gone"),
+    });
+    // A file made anew by a look would make the page say that there were no steps.
+    expect(parent.filter((file) => existsSync(file))).toEqual([]);
     expect(await place.oao(["replay", "strict"])).toMatchObject({
       code: 2,
       stderr: expect.stringContaining("the journal of two, which it replays, is gone"),
