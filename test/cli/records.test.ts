@@ -1,4 +1,5 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -189,6 +190,12 @@ describe("a run that moves to another folder", () => {
         code: 2,
         stderr: expect.stringMatching(`^error: ${path} cannot be written: .*\n  give another file`),
       });
+    execFileSync("sh", ["-c", "mkfifo pipe"], { cwd: place.folder });
+    expect(await place.oao(["export", "two", "-O", "pipe"])).toMatchObject({
+      code: 2,
+      stderr: "error: pipe is no file\n  to a pipe or device: oao export NAME > PATH\n",
+    });
+    expect(statSync(pathOf("pipe")).isFIFO()).toBe(true);
   });
 });
 

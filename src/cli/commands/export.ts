@@ -1,5 +1,5 @@
 /** oao export */
-import { open, rename, rm } from "node:fs/promises";
+import { open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { BundleWriter } from "../../core/trace/bundle.ts";
@@ -46,6 +46,7 @@ const writtenAtOnce = 256 * 1024;
 
 /** There is never half a bundle under its name. */
 async function writeFile<T>(path: string, work: (write: Write) => Promise<T>): Promise<T> {
+  await mustBeFile(path);
   const partial = join(dirname(path), `.${basename(path)}.${process.pid}.partial`);
   const file = await open(partial, "wx", 0o600).catch((error: unknown) => {
     throw notWritten(path, error);
@@ -72,6 +73,14 @@ async function writeFile<T>(path: string, work: (write: Write) => Promise<T>): P
     await rm(partial, { force: true });
     throw error;
   }
+}
+
+/** What stands at the path is replaced as a whole, and a pipe or device would be gone. */
+async function mustBeFile(path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found === undefined || found.isFile()) return;
+  if (found.isDirectory()) throw notWritten(path, new Error("it is a folder"));
+  throw new CliError(`${path} is no file`, ["to a pipe or device: oao export NAME > PATH"]);
 }
 
 function notWritten(path: string, error: unknown): CliError {
