@@ -95,7 +95,7 @@ async function replayHere(
   } finally {
     await store.close();
   }
-  if (execution.spec.replay?.mode === "Fork") checkSecrets(execution, terminal);
+  checkSecrets(execution, terminal);
   for (const policy of readPolicies(flags.policy, terminal)) index.policies.put(namespace, policy);
   const run = await createFree(flags.name, parent, isTaken, (name) =>
     index.create({ namespace, name }, execution, parent.place),
