@@ -21,15 +21,17 @@ export async function exportRun(given: string, flags: ExportFlags, terminal: Ter
     // What was written to a stream is not taken back, so all of it is looked at before.
     if (outputFile === undefined && named.bundle === undefined) await checkRecord(named);
     const report =
-      outputFile === undefined
-        ? await writeBundle(named, terminal.write)
-        : await writeFile(outputFile, (write) => writeBundle(named, write));
+      outputFile === undefined ? await writeBundle(named, terminal.write) : await exportTo(named, outputFile);
     terminal.err(
       `${report.steps} steps, ${report.entries} entries, ${report.bodies} bodies; traceHash ${report.traceHash}\n`,
     );
     if (report.content === "DigestOnly") terminal.err(`${contentDropped}\n`);
     return cliExitCodes.succeeded;
   });
+}
+
+export function exportTo(named: NamedRecord, path: string): Promise<RecordReport> {
+  return writeFile(path, (write) => writeBundle(named, write));
 }
 
 type Write = (text: string) => Promise<void>;
