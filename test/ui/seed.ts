@@ -62,10 +62,16 @@ export class SeededHome {
   }
 
   async add(seed: Seed): Promise<string> {
-    const { status, rows, journals = [], tokenLimit } = seed;
+    const { tokenLimit } = seed;
     const run = this.create(seed);
     const limits = tokenLimit === undefined ? {} : { TotalTokens: tokenLimit };
     await this.store.execute(run.uid, { op: "open", snapshot: sha256Hex("s"), limits, auditLimits: {} });
+    await this.record(run, seed);
+    return run.uid;
+  }
+
+  /** What was done of a run since it was last looked at. */
+  async record(run: LocalRun, { status, rows, journals = [] }: Omit<Seed, "name" | "spec">): Promise<void> {
     for (const journal of journals) await record(this.store, run.uid, journal);
     const done = rows.filter(({ state }) => state === "Succeeded").length;
     this.index.writeStatus(run, {
@@ -79,7 +85,6 @@ export class SeededHome {
       startedAt: new Date(startMs).toISOString(),
       ...status,
     });
-    return run.uid;
   }
 
   async close(): Promise<void> {
