@@ -98,17 +98,15 @@ export class StepReader {
   }
 }
 
+/** The same object where nothing is new: what was made of it is still good. */
 async function refresh(known: Known, run: ReadableRun): Promise<KnownSteps> {
   if (known.steps !== undefined && known.isComplete) return known.steps;
   const record = await run.record(known.steps?.record.snapshot);
   const hasGrown = await grow(known, record);
   const isComplete = run.hasEnded;
-  const steps =
-    hasGrown || known.steps === undefined || isComplete
-      ? stepsOf(record, [...known.journals.values()], isComplete)
-      : known.steps.steps;
+  if (known.steps !== undefined && !hasGrown && !isComplete) return known.steps;
   known.isComplete = isComplete;
-  known.steps = { record, steps };
+  known.steps = { record, steps: stepsOf(record, [...known.journals.values()], isComplete) };
   return known.steps;
 }
 
