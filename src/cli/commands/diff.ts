@@ -13,7 +13,7 @@ import { diffText, type ShownPair, timeOf, tokensOf } from "../render/diff-text.
 import { checkFormat } from "../render/output.ts";
 import { oneLine, painter } from "../render/style.ts";
 import { table } from "../render/table.ts";
-import { elapsed } from "../../ui/times.ts";
+import { elapsed } from "../../ui/figures.ts";
 import type { Terminal } from "../terminal.ts";
 
 export interface DiffFlags extends RecordFlags {

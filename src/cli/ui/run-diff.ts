@@ -5,7 +5,7 @@ import { isDrawnAnew } from "../../core/trace/diff.ts";
 import type { DiffDetail, DiffPage, DiffRow, DiffVerdict } from "../../ui/wire.ts";
 import { CliError } from "../errors.ts";
 import { pairDifferences, pairsAtOnce } from "../pair-differences.ts";
-import { isCanonical, type KnownSteps, type Step } from "./step-reader.ts";
+import { isNumbered, type KnownSteps, type Step } from "./step-reader.ts";
 
 const differencesMax = 100;
 /** Of the rows that differ, so that a page can jump from one to the next. */
@@ -23,9 +23,13 @@ export class RunDiff {
   constructor(left: KnownSteps, right: KnownSteps) {
     this.left = left;
     this.right = right;
-    this.#left = left.steps.filter(({ source }) => isCanonical(source));
-    this.#right = right.steps.filter(({ source }) => isCanonical(source));
-    this.#pairs = alignSteps(callsOf(this.#left), callsOf(this.#right));
+    const [a, b] = [left.steps.filter(isNumbered), right.steps.filter(isNumbered)];
+    this.#left = a;
+    this.#right = b;
+    this.#pairs = alignSteps(
+      a.map(({ source }) => source),
+      b.map(({ source }) => source),
+    );
   }
 
   async page(from: number, limit: number): Promise<DiffPage> {
@@ -96,8 +100,4 @@ export class RunDiff {
 
 function verdictOf(pair: StepPair, alike: ReadonlySet<StepPair>): DiffVerdict {
   return alike.has(pair) ? "Alike" : pair.verdict;
-}
-
-function callsOf(steps: readonly Step[]) {
-  return steps.flatMap(({ source }) => (isCanonical(source) ? [source] : []));
 }

@@ -34,10 +34,12 @@ export interface KnownSteps {
 }
 
 /** A row of the timeline and what it was made of. */
-export interface Step {
+export interface Step<S = TracedCall | Finding> {
   readonly summary: StepSummary;
-  readonly source: TracedCall | Finding;
+  readonly source: S;
 }
+
+type CanonicalCall = TracedCall<StepEntry>;
 
 interface Known {
   readonly journals: Map<string, ItemJournal>;
@@ -156,7 +158,11 @@ function stepsOf(record: RunRecord, journals: readonly ItemJournal[], numbered: 
   });
 }
 
-export function isCanonical(source: TracedCall | Finding): source is TracedCall<StepEntry> {
+export function isNumbered(step: Step): step is Step<CanonicalCall> {
+  return isCanonical(step.source);
+}
+
+function isCanonical(source: TracedCall | Finding): source is CanonicalCall {
   return "canonical" in source && source.canonical;
 }
 
