@@ -124,7 +124,7 @@ function optionRow(option: Option): string[] {
   return [`\`${option.flags}\``, `${prose(option.description)}${initial}`];
 }
 
-/** What stands below the options in `--help`: examples become code, other lines stay lines. */
+/** What stands below the options in `--help`: examples become code; of the rest an empty line ends a paragraph, as it does there. */
 function afterHelp(command: Command, captured: { text: string }): string[] {
   captured.text = "";
   command.outputHelp();
@@ -132,8 +132,8 @@ function afterHelp(command: Command, captured: { text: string }): string[] {
   const isExample = (line: string) => line.startsWith("  ");
   const isHeading = (line: string) => /^Examples?:$/.test(line);
   const examples = lines.filter(isExample).map((line) => line.slice(2));
-  const notes = lines.filter((line) => line !== "" && !isExample(line) && !isHeading(line)).map((line) => prose(line));
-  return [examples.length === 0 ? "" : fenced("sh", examples.join("\n")), notes.join("\n\n")];
+  const notes = lines.map((line) => (isExample(line) || isHeading(line) ? "" : prose(line))).join("\n");
+  return [examples.length === 0 ? "" : fenced("sh", examples.join("\n")), notes.replace(/\n{2,}/g, "\n\n").trim()];
 }
 
 // fields.md

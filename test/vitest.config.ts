@@ -31,7 +31,8 @@ export default defineConfig({
         // The built program is what people run, and it starts five times as fast as its sources.
         globalSetup: globalSetups[suite] ?? [],
         testTimeout: suite === "unit" ? 60_000 : 300_000,
-        hookTimeout: 120_000,
+        // No shorter than tests wait for what must come (patienceMs): that wait fails with its cause.
+        hookTimeout: 300_000,
         expect: { poll: { timeout: 20_000 } },
         retry: 0,
         sequence: { groupOrder: SUITES.indexOf(suite) },

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { systemClock } from "../../src/adapters/clock/system-clock.ts";
 import type { KubeClient } from "../../src/adapters/kube/client.ts";
 import { Informer } from "../../src/adapters/kube/informer.ts";
-import { isKubeError, KubeError } from "../../src/adapters/kube/kube-error.ts";
+import { isKubeError, KubeError, unless } from "../../src/adapters/kube/kube-error.ts";
 import { workerSelector } from "../../src/adapters/kube/names.ts";
 import { type KubeObject, type Resource, resourcePath, resources } from "../../src/adapters/kube/resources.ts";
 
@@ -296,13 +296,6 @@ export class ProcessKubelet {
 
 function place({ metadata: { name, namespace = "" } }: Pod): { name: string; namespace: string } {
   return { name, namespace };
-}
-
-function unless(...codes: number[]): (error: unknown) => undefined {
-  return (error) => {
-    if (!codes.some((code) => isKubeError(error, code))) throw error;
-    return undefined;
-  };
 }
 
 function signalNumber(signal: NodeJS.Signals | null): number {

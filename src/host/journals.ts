@@ -18,7 +18,7 @@ import { inOrder, type ItemJournal, reusedSteps } from "../core/trace/journal.ts
 import { shownSpec } from "../core/replay/spec.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
-import { bodiesOfRuns, entriesPage, linked, readPage } from "./lineage.ts";
+import { bodiesOfRuns, entryPages, linked } from "./lineage.ts";
 import { checkBodies, RecordChanged } from "./record-changed.ts";
 
 const bodiesPage = 256;
@@ -67,7 +67,8 @@ export async function readRecord(store: JournalStore, run: Run, snapshot?: Snaps
   };
 }
 
-async function readSnapshot(store: JournalStore, { uid, status }: Run): Promise<Snapshot | undefined> {
+/** What the run was opened with, to be shown or replayed; undefined = never opened, or gone. Throws RecordChanged, StoreUnavailable. */
+export async function readSnapshot(store: JournalStore, { uid, status }: Run): Promise<Snapshot | undefined> {
   const digest = status?.snapshot?.replace(/^sha256:/, "");
   const bytes = digest === undefined ? undefined : (await store.bodies(uid, [digest])).get(digest);
   if (bytes === undefined) return undefined;
@@ -79,19 +80,6 @@ function journalKeys(spec: ExecutionSpec, status: ExecutionStatus | undefined): 
   if (status?.snapshot === undefined) return [];
   const keys = thawRows(specGraph(spec), status).flatMap((row) => keysOf(row));
   return inOrder(spec, keys);
-}
-
-async function* entryPages(
-  store: JournalStore,
-  uid: string,
-  key: NodeKey,
-  first = 0,
-): AsyncGenerator<readonly StoredEntry[], void> {
-  for (let from = first; ; from += entriesPage) {
-    const page = await readPage(store, uid, key, from);
-    if (page.length > 0) yield page;
-    if (page.length < entriesPage) return;
-  }
 }
 
 /** Item by item, in canonical order; those without entries are left out. */

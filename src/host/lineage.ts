@@ -4,7 +4,7 @@ import { type ItemJournal, reuseOf } from "../core/trace/journal.ts";
 import type { JournalStore } from "../ports/store.ts";
 import { checkChain, journalChanged } from "./record-changed.ts";
 
-export const entriesPage = 512;
+const entriesPage = 512;
 
 /**
  * One node item's journal, with the journals it reuses steps of, to be replayed. Without entries when it was never claimed.
@@ -37,20 +37,25 @@ export async function linked(
 
 async function readEntries(store: JournalStore, uid: string, key: NodeKey): Promise<StoredEntry[]> {
   const entries: StoredEntry[] = [];
-  for (;;) {
-    const page = await readPage(store, uid, key, entries.length);
-    entries.push(...page);
-    if (page.length < entriesPage) return entries;
-  }
+  for await (const page of entryPages(store, uid, key)) entries.push(...page);
+  return entries;
 }
 
-/** Entries from index `from` on, of which there are more where as many as `entriesPage` came. Throws RecordChanged, StoreUnavailable. */
-export function readPage(
+/** Entries from index `first` on, in order. Throws RecordChanged, StoreUnavailable. */
+export async function* entryPages(
   store: JournalStore,
   uid: string,
   key: NodeKey,
-  from: number,
-): Promise<readonly StoredEntry[]> {
+  first = 0,
+): AsyncGenerator<readonly StoredEntry[], void> {
+  for (let from = first; ; from += entriesPage) {
+    const page = await readPage(store, uid, key, from);
+    if (page.length > 0) yield page;
+    if (page.length < entriesPage) return;
+  }
+}
+
+function readPage(store: JournalStore, uid: string, key: NodeKey, from: number): Promise<readonly StoredEntry[]> {
   // A store reads the bytes of the very first entry itself, for the hash that it begins with.
   return store.entries(uid, key, from, entriesPage).catch((error: unknown) => {
     throw error instanceof SyntaxError ? journalChanged(key, "entry 0: its bytes are not JSON") : error;

@@ -15,7 +15,7 @@ import type { Snapshot } from "../core/steps/format.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
 import type { HostIo } from "./io.ts";
-import { loadSnapshot } from "./observe.ts";
+import { readSnapshot } from "./journals.ts";
 import { lastTry } from "./origins.ts";
 
 export interface ResolvedReplay {
@@ -23,7 +23,7 @@ export interface ResolvedReplay {
   readonly replay: Replay;
 }
 
-/** `refused`: why there is nothing to replay, and what to do. Throws StoreUnavailable. */
+/** `refused`: why there is nothing to replay, and what to do. Throws RecordChanged, StoreUnavailable. */
 export async function resolveReplay(
   run: StoredExecution,
   asked: ReplaySpec,
@@ -41,9 +41,8 @@ export async function resolveReplay(
   if (status?.completedAt === undefined)
     return refused("it has not ended; wait for its end, or set its desiredState to Cancelled");
   const store = await io.journal(run);
-  const snapshot =
-    status.snapshot === undefined ? undefined : await loadSnapshot(store, parent.uid, hexOf(status.snapshot));
   if (status.snapshot === undefined) return refused("it was never started, so nothing is recorded");
+  const snapshot = await readSnapshot(store, parent);
   if (snapshot === undefined) return refused(`its journal ${gone}`);
   if (snapshot.policy.recording.content === "DigestOnly")
     return refused(

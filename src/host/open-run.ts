@@ -26,6 +26,7 @@ import { governingPolicies, type Ungoverned } from "./governing.ts";
 import { freshStatus, held, otherHolder } from "./holder.ts";
 import type { HostIo } from "./io.ts";
 import { keepLineage, runningSeconds } from "./keep-lineage.ts";
+import { loadSnapshot } from "./observe.ts";
 import { checkParent } from "./origins.ts";
 import { RecordChanged } from "./record-changed.ts";
 import { lookAgainMs } from "./slots.ts";
@@ -236,9 +237,9 @@ async function open(run: StoredExecution, io: HostIo, snapshot: Snapshot): Promi
   const reply = await store.execute(run.uid, { op: "open", snapshot: digest, ...executionLimits(snapshot.policy) });
   if (reply.code === "OK") return { digest, snapshot: JSON.parse(bytes) as Snapshot };
   const first = (await store.view(run.uid, [])).execution?.snapshot;
-  const body = first === undefined ? undefined : (await store.bodies(run.uid, [first])).get(first);
-  if (reply.code === "INVALID" && first !== undefined && body !== undefined)
-    return { digest: first, snapshot: JSON.parse(body) as Snapshot };
+  const stands = first === undefined ? undefined : await loadSnapshot(store, run.uid, first);
+  if (reply.code === "INVALID" && first !== undefined && stands !== undefined)
+    return { digest: first, snapshot: stands };
   throw new OaoError(
     "OAO_PROTOCOL",
     `the journal of ${run.key.namespace}/${run.key.name} cannot be opened: ${JSON.stringify(reply)}`,

@@ -13,6 +13,7 @@ import { readEnd, readRecord } from "./journals.ts";
 import { observe } from "./observe.ts";
 import { openRun } from "./open-run.ts";
 import { perform } from "./perform.ts";
+import { RecordChanged } from "./record-changed.ts";
 import { changeOf, sameJson } from "./status-pace.ts";
 
 /** A pass reads on this often when its plan asks for more; what is left is for the next pass. */
@@ -87,7 +88,7 @@ async function endHash(
     const { traceHash, ...counts } = await readEnd(record);
     return { traceHash, ...(status.replay === undefined ? {} : { replay: { ...status.replay, ...counts } }) };
   } catch (error) {
-    if (error instanceof OaoError) throw error;
+    if (error instanceof OaoError && !(error instanceof RecordChanged)) throw error;
     // A worker can write into its journal what is no entry. That has no trace, and keeps nothing from ending (S1).
     io.report?.({ kind: "Failed", key: run.key, error, retryAfterMs: 0 });
     return {};

@@ -20,7 +20,7 @@ export async function* recordParts(record: RunRecord): AsyncGenerator<RecordPart
   const roots = new Set(bodiesOfStatus(execution.status));
   for (const key of record.keys) {
     for await (const part of itemParts(record, key)) {
-      if (part.kind === "entry") for (const digest of referredTo(part.bytes)) roots.add(digest);
+      if (part.kind === "entry") for (const digest of referredTo(part.bytes) ?? []) roots.add(digest);
       yield part;
     }
   }
@@ -43,7 +43,7 @@ async function originOf(
   key: NodeKey,
   [start]: readonly StoredEntry[],
 ): Promise<ItemJournal | undefined> {
-  if (start === undefined || !isEntry(start.bytes)) return undefined;
+  if (start === undefined || referredTo(start.bytes) === undefined) return undefined;
   return (await record.linked(key, [start])).origin;
 }
 
@@ -77,16 +77,12 @@ async function* bodyParts(record: RunRecord, roots: readonly string[]): AsyncGen
   }
 }
 
-function referredTo(bytes: string): readonly string[] {
-  return isEntry(bytes) ? bodiesOfEntry(readEntry({ index: 0, prevHash: "", hash: "", bytes })) : [];
-}
-
-function isEntry(bytes: string): boolean {
+/** Undefined = the bytes are no entry. */
+function referredTo(bytes: string): readonly string[] | undefined {
   try {
-    bodiesOfEntry(readEntry({ index: 0, prevHash: "", hash: "", bytes }));
-    return true;
+    return bodiesOfEntry(readEntry({ index: 0, prevHash: "", hash: "", bytes }));
   } catch {
-    return false;
+    return undefined;
   }
 }
 

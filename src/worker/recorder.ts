@@ -11,6 +11,7 @@ import { stepKey } from "../core/steps/identity.ts";
 import type { Admission, Hold } from "../core/steps/purchase.ts";
 import { valueHold } from "../core/steps/usage.ts";
 import { RecordedFailure } from "../ports/step.ts";
+import type { BodyReader } from "./body-reader.ts";
 import type { NodeContext } from "./node-context.ts";
 
 export type CallIdentity = StepIdentity;
@@ -59,21 +60,17 @@ export class Recorder {
     const { history, reused } = this.#context;
     const own = history.steps.get(keyOf(identity));
     const found = own === undefined ? reused?.steps.find(identity) : undefined;
-    if (own !== undefined) return { output: await this.#answer(own.entry), index: own.index };
+    const { bodies } = this.#context;
+    if (own !== undefined) return { output: await answerOf(own.entry, bodies), index: own.index };
     if (found === undefined || reused === undefined) return undefined;
     const { journal, entry } = found.call;
     if (found.is === "Diverged") throw await reused.diverged(found.call, identity, asked?.());
     return {
-      output: await this.#answer(entry),
+      output: await answerOf(entry, bodies),
       index: entry.index,
       from: journal.uid,
       isPatched: found.isPatched,
     };
-  }
-
-  async #answer(entry: StepEntry): Promise<Json> {
-    if (entry.outcome === "Ok") return entry.output === null ? null : this.#context.bodies.read(entry.output.body);
-    throw recordedError(entry.outcome, entry.error ?? { class: "Unknown", message: "the recorded call has no error" });
   }
 
   intent(
@@ -219,8 +216,14 @@ export function keyOf(identity: CallIdentity): string {
   return stepKey(identity.path, identity.kind, identity.requestDigest, identity.occurrence);
 }
 
-/** What a recorded outcome other than Ok throws, live and on every replay alike (J7). */
-export function recordedError(outcome: StepOutcome, error: { class: string; message: string }): Error {
+/** What a recorded call gave, live and on every replay alike (J7): its output, or what it threw is thrown again. */
+export async function answerOf({ outcome, output, error }: StepEntry, bodies: Pick<BodyReader, "read">): Promise<Json> {
+  if (outcome === "Ok") return output === null ? null : bodies.read(output.body);
+  throw recordedError(outcome, error ?? { class: "Unknown", message: "the recorded call has no error" });
+}
+
+/** What a recorded outcome other than Ok throws. */
+function recordedError(outcome: StepOutcome, error: { class: string; message: string }): Error {
   if (error.class === stoppedClass) return new StoppedError("Cancelled", error.message);
   if (outcome === "Refused" || outcome === "Cut") return new PolicyViolationError(error.message);
   if (error.class === "InDoubt") return new OaoError("OAO_IN_DOUBT", error.message);

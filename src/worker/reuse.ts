@@ -2,10 +2,10 @@
 import { OaoError } from "../core/errors/errors.ts";
 import type { Json } from "../core/digest/json.ts";
 import { itemName } from "../core/protocol/names.ts";
-import { divergenceAt, divergenceText } from "../core/replay/divergence.ts";
+import { divergenceAt, divergenceText, type Place } from "../core/replay/divergence.ts";
 import { prefixLength, referenceTo } from "../core/replay/fork.ts";
 import { type RecordedCall, ReusedSteps } from "../core/replay/reused-steps.ts";
-import type { Replay } from "../core/replay/types.ts";
+import type { Divergence, Replay } from "../core/replay/types.ts";
 import type { Reuse, Snapshot, StepIdentity } from "../core/steps/format.ts";
 import { pathText } from "../core/steps/identity.ts";
 import { stepsOf } from "../core/trace/journal.ts";
@@ -57,24 +57,19 @@ export async function readReuse(
     reference: prefix.length === 0 ? undefined : referenceTo(parent, prefix.length, replay),
     outputs,
     async diverged(call, identity, asked) {
-      const { entry } = call;
       const place = { node: name, step: stepNumber(replay, call, recorded) };
-      const isSame = entry.kind === identity.kind && entry.name === identity.name;
-      const found = isSame
-        ? divergenceAt(place, "input", await inputOf(call, reader), asked)
-        : divergenceAt(place, "call", `${entry.kind} ${entry.name}`, `${identity.kind} ${identity.name}`);
-      return divergence(found);
+      return divergence(await callDivergence(place, call, identity, asked, reader));
     },
     async checkConsumed(scope) {
       const left = steps.unconsumed(scope);
       if (left === undefined) return;
       const place = { node: name, step: stepNumber(replay, left, recorded) };
-      throw divergence(divergenceAt(place, "call", `${left.entry.kind} ${left.entry.name}`, undefined));
+      throw divergence(divergenceAt(place, "call", callText(left.entry), undefined));
     },
   };
 }
 
-function divergence(found: ReturnType<typeof divergenceAt>): OaoError {
+function divergence(found: Divergence): OaoError {
   return new OaoError(
     "OAO_DIVERGENCE",
     `Divergence: ${divergenceText(found)}. Steps before the cursor are only the recorded ones if they are asked for in the same way: replay from an earlier step`,
@@ -88,8 +83,26 @@ function stepNumber({ cursor }: Replay, call: RecordedCall, recorded: readonly R
   return cursor.step - cursor.before + place;
 }
 
+/** Where another call was made than the one recorded in its place: what was called, or with what. */
+export async function callDivergence(
+  place: Place,
+  recorded: RecordedCall,
+  identity: StepIdentity,
+  asked: Json | undefined,
+  bodies: Pick<BodyReader, "read">,
+): Promise<Divergence> {
+  const [before, now] = [callText(recorded.entry), callText(identity)];
+  if (before !== now) return divergenceAt(place, "call", before, now);
+  return divergenceAt(place, "input", await inputOf(recorded, bodies), asked);
+}
+
+/** For people. No kind has a space, so that two are the same text only if they are the same call. */
+export function callText({ kind, name }: Pick<StepIdentity, "kind" | "name">): string {
+  return `${kind} ${name}`;
+}
+
 /** A recorded request or a tool's arguments, as they are shown. */
-export async function inputOf({ entry, journal }: RecordedCall, bodies: Pick<BodyReader, "read">): Promise<Json> {
+async function inputOf({ entry, journal }: RecordedCall, bodies: Pick<BodyReader, "read">): Promise<Json> {
   if (!isRequestRef(entry.input)) return bodies.read(entry.input.body);
   const { header, messages } = rebuildRequest(entry.input, journal);
   const parts = await bodies.read(header);

@@ -1,6 +1,6 @@
 /**
  * Bar d: from the start of a worker's process to its first durable intent, and to its end, against the same node doing nothing.
- * Interleaved rounds; medians with the spread. Run: npm run bench -- cold-start
+ * Interleaved rounds; medians with the spread, and the memory at its highest. Run: npm run bench -- cold-start
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -11,6 +11,7 @@ import { FileStore } from "../../src/adapters/store/file/file-store.ts";
 import type { ExecutionSpec } from "../../src/api/execution.ts";
 import { startMockModel } from "../../src/cli/mock-model/server.ts";
 import { openTestRun, orderFor } from "../support/run-worker.ts";
+import { peakMiBOf } from "./memory.ts";
 import { printTable, summary } from "./table.ts";
 
 const rounds = Number(process.env["OAO_BENCH_ROUNDS"] ?? 11);
@@ -30,7 +31,13 @@ const agentSpec: ExecutionSpec = {
   nodes: [{ name: "n", agent: { ref: "a", prompt: "hi" } }],
 };
 
-async function worker(entry: readonly string[], spec: ExecutionSpec): Promise<{ first: number; whole: number }> {
+interface Measured {
+  readonly first: number;
+  readonly whole: number;
+  readonly peakMiB: number;
+}
+
+async function worker(entry: readonly string[], spec: ExecutionSpec): Promise<Measured> {
   const run = await openTestRun(store, spec);
   const started = performance.now();
   const child = spawn(process.execPath, entry, {
@@ -51,9 +58,11 @@ async function worker(entry: readonly string[], spec: ExecutionSpec): Promise<{ 
     else if (child.exitCode !== null) throw new Error(`the worker ended with ${child.exitCode} before its first entry`);
     else await systemClock.sleep(1);
   }
+  // From here on only: looking would cost the time to the first entry.
+  const peakMiB = await peakMiBOf(child);
   const exit = await code;
   if (exit !== 0) throw new Error(`the worker ended with ${exit}`);
-  return { first, whole: performance.now() - started };
+  return { first, whole: performance.now() - started, peakMiB };
 }
 
 async function bare(): Promise<number> {
@@ -64,33 +73,35 @@ async function bare(): Promise<number> {
 }
 
 const cases = {
-  "node -e 0": async () => ({ first: Number.NaN, whole: await bare() }),
+  "node -e 0": async () => ({ first: Number.NaN, whole: await bare(), peakMiB: Number.NaN }),
   "tool node, bundle": () => worker(["dist/worker.js"], toolSpec),
   "agent node, bundle": () => worker(["dist/worker.js"], agentSpec),
   "agent node, sources": () => worker(["src/worker/main.ts"], agentSpec),
 };
-const samples = new Map<string, { first: number[]; whole: number[] }>(
-  Object.keys(cases).map((name) => [name, { first: [], whole: [] }]),
+const samples = new Map<string, { first: number[]; whole: number[]; peak: number[] }>(
+  Object.keys(cases).map((name) => [name, { first: [], whole: [], peak: [] }]),
 );
 for (let round = -1; round < rounds; round += 1) {
   for (const [name, measure] of Object.entries(cases)) {
-    const { first, whole } = await measure();
+    const { first, whole, peakMiB } = await measure();
     if (round < 0) continue; // warm-up
     samples.get(name)?.first.push(first);
     samples.get(name)?.whole.push(whole);
+    samples.get(name)?.peak.push(peakMiB);
   }
 }
 const floor = summary(samples.get("node -e 0")?.whole ?? []).median;
 const unbundled = summary(samples.get("agent node, sources")?.first ?? []).median;
 printTable(
   "d. Worker start (ms, medians of interleaved rounds, min–max)",
-  ["case", "to first durable entry", "whole process", "× node -e 0", "÷ unbundled"],
-  [...samples].map(([name, { first, whole }]) => [
+  ["case", "to first durable entry", "whole process", "× node -e 0", "÷ unbundled", "MiB at most"],
+  [...samples].map(([name, { first, whole, peak }]) => [
     name,
     Number.isNaN(first[0]) ? "-" : summary(first).text,
     summary(whole).text,
     (summary(whole).median / floor).toFixed(2),
     Number.isNaN(first[0]) ? "-" : (summary(first).median / unbundled).toFixed(2),
+    Number.isNaN(peak[0]) ? "-" : Math.max(...peak).toFixed(0),
   ]),
 );
 await store.close();

@@ -7,7 +7,8 @@ import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { RedisStore } from "../../src/adapters/store/redis/redis-store.ts";
 import { create, Finish, toolRun } from "./ground/executions.ts";
-import { cpuMsOf, inParallel, keepRaw, load, memoryOf, openGround } from "./ground/ground.ts";
+import { cpuMsOf, inParallel, keepRaw, load, openGround } from "./ground/ground.ts";
+import { memoryOf } from "./memory.ts";
 import { SimulatedKubelet } from "./ground/kubelet.ts";
 import { printTable } from "./table.ts";
 

@@ -1,21 +1,19 @@
 /** The product's own share of a strict replay, without an agent's code: what a record of N tool calls costs to read, answer from and compare. */
-import type { Json } from "../../src/core/digest/json.ts";
 import { genesis } from "../../src/core/protocol/names.ts";
-import type { StoredEntry } from "../../src/core/protocol/types.ts";
-import { packBody } from "../../src/core/steps/bodies.ts";
 import { chain, type EntryDraft, readEntry } from "../../src/core/steps/chain.ts";
 import { canonicalLines, traceHash } from "../../src/core/trace/canonical.ts";
 import { stepsOf } from "../../src/core/trace/journal.ts";
-import { readItem } from "../../src/host/lineage.ts";
+import { entryPages, readItem } from "../../src/host/lineage.ts";
 import type { JournalStore } from "../../src/ports/store.ts";
 import { BodyReader } from "../../src/worker/body-reader.ts";
 import { scopeOver, type StepCalls } from "../../src/worker/scope.ts";
 import { RecordedCalls } from "../../src/worker/strict/recorded-calls.ts";
+import { Bodies } from "../support/bodies.ts";
+import { putRun } from "../support/recorded-run.ts";
 
 const at = "2026-01-02T03:04:05.678Z";
 const key = { node: "work" };
 const windowSize = 64;
-const entriesPage = 512;
 
 /** What the node's code does, recorded or replayed. */
 async function work(calls: StepCalls, steps: number): Promise<void> {
@@ -27,12 +25,7 @@ async function work(calls: StepCalls, steps: number): Promise<void> {
 export async function recordSteps(store: JournalStore, uid: string, steps: number): Promise<void> {
   const own = { attempt: 1, try: 1 } as const;
   const drafts: EntryDraft[] = [];
-  const bodies = new Map<string, string>();
-  const put = (value: Json): string => {
-    const packed = packBody(value);
-    for (const { digest, bytes } of packed.bodies) bodies.set(digest, bytes);
-    return packed.digest;
-  };
+  const { stored: bodies, put } = new Bodies();
   const never = () => Promise.reject(new Error("only tools are called"));
   await work(
     {
@@ -61,12 +54,8 @@ export async function recordSteps(store: JournalStore, uid: string, steps: numbe
     },
     steps,
   );
-  const figures = { attempt: 1, try: 1, steps, finished: undefined };
-  await store.restoreEntries(uid, key, chain(drafts, 0, genesis(uid, key)), figures);
-  await store.putBodies(
-    uid,
-    [...bodies].map(([digest, bytes]) => ({ digest, bytes })),
-  );
+  const journals = [{ ...key, entries: chain(drafts, 0, genesis(uid, key)) }];
+  await putRun(store, { uid, journals, bodies });
 }
 
 /** As a strict replay does: read, look each call up, hand out its answer, compare. Returns the trace's hash. */
@@ -87,13 +76,11 @@ export async function replaySteps(store: JournalStore, uid: string, steps: numbe
 /** The floor: one range read of the same entries and answers, and their JSON parsed. */
 export async function readSteps(store: JournalStore, uid: string): Promise<number> {
   const outputs: string[] = [];
-  for (let from = 0; ; from += entriesPage) {
-    const page: readonly StoredEntry[] = await store.entries(uid, key, from, entriesPage);
+  for await (const page of entryPages(store, uid, key)) {
     for (const stored of page) {
       const entry = readEntry(stored);
       if (entry.type === "step" && entry.output !== null) outputs.push(entry.output.body);
     }
-    if (page.length < entriesPage) break;
   }
   let parsed = 0;
   for (let from = 0; from < outputs.length; from += windowSize)

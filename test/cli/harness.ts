@@ -1,9 +1,10 @@
 /** The real program as a child process, in a folder of its own, with real model and catalogue servers. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -116,5 +117,25 @@ async function end(child: ChildProcess): Promise<void> {
 export function serveModel(place: Workplace, script: string): Promise<string> {
   return place.serve([program, "mock-model", script, "--port", "0"]);
 }
+
+/** The journal of the run that is alone in this folder. */
+export function journalOf(folder: string): DatabaseSync {
+  const journals = join(folder, ".oao/journals");
+  const [file = ""] = readdirSync(journals).filter((name) => name.endsWith(".db"));
+  return new DatabaseSync(join(journals, file));
+}
+
+/** Of every step's trace, whatever the run: the names that people's own programs read. */
+export const traceFields = [
+  "execution_id",
+  "step_number",
+  "node",
+  "state",
+  "input",
+  "output",
+  "tool_calls",
+  "token_usage",
+  "timestamp",
+] as const;
 
 export const modelAt = (url: string) => ["--set", `models.main.baseURL=${url}`];

@@ -3,9 +3,10 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { processIdentity } from "../../src/adapters/local/process-identity.ts";
-import { parseScript, type MockScriptInput } from "../../src/cli/mock-model/script.ts";
+import type { MockScriptInput } from "../../src/cli/mock-model/script.ts";
 import { type MockModel, startMockModel } from "../../src/cli/mock-model/server.ts";
-import { modelAt, sample, type Workplace, workplace } from "./harness.ts";
+import { eventually } from "../support/patience.ts";
+import { journalOf, modelAt, sample, type Workplace, workplace } from "./harness.ts";
 
 let place: Workplace;
 let server: MockModel;
@@ -32,12 +33,7 @@ ${extra}`;
 
 beforeEach(async () => {
   place = workplace();
-  server = await startMockModel({
-    script: parseScript(script, "script"),
-    fileName: "script",
-    port: 0,
-    host: "127.0.0.1",
-  });
+  server = await startMockModel({ script });
   model = server.baseURL;
   writeFileSync(join(place.folder, "chain.yaml"), manifest());
 });
@@ -134,14 +130,8 @@ describe("a strict replay of a thousand times", () => {
   it("is given up by Ctrl-C in oao verify, which says so and leaves nothing", async () => {
     const verify = place.start(["verify", "chain", "--times", "1000"], { TMPDIR: place.folder });
     const homes = () => readdirSync(place.folder).filter((name) => name.startsWith("oao-verify-"));
-    const isAtWork = () => {
-      try {
-        return homes().some((home) => workers(home).length > 0);
-      } catch {
-        return false; // its index is being made
-      }
-    };
-    while (!isAtWork()) await new Promise((resolve) => setTimeout(resolve, 10));
+    // An index that is being made cannot be read yet.
+    await eventually(() => expect(homes().flatMap((home) => workers(home))).not.toEqual([]), 10);
     verify.child.kill("SIGINT");
     const { code, stderr } = await verify.ended;
     expect(stderr).toContain("stopped before the replay came to its end");
@@ -302,8 +292,7 @@ describe("the record of a run", () => {
         .replace("name: chain", "name: one"),
     );
     await place.oao(["run", "one.yaml"]);
-    const [file = ""] = readdirSync(join(place.folder, ".oao/journals")).filter((name) => name.endsWith(".db"));
-    const journal = new DatabaseSync(join(place.folder, ".oao/journals", file));
+    const journal = journalOf(place.folder);
     journal.exec("DROP TRIGGER entries_are_final; UPDATE entries SET bytes = replace(bytes, '\"Ok\"', '\"Cut\"')");
     journal.close();
     expect(await place.oao(["trace", "one"])).toMatchObject({
@@ -320,8 +309,7 @@ describe("the record of a run", () => {
         .replace("name: chain", "name: one"),
     );
     await place.oao(["run", "one.yaml"]);
-    const [file = ""] = readdirSync(join(place.folder, ".oao/journals")).filter((name) => name.endsWith(".db"));
-    const journal = new DatabaseSync(join(place.folder, ".oao/journals", file));
+    const journal = journalOf(place.folder);
     journal.exec("DROP TRIGGER entries_are_final; UPDATE entries SET bytes = 'x' || bytes");
     journal.close();
     expect(await place.oao(["trace", "one"])).toMatchObject({

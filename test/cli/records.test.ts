@@ -1,11 +1,10 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { parseScript, type MockScriptInput } from "../../src/cli/mock-model/script.ts";
+import type { MockScriptInput } from "../../src/cli/mock-model/script.ts";
 import { type MockModel, startMockModel } from "../../src/cli/mock-model/server.ts";
-import { type Workplace, workplace } from "./harness.ts";
+import { journalOf, traceFields, type Workplace, workplace } from "./harness.ts";
 
 let place: Workplace;
 let other: Workplace;
@@ -38,12 +37,7 @@ spec:
 beforeEach(async () => {
   place = workplace();
   other = workplace();
-  server = await startMockModel({
-    script: parseScript(script, "script"),
-    fileName: "script",
-    port: 0,
-    host: "127.0.0.1",
-  });
+  server = await startMockModel({ script });
   writeFileSync(join(place.folder, "dice.mjs"), dice);
 });
 afterEach(async () => {
@@ -56,11 +50,6 @@ const run = async (name: string, prompt = "the end") => {
   expect(await place.oao(["run", `${name}.yaml`])).toMatchObject({ code: 0 });
 };
 const pathOf = (name: string) => join(place.folder, name);
-const journalOf = (folder: string) => {
-  const [file = ""] = readdirSync(join(folder, ".oao/journals")).filter((name) => name.endsWith(".db"));
-  return new DatabaseSync(join(folder, ".oao/journals", file));
-};
-
 const journalFiles = (folder: string) =>
   readdirSync(join(folder, ".oao/journals")).map((name) => join(folder, ".oao/journals", name));
 
@@ -356,7 +345,7 @@ spec: { recording: { content: DigestOnly } }
 });
 
 describe("oao diff", () => {
-  it("says in which steps and fields two runs differ, and exits with 1", async () => {
+  it("says in which steps and fields two runs differ, and exits with 1; of a run and itself, with 0", async () => {
     await run("two");
     await run("three", "the very end");
     // The tool is asked for once only.
@@ -384,13 +373,9 @@ describe("oao diff", () => {
       a: "the end",
       b: "the very end",
     });
-  });
-
-  it("of a run and itself exits with 0", async () => {
-    await run("two");
-    const { code, stdout } = await place.oao(["diff", "two", "two"]);
-    expect(code).toBe(0);
-    expect(stdout).toContain("the same steps with the same answers");
+    const same = await place.oao(["diff", "two", "two"]);
+    expect(same.code).toBe(0);
+    expect(same.stdout).toContain("the same steps with the same answers");
     expect(await place.oao(["diff", "two", "none"])).toMatchObject({ code: 2 });
   });
 });
@@ -402,19 +387,7 @@ it("every step's trace has every field, in each format", async () => {
   expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual(rows);
   expect(rows.length).toBeGreaterThan(5);
   for (const row of rows) {
-    expect(Object.keys(row)).toEqual(
-      expect.arrayContaining([
-        "execution_id",
-        "step_number",
-        "node",
-        "state",
-        "input",
-        "output",
-        "tool_calls",
-        "token_usage",
-        "timestamp",
-      ]),
-    );
+    expect(Object.keys(row)).toEqual(expect.arrayContaining([...traceFields]));
     expect(row).toMatchObject({ execution_id: expect.any(String), step_number: expect.any(Number), state: "Ok" });
     expect(row["input"]).not.toBeNull();
     expect(Number.isNaN(Date.parse(String(row["timestamp"])))).toBe(false);

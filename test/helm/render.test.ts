@@ -271,6 +271,11 @@ describe("what the chart renders", () => {
     expect(JSON.parse(value)).toEqual({ requests: { cpu: "100m", memory: "256Mi" }, limits: { memory: "3Gi" } });
   });
 
+  test("gives worker pods nothing where their resources are taken away", () => {
+    const [operator] = find(render(["worker.resources=null"]), "Deployment", "oao").spec.template.spec.containers;
+    expect(operator.env).toContainEqual({ name: "OAO_WORKER_RESOURCES", value: "{}" });
+  });
+
   test("has disruption budgets and spread where there are replicas, and a rollout without a gap", () => {
     const deployment = find(render(), "Deployment", "oao").spec;
     expect(deployment).toMatchObject({ replicas: 2, strategy: { rollingUpdate: { maxUnavailable: 0 } } });

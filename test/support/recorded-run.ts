@@ -5,12 +5,12 @@ import { canonicalJson, sha256Hex } from "../../src/core/digest/digest.ts";
 import type { Json } from "../../src/core/digest/json.ts";
 import { genesis } from "../../src/core/protocol/names.ts";
 import type { NodeKey } from "../../src/core/protocol/types.ts";
-import { packBody } from "../../src/core/steps/bodies.ts";
 import { chain, type EntryDraft } from "../../src/core/steps/chain.ts";
 import { canonicalLines, traceHash } from "../../src/core/trace/canonical.ts";
 import { journalHead } from "../../src/core/trace/head.ts";
 import { canonicalSteps, type ItemJournal } from "../../src/core/trace/journal.ts";
 import type { JournalStore } from "../../src/ports/store.ts";
+import { Bodies, listed } from "./bodies.ts";
 
 const at = "2026-01-02T03:04:05.678Z";
 export const recordedUid = "3f0c7a52-0000-4000-8000-000000000001";
@@ -53,12 +53,7 @@ export function recordedRun(options: RecordedRunOptions = {}): RecordedRun {
       { name: "rate", dependsOn: ["talk"], forEach: { items: "[1, 2]" }, ...tool },
     ],
   };
-  const bodies = new Map<string, string>();
-  const put = (value: Json): string => {
-    const packed = packBody(value);
-    for (const body of packed.bodies) bodies.set(body.digest, body.bytes);
-    return packed.digest;
-  };
+  const { stored: bodies, put } = new Bodies();
   const snapshotBytes = canonicalJson({
     v: 1,
     uid,
@@ -105,13 +100,13 @@ export function recordedRun(options: RecordedRunOptions = {}): RecordedRun {
 }
 
 /** As if it had been recorded there. */
-export async function putRun(store: JournalStore, run: RecordedRun): Promise<void> {
+export async function putRun(
+  store: JournalStore,
+  run: Pick<RecordedRun, "uid" | "journals" | "bodies">,
+): Promise<void> {
   const figures = { attempt: 1, try: 1, steps: 1, finished: undefined };
   for (const { entries, ...key } of run.journals) await store.restoreEntries(run.uid, key, entries, figures);
-  await store.putBodies(
-    run.uid,
-    [...run.bodies].map(([digest, bytes]) => ({ digest, bytes })),
-  );
+  await store.putBodies(run.uid, listed(run.bodies));
 }
 
 function journal(uid: string, key: NodeKey, drafts: readonly EntryDraft[]): ItemJournal {

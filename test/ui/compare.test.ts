@@ -133,6 +133,18 @@ describe("the Replay button", () => {
   });
 
   it("is not there while a run goes on, and a refusal is said", async () => {
+    await on.home.add({
+      name: "at-work",
+      spec: specOf([{ name: "a" }]),
+      status: { phase: "Running" },
+      rows: [{ name: "a", state: "Running", attempt: 1 }],
+      journals: [{ node: "a", steps: [answer("Yes.", 10)] }],
+    });
+    const page = await on.open("runs/default/at-work");
+    await page.getByRole("grid", { name: "Steps" }).locator(".row").first().click();
+    await expect.poll(() => page.getByRole("complementary", { name: "Details" }).getByText("Entry").count()).toBe(1);
+    expect(await page.getByRole("button", { name: "Replay from here" }).count()).toBe(0);
+    await page.context().close();
     const { origin, token } = await on.server();
     const answered = await fetch(`${origin}api/runs/default/counted/replay`, {
       method: "POST",

@@ -42,14 +42,14 @@ describe("the local server", () => {
     expect([status, (JSON.parse(body) as { runs: unknown[] }).runs.length]).toEqual([200, 1]);
   });
 
-  it.each([
-    ["no token", {}],
-    ["another token", { authorization: "Bearer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }],
-    ["a token in another scheme", { authorization: "Basic AAAA" }],
-    ["a token in a cookie", { cookie: "token=AAAA" }],
+  it.each<[string, () => Record<string, string>]>([
+    ["no token", () => ({})],
+    ["another token", () => ({ authorization: `Bearer ${"A".repeat(token.length)}` })],
+    ["the token in another scheme", () => ({ authorization: `Basic ${token}` })],
+    ["the token in a cookie", () => ({ cookie: `token=${token}` })],
   ])("refuses %s on every route", async (_what, headers) => {
     for (const path of ["/api/session", "/api/runs", "/api/runs/default/brief", "/api/events", "/api/nothing"]) {
-      const answer = await ask(path, headers);
+      const answer = await ask(path, headers());
       expect([path, answer.status]).toEqual([path, 401]);
       expect(answer.headers["content-type"]).toBe("application/problem+json");
     }

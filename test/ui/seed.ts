@@ -10,10 +10,10 @@ import { sha256Hex } from "../../src/core/digest/digest.ts";
 import type { Json, JsonObject } from "../../src/core/digest/json.ts";
 import { emptyLedger, zeroAmounts } from "../../src/core/protocol/amounts.ts";
 import { genesis } from "../../src/core/protocol/names.ts";
-import type { NodeKey, StoredBody } from "../../src/core/protocol/types.ts";
-import { packBody } from "../../src/core/steps/bodies.ts";
+import type { NodeKey } from "../../src/core/protocol/types.ts";
 import { chain, type EntryDraft } from "../../src/core/steps/chain.ts";
 import type { JournalStore } from "../../src/ports/store.ts";
+import { Bodies, listed } from "../support/bodies.ts";
 
 export interface SeedStep {
   readonly kind: "model" | "tool";
@@ -40,6 +40,8 @@ export interface Seed {
   readonly tokenLimit?: number;
 }
 
+type Done = Pick<Seed, "status" | "rows" | "journals">;
+
 const startMs = Date.parse("2026-03-01T09:00:00.000Z");
 const stepMs = 400;
 
@@ -61,18 +63,26 @@ export class SeededHome {
     return this.index.create({ namespace, name }, object, { baseDir: ".", store: this.#url });
   }
 
-  async add(seed: Seed): Promise<string> {
+  async add(seed: Seed): Promise<void> {
     const { tokenLimit } = seed;
     const run = this.create(seed);
     const limits = tokenLimit === undefined ? {} : { TotalTokens: tokenLimit };
     await this.store.execute(run.uid, { op: "open", snapshot: sha256Hex("s"), limits, auditLimits: {} });
     await this.record(run, seed);
-    return run.uid;
   }
 
   /** What was done of a run since it was last looked at. */
-  async record(run: LocalRun, { status, rows, journals = [] }: Omit<Seed, "name" | "spec">): Promise<void> {
-    for (const journal of journals) await record(this.store, run.uid, journal);
+  async record(run: LocalRun, done: Done): Promise<void> {
+    for (const journal of done.journals ?? []) await record(this.store, run.uid, journal);
+    this.#writeStatus(run, done);
+  }
+
+  /** In the index alone, which is all that a list of runs reads. */
+  list(seed: Omit<Seed, "journals" | "tokenLimit">): void {
+    this.#writeStatus(this.create(seed), seed);
+  }
+
+  #writeStatus(run: LocalRun, { status, rows, journals = [] }: Done): void {
     const done = rows.filter(({ state }) => state === "Succeeded").length;
     this.index.writeStatus(run, {
       observedGeneration: 1,
@@ -95,12 +105,7 @@ export class SeededHome {
 
 /** All steps of one item in one go: how a worker would have left them. */
 async function record(store: JournalStore, uid: string, { steps, ...key }: SeedNode): Promise<void> {
-  const bodies = new Map<string, StoredBody>();
-  const put = (value: Json): string => {
-    const packed = packBody(value);
-    for (const body of packed.bodies) bodies.set(body.digest, body);
-    return packed.digest;
-  };
+  const { stored: bodies, put } = new Bodies();
   const asked = new Map<string, number>();
   const drafts = steps.map((step, index) => {
     const request = sha256Hex(JSON.stringify(step.input));
@@ -132,7 +137,7 @@ async function record(store: JournalStore, uid: string, { steps, ...key }: SeedN
       digest: sha256Hex("2"),
       ledger: { ...emptyLedger, settled: spent },
       entries: chain(drafts, 0, genesis(uid, key)),
-      bodies: [...bodies.values()],
+      bodies: listed(bodies),
       steps: steps.length,
     }),
   ];

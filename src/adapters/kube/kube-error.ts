@@ -52,6 +52,14 @@ export function isKubeError(error: unknown, status: number, reason?: string): er
   return error instanceof KubeError && error.status === status && (reason === undefined || error.reason === reason);
 }
 
+/** For `catch`: undefined where the server answered with one of these statuses. Throws every other error. */
+export function unless(...statuses: readonly number[]): (error: unknown) => undefined {
+  return (error) => {
+    if (!statuses.some((status) => isKubeError(error, status))) throw error;
+    return undefined;
+  };
+}
+
 /** An error answer, or an ERROR event of a watch. `body` is a Status object as text, or whatever a proxy said. */
 export function errorOf(status: number, body: string, what: string, retryAfterMs?: number): KubeError {
   const said = parseStatus(body);

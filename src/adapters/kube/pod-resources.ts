@@ -6,7 +6,7 @@ export interface PodResources {
   readonly limits: Readonly<Record<string, string>>;
 }
 
-/** An agent worker takes 150 MB; a tool's module may take more. A limit, so that a namespace's quota of memory can hold it. */
+/** More than an agent's worker takes (docs/operate.md): a tool's module may take some. A limit, so that a quota of memory can hold it. */
 export const defaultResources: PodResources = {
   requests: { cpu: "100m", memory: "256Mi" },
   limits: { memory: "1Gi" },

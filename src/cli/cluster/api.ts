@@ -101,7 +101,7 @@ function unreachable(error: ApiUnreachable, { namespace, server, key, cluster }:
       return new CliError(
         said,
         [
-          "whoever administers the cluster turns it on: helm upgrade oao charts/oao -n oao-system --reuse-values --set api.enabled=true",
+          "whoever administers the cluster turns it on: helm upgrade oao charts/oao -n oao-system --reset-then-reuse-values --set api.enabled=true",
           "it is elsewhere: --operator-namespace NAMESPACE",
           `what needs no API: oao tree ${cluster.args(key)}`,
         ],

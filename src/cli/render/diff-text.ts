@@ -91,7 +91,7 @@ function both<T>(a: T | undefined, b: T | undefined, text: (value: T) => string)
   return [...new Set(shown)].join(" → ");
 }
 
-/** As they are reported to people, which is what the canonical trace has. */
+/** What the provider reported, as the canonical trace has it; not what was counted against budgets, which `oao trace` shows. */
 export function tokensOf(step: PlacedStep | undefined): number | undefined {
   return step?.call.entry.usage?.total;
 }

@@ -17,7 +17,14 @@ export type HashedContent = Readonly<Record<HashPart, Json>>;
 /** Of the entries that a node's worker writes; another one would mean another program. */
 const journalFormat = 1;
 
-const freeForm = new Set(["input", "parameters", "inputSchema", "outputSchema", "arguments"]);
+/** Fields whose value is free-form JSON. */
+export const freeForm: ReadonlySet<string> = new Set([
+  "input",
+  "parameters",
+  "inputSchema",
+  "outputSchema",
+  "arguments",
+]);
 /** How long, how often, where and at what cost a node runs is not what it does. */
 const notOfNodes = new Set(["retry", "timeoutSeconds", "budget", "image", "resources", "nodeSelector", "tolerations"]);
 

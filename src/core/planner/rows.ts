@@ -129,7 +129,6 @@ export function apply(row: Row, event: NodeEvent, nowMs: number, reason?: string
   }
 }
 
-/** What finish wrote for this row's try. It comes from a worker: anything unreadable is a failure, never an exception. */
 /** Written by a worker, which runs tenants' code: looked at before it is believed, and bounded. */
 function auditedOf({ audited }: Partial<Finished>): Pick<Finished, "audited"> {
   if (!Array.isArray(audited)) return {};
@@ -137,6 +136,7 @@ function auditedOf({ audited }: Partial<Finished>): Pick<Finished, "audited"> {
   return { audited: messages.slice(0, statusLimits.auditFindings) };
 }
 
+/** What finish wrote for this row's try. It comes from a worker: anything unreadable is a failure, never an exception. */
 export function finishedOf(row: Pick<Row, "try">, record: ItemRecord | undefined): Finished | undefined {
   if (record?.finished === undefined || record.try !== row.try) return undefined;
   try {

@@ -1,10 +1,9 @@
 /** The calls that a run recorded, over all its nodes, in the order in which they happened. */
 import type { ExecutionSpec } from "../../api/types.ts";
 import { itemName } from "../protocol/names.ts";
-import { readEntry } from "../steps/chain.ts";
 import { stepKey } from "../steps/identity.ts";
 import type { IntentEntry, RepeatEntry, StartEntry, StepEntry } from "../steps/format.ts";
-import { inOrder, type ItemJournal } from "../trace/journal.ts";
+import { entriesOf, inOrder, type ItemJournal } from "../trace/journal.ts";
 
 export interface RecordedEvent {
   readonly journal: ItemJournal;
@@ -30,8 +29,7 @@ export function inRecordedOrder(spec: ExecutionSpec, journals: readonly ItemJour
   const timed = inOrder(spec, journals).flatMap((journal, rank) => {
     const item = itemName(journal);
     let latest = "";
-    return journal.entries.flatMap((stored) => {
-      const entry = readEntry(stored);
+    return entriesOf(journal.entries).flatMap((entry) => {
       if (entry.type === "violation" || entry.type === "finish") return [];
       // All are written in one form of ISO 8601, whose order is that of its texts.
       const at = "completedAt" in entry ? entry.completedAt : entry.at;
@@ -50,8 +48,7 @@ export function endsOf(journals: readonly ItemJournal[]): Map<string, StepEntry 
   const ends = new Map<string, StepEntry | RepeatEntry>();
   for (const journal of journals) {
     const open = new Map<string, string>();
-    for (const stored of journal.entries) {
-      const entry = readEntry(stored);
+    for (const entry of entriesOf(journal.entries)) {
       if (entry.type === "intent") open.set(callKey(journal, entry), placeKey(journal, entry.index));
       if (entry.type !== "step" && entry.type !== "repeat") continue;
       const key = callKey(journal, entry);

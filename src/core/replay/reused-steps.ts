@@ -27,6 +27,8 @@ export class ReusedSteps {
   readonly #answers: ReadonlyMap<string, RecordedCall>;
   readonly #consumed = new Set<RecordedCall>();
   readonly #patched = new Set<RecordedCall>();
+  /** Scopes in which every step was asked for, which stays so: each live model call asks. */
+  readonly #exhausted = new Set<string>();
 
   constructor(options: ReusedStepsOptions) {
     this.#options = options;
@@ -79,12 +81,19 @@ export class ReusedSteps {
    * were asked about a call in doubt are not asked again where it is in none.
    */
   unconsumed(scope: readonly number[]): RecordedCall | undefined {
+    const name = pathText(scope);
+    if (this.#exhausted.has(name)) return undefined;
     const isIn = ({ entry: { path } }: RecordedCall) => scope.length === 0 || isInside(path, scope);
-    const isInner = ({ entry }: RecordedCall) =>
-      [...this.#consumed].some((outer) => isInside(entry.path, outer.entry.path));
-    return this.#options.prefix.find(
-      (call) => isIn(call) && call.entry.kind !== "approval" && !this.#consumed.has(call) && !isInner(call),
+    const left = this.#options.prefix.find(
+      (call) => isIn(call) && call.entry.kind !== "approval" && !this.#consumed.has(call) && !this.#isInner(call),
     );
+    if (left === undefined) this.#exhausted.add(name);
+    return left;
+  }
+
+  #isInner({ entry }: RecordedCall): boolean {
+    for (const outer of this.#consumed) if (isInside(entry.path, outer.entry.path)) return true;
+    return false;
   }
 }
 

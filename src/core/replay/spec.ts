@@ -2,7 +2,7 @@
 import type { ExecutionSpec, ManifestSpec } from "../../api/execution.ts";
 import type { ExecutionStatus } from "../../api/status.ts";
 import type { Json, JsonObject } from "../digest/json.ts";
-import type { HashPart } from "../hash/content.ts";
+import { freeForm, type HashPart } from "../hash/content.ts";
 import { executionHash } from "../hash/execution-hash.ts";
 
 /** Nothing is inherited. */
@@ -37,9 +37,8 @@ export function inherit(parent: ExecutionSpec, own: ManifestSpec): ExecutionSpec
     Object.entries(parent).filter(([field]) => !ownFields.has(field)),
   );
   if (parent.policyRef !== undefined) base["policyRef"] = parent.policyRef;
-  // Input is one value that expressions read: a part of another run's would be nobody's.
   for (const [field, value] of given)
-    base[field] = ownFields.has(field) || field === "input" ? value : merged(base[field] as Json, value as Json);
+    base[field] = ownFields.has(field) ? value : mergedField(field, base[field] as Json | undefined, value as Json);
   return base as ExecutionSpec;
 }
 
@@ -47,16 +46,13 @@ function merged(base: Json | undefined, own: Json): Json {
   if (isNamedList(base) && isNamedList(own)) return mergedLists(base, own);
   if (!isObject(base) || !isObject(own)) return own;
   const result: Record<string, Json> = { ...base };
-  for (const [key, value] of Object.entries(own)) {
-    if (isSchema(key)) result[key] = value;
-    else result[key] = merged(result[key], value);
-  }
+  for (const [field, value] of Object.entries(own)) result[field] = mergedField(field, result[field], value);
   return result;
 }
 
-/** What is free-form is one value: a merged JSON Schema or argument would be neither run's. */
-function isSchema(key: string): boolean {
-  return ["inputSchema", "outputSchema", "arguments", "parameters"].includes(key);
+/** What is free-form is one value: a merged input, JSON Schema or argument would be neither run's. */
+function mergedField(field: string, base: Json | undefined, own: Json): Json {
+  return freeForm.has(field) ? own : merged(base, own);
 }
 
 /** In the parent's order, new names after. */

@@ -36,7 +36,7 @@ const read = new WeakMap<readonly StoredEntry[], readonly JournalEntry[]>();
 const called = new WeakMap<ItemJournal, readonly TracedCall[]>();
 
 /** Parsing is what reading a record costs, so it is done once for each list; one that has grown since is another. */
-function entriesOf(stored: readonly StoredEntry[]): readonly JournalEntry[] {
+export function entriesOf(stored: readonly StoredEntry[]): readonly JournalEntry[] {
   const held = read.get(stored);
   if (held?.length === stored.length) return held;
   const entries = stored.map(readEntry);

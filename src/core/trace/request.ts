@@ -1,7 +1,6 @@
 /** Model requests are stored as what they add to an earlier one; this puts them together again. */
 import type { StoredEntry } from "../protocol/types.ts";
-import { readEntry } from "../steps/chain.ts";
-import type { ItemJournal } from "./journal.ts";
+import { entriesOf, type ItemJournal } from "./journal.ts";
 import type { RequestRef } from "../steps/format.ts";
 
 export interface RebuiltRequest {
@@ -49,8 +48,7 @@ function heldBy({ from }: RequestRef, journal: ItemJournal): ItemJournal {
 }
 
 function requestAt(index: number, entries: readonly StoredEntry[]): RequestRef {
-  const stored = entries[index];
-  const entry = stored === undefined ? undefined : readEntry(stored);
+  const entry = entriesOf(entries)[index];
   if (entry?.type !== "step" || !isRequestRef(entry.input)) throw new Error(`journal entry ${index} is no model step`);
   return entry.input;
 }

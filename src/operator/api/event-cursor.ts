@@ -1,5 +1,5 @@
 /**
- * How far a stream of events has come, as its ids say it: entries told of each node item. Whoever shows the id again goes on from
+ * How far a stream of events has come, as its ids say it: entries told of each node item, and whether the end was. Whoever shows the id again goes on from
  * there, at any replica. Nodes are named by their place among the run's, sorted by name: that list never changes once there is one.
  */
 import { deflateRawSync, inflateRawSync } from "node:zlib";
@@ -9,14 +9,16 @@ import type { NodeKey } from "../../core/protocol/types.ts";
 /** By itemName. */
 export type Positions = Map<string, number>;
 
+const endPart = "end";
 const plainMax = 256;
 const unpackedMax = 65_536;
 
-/** `0:12,3.0:4`, packed where it is long; `-` before the first entry. */
+/** `0:12,3.0:4,end`, packed where it is long; `-` before the first entry. `isEnd`: the status that a run ended with was told. */
 export function cursorText(
   nodes: readonly string[],
   keys: readonly NodeKey[],
   told: ReadonlyMap<string, number>,
+  isEnd = false,
 ): string {
   const places = placesOf(nodes);
   const parts = keys.flatMap((key) => {
@@ -24,6 +26,7 @@ export function cursorText(
     if (count === 0) return [];
     return [`${places.get(key.node) ?? 0}${key.item === undefined ? "" : `.${key.item}`}:${count}`];
   });
+  if (isEnd) parts.push(endPart);
   const text = parts.length === 0 ? "-" : parts.join(",");
   return text.length <= plainMax ? text : `z${deflateRawSync(text).toString("base64url")}`;
 }
@@ -39,6 +42,12 @@ export function readCursor(nodes: readonly string[], cursor: string | undefined)
     told.set(itemName(item === undefined ? { node } : { node, item: Number(item) }), Number(count));
   }
   return told;
+}
+
+export function saysEnd(cursor: string | undefined): boolean {
+  return unpacked(cursor ?? "")
+    .split(",")
+    .includes(endPart);
 }
 
 function placesOf(nodes: readonly string[]): ReadonlyMap<string, number> {

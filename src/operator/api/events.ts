@@ -13,10 +13,10 @@ import { pathText, stepKey } from "../../core/steps/identity.ts";
 import { keysOfRows } from "../../core/planner/needs.ts";
 import type { ObjectKey, StoredExecution } from "../../ports/cluster.ts";
 import type { JournalStore } from "../../ports/store.ts";
-import { cursorText, type Positions, readCursor } from "./event-cursor.ts";
-import { Problem } from "./problems.ts";
+import { cursorText, type Positions, readCursor, saysEnd } from "./event-cursor.ts";
 import type { Runs } from "./runs.ts";
-import type { Call, Handlers } from "./server.ts";
+import type { Handlers } from "./server.ts";
+import { Turns } from "./turns.ts";
 
 export interface EventsOptions {
   readonly client: KubeClient;
@@ -36,10 +36,10 @@ const pauseMs = 200;
 /** An id is told after so many steps at most: after a break in between, these come again. */
 const pageSize = 16;
 const keysPage = 200;
-const streams = { all: 200, perCaller: 10 };
+const streams = { atOnce: 200, perCaller: 10, waiting: 0 };
 
 export function events(options: EventsOptions): Pick<Handlers, "events"> {
-  const open = new Map<string, number>();
+  const turns = new Turns(streams, { said: "too many streams are open", afterSeconds: 10 });
   return {
     async events({ caller, params, headers, accepts, signal }) {
       const run = await options.runs.readable(caller, params as unknown as ObjectKey);
@@ -47,7 +47,9 @@ export function events(options: EventsOptions): Pick<Handlers, "events"> {
       const cursor = (headers as { "last-event-id"?: string })["last-event-id"];
       const follower = new Follower(run, store, cursor);
       if (cursor !== undefined && (await follower.isTold())) return { status: 204 };
-      enter(open, caller.username, signal);
+      const leave = await turns.take(caller.username, signal);
+      signal.addEventListener("abort", leave, { once: true });
+      if (signal.aborted) leave();
       return {
         status: 200,
         type: accepts,
@@ -58,31 +60,13 @@ export function events(options: EventsOptions): Pick<Handlers, "events"> {
   };
 }
 
-/** Counts a stream until `signal` aborts. Throws Problem. */
-function enter(open: Map<string, number>, caller: string, signal: Call["signal"]): void {
-  const mine = open.get(caller) ?? 0;
-  const all = [...open.values()].reduce((sum, count) => sum + count, 0);
-  if (mine >= streams.perCaller || all >= streams.all)
-    throw new Problem("too-many-requests", "too many streams are open", { headers: { "Retry-After": "10" } });
-  open.set(caller, mine + 1);
-  const leave = () => {
-    const left = (open.get(caller) ?? 1) - 1;
-    if (left === 0) open.delete(caller);
-    else open.set(caller, left);
-  };
-  if (signal.aborted) leave();
-  else signal.addEventListener("abort", leave, { once: true });
-}
-
 async function* follow(
   follower: Follower,
   { client, clock }: EventsOptions,
   signal: AbortSignal,
 ): AsyncGenerator<string> {
-  const stop = new AbortController();
-  const onAbort = () => stop.abort();
-  signal.addEventListener("abort", onAbort, { once: true });
-  if (signal.aborted) stop.abort();
+  const over = new AbortController();
+  const stop = AbortSignal.any([signal, over.signal]);
   const endMs = clock.monotonicMs() + streamMs;
   let isGone = false;
   let wake = Promise.withResolvers<void>();
@@ -94,7 +78,7 @@ async function* follow(
       wake.resolve();
     },
     () => undefined,
-    stop.signal,
+    stop,
   );
   // A watch that may not be is noticed by the poll: the object is gone, or the stream ends in its time.
   watching.catch(() => undefined);
@@ -102,7 +86,7 @@ async function* follow(
   let saidMs = clock.monotonicMs();
   try {
     yield "retry: 1000\n\n";
-    while (!stop.signal.aborted && clock.monotonicMs() < endMs) {
+    while (!stop.aborted && clock.monotonicMs() < endMs) {
       wake = Promise.withResolvers<void>();
       for await (const text of follower.news()) {
         saidMs = clock.monotonicMs();
@@ -112,15 +96,14 @@ async function* follow(
         yield `event: end\ndata: ${JSON.stringify({ gone: isGone })}\n\n`;
         return;
       }
-      await Promise.race([wake.promise, clock.sleep(lookMs, stop.signal).catch(() => undefined)]);
-      await clock.sleep(pauseMs, stop.signal).catch(() => undefined);
+      await Promise.race([wake.promise, clock.sleep(lookMs, stop).catch(() => undefined)]);
+      await clock.sleep(pauseMs, stop).catch(() => undefined);
       if (clock.monotonicMs() - saidMs < aliveMs) continue;
       saidMs = clock.monotonicMs();
       yield ": alive\n\n";
     }
   } finally {
-    stop.abort();
-    signal.removeEventListener("abort", onAbort);
+    over.abort();
     await unwatch();
   }
 }
@@ -141,9 +124,9 @@ class Follower {
     this.#cursor = cursor;
   }
 
-  /** Whether the cursor says that everything was told, of a run that is over. */
+  /** Whether the cursor says that everything was told, of a run that is over. Its last step is not all: how it ended comes after. */
   async isTold(): Promise<boolean> {
-    if (this.run.status?.completedAt === undefined) return false;
+    if (this.run.status?.completedAt === undefined || !saysEnd(this.#cursor)) return false;
     for await (const _ of this.#grown(this.run)) return false;
     return true;
   }
@@ -154,9 +137,10 @@ class Follower {
     for await (const [key, from, length] of this.#grown(run)) yield* this.#steps(run, key, from, length);
     const { status } = run;
     const text = JSON.stringify(told(status));
-    if (text !== this.#status) yield `event: status\nid: ${this.#id(run)}\ndata: ${text}\n\n`;
+    const isEnd = status?.completedAt !== undefined;
+    if (text !== this.#status) yield `event: status\nid: ${this.#id(run, isEnd)}\ndata: ${text}\n\n`;
     this.#status = text;
-    this.hasEnded = status?.completedAt !== undefined;
+    this.hasEnded = isEnd;
   }
 
   /** Items with entries that were not told: from where, up to where. */
@@ -191,9 +175,9 @@ class Follower {
     return this.#told;
   }
 
-  #id(run: StoredExecution): string {
+  #id(run: StoredExecution, isEnd = false): string {
     const names = run.status === undefined ? [] : namesOf(run.status);
-    return cursorText(names, journalKeys(run), this.#positions(run));
+    return cursorText(names, journalKeys(run), this.#positions(run), isEnd);
   }
 }
 

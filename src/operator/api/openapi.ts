@@ -7,7 +7,13 @@ import { type Operation, operations } from "./routes.ts";
 import { problem } from "./schemas.ts";
 
 /** Of every operation, whatever it does. */
-const always: readonly ProblemKind[] = ["bad-request", "uri-too-long", "too-many-requests"];
+const always: readonly ProblemKind[] = [
+  "bad-request",
+  "not-acceptable",
+  "uri-too-long",
+  "invalid",
+  "too-many-requests",
+];
 const withCredentials: readonly ProblemKind[] = ["unauthenticated", "unavailable", "internal"];
 
 export function openApiDocument(): object {

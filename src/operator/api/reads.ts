@@ -52,7 +52,7 @@ export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "
       return checked(record, call, (steps) => {
         checkRecord(record, steps, from);
         if (canonical) return [canonicalTrace(record), "application/jsonl"];
-        return [asJson(traceRowsOf(record, { from, limit, all }), call.accepts), call.accepts];
+        return [asJson(traceRowsOf(record, { from, limit, all, steps }), call.accepts), call.accepts];
       });
     },
 

@@ -42,20 +42,26 @@ export interface RowsWanted {
   readonly limit: number;
   /** Repeats, earlier tries and violations as well. */
   readonly all: boolean;
+  /** How many there are. */
+  readonly steps: number;
 }
 
-export async function* traceRowsOf(record: RunRecord, { from, limit, all }: RowsWanted): AsyncGenerator<TraceRow> {
+export async function* traceRowsOf(record: RunRecord, rows: RowsWanted): AsyncGenerator<TraceRow> {
+  const { from, limit, all, steps } = rows;
+  const last = from + limit - 1;
+  const isWanted = (place: number) => place >= from && place <= last;
   let number = 0;
+  // What has no number belongs to the step that follows it, or to the last one: so it is on one page.
+  const unnumbered = () => Math.max(1, Math.min(number + 1, steps));
   for (const key of record.keys) {
-    if (number >= from + limit - 1) return;
+    if (number >= last && last < steps) return;
     const journal = await itemJournal(record, key);
     const wanted: TracedCall[] = [];
     let before = number;
     for (const call of tracedCalls(record.spec, [journal])) {
       if (call.canonical) number += 1;
-      // A repeat belongs to the step that follows it.
-      const place = call.canonical ? number : number + 1;
-      if (place >= from && place < from + limit && (call.canonical || all)) wanted.push(call);
+      const place = call.canonical ? number : unnumbered();
+      if (isWanted(place) && (call.canonical || all)) wanted.push(call);
       else if (place < from && call.canonical) before += 1;
     }
     for (let at = 0; at < wanted.length; at += rowsPage) {
@@ -63,7 +69,8 @@ export async function* traceRowsOf(record: RunRecord, { from, limit, all }: Rows
       yield* await rowsOf(record, journal, page, before);
       before += page.filter(({ canonical }) => canonical).length;
     }
-    if (all) yield* traceRowsWithFindings([journal], [], findingsOf(record.spec, [journal]), rowOptions(record));
+    if (all && isWanted(unnumbered()))
+      yield* traceRowsWithFindings([journal], [], findingsOf(record.spec, [journal]), rowOptions(record));
   }
 }
 

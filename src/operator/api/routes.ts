@@ -27,16 +27,13 @@ export interface Operation {
   readonly problems: readonly ProblemKind[];
 }
 
-const reads: readonly ProblemKind[] = ["not-found", "invalid", "not-acceptable", "unavailable", "internal"];
+const reads: readonly ProblemKind[] = ["not-found"];
 const replays: readonly ProblemKind[] = [
   "bad-request",
   "not-found",
   "conflict",
   "body-too-large",
   "unsupported-media-type",
-  "invalid",
-  "unavailable",
-  "internal",
 ];
 
 const replay = {
@@ -86,7 +83,7 @@ export const operations = {
       description: "The steps.",
       content: { "application/json": schemas.traceRow.array(), "application/jsonl": schemas.traceRow },
     },
-    problems: [...reads, "tampered"],
+    problems: [...reads, "conflict", "tampered"],
   },
   journal: {
     ...read,

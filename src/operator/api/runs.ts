@@ -1,6 +1,6 @@
 /** Runs as the API server has them now: every replica answers, so nobody's caches are asked. */
 import type { KubeClient } from "../../adapters/kube/client.ts";
-import { isKubeError } from "../../adapters/kube/kube-error.ts";
+import { unless } from "../../adapters/kube/kube-error.ts";
 import { resourcePath, resources } from "../../adapters/kube/resources.ts";
 import { type KubeExecution, storedExecution } from "../../adapters/kube/stored.ts";
 import { loadSnapshot } from "../../host/observe.ts";
@@ -29,12 +29,9 @@ const nowhere: ObjectKey = { namespace: "default", name: "unknown" };
 export function runs({ client, authorizer, store }: RunsOptions): Runs {
   /** Undefined = not there, or in a namespace that the operator is not for. */
   async function get(key: ObjectKey): Promise<StoredExecution | undefined> {
-    try {
-      return storedExecution(await client.request<KubeExecution>({ path: resourcePath(resources.executions, key) }));
-    } catch (error) {
-      if (isKubeError(error, 404) || isKubeError(error, 403)) return undefined;
-      throw error;
-    }
+    const path = resourcePath(resources.executions, key);
+    const object = await client.request<KubeExecution>({ path }).catch(unless(404, 403));
+    return object === undefined ? undefined : storedExecution(object);
   }
 
   async function readable(caller: Caller, key: ObjectKey): Promise<StoredExecution> {

@@ -11,8 +11,9 @@ import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
 import type { KubeClient } from "../../adapters/kube/client.ts";
-import { isKubeError } from "../../adapters/kube/kube-error.ts";
+import { isKubeError, unless } from "../../adapters/kube/kube-error.ts";
 import { resourcePath, resources } from "../../adapters/kube/resources.ts";
+import { sameJson } from "../../host/status-pace.ts";
 import { isDue, makeAuthority, makeServing, type Pair } from "./certificate.ts";
 
 export interface ServingOptions {
@@ -68,10 +69,7 @@ async function managed(options: ServingOptions, name: string): Promise<Serving> 
   const { client, namespace } = options;
   const place = resourcePath(resources.secrets, { namespace, name });
   for (;;) {
-    const there = await client.request<Secret>({ path: place }).catch((error: unknown) => {
-      if (isKubeError(error, 404)) return undefined;
-      throw error;
-    });
+    const there = await client.request<Secret>({ path: place }).catch(unless(404));
     const known = contentOf(there);
     const wanted = renewed(known, servingNames(options), options.nowMs());
     if (known !== undefined && wanted === known) return servingOf(known);
@@ -180,15 +178,9 @@ async function publish(options: ServingOptions, ca: string | undefined): Promise
   const path = resourcePath(resources.configMaps, place);
   const metadata = { name: publishedName, labels: { "app.kubernetes.io/part-of": "oao" } };
   const body = { apiVersion: "v1", kind: "ConfigMap", metadata, data };
-  const there = await client.request<{ data?: Readonly<Record<string, string>> }>({ path }).catch((error: unknown) => {
-    if (isKubeError(error, 404)) return undefined;
-    throw error;
-  });
-  const isSame =
-    JSON.stringify(Object.entries(there?.data ?? {}).sort()) === JSON.stringify(Object.entries(data).sort());
-  if (there !== undefined && isSame) return;
+  const there = await client.request<{ data?: Readonly<Record<string, string>> }>({ path }).catch(unless(404));
+  if (there !== undefined && sameJson(there.data, data)) return;
   const create = { method: "POST", path: resourcePath(resources.configMaps, { namespace }), body } as const;
-  await client.request(there === undefined ? create : { method: "PUT", path, body }).catch((error: unknown) => {
-    if (!isKubeError(error, 409)) throw error; // another replica says the same
-  });
+  const request = there === undefined ? create : ({ method: "PUT", path, body } as const);
+  await client.request(request).catch(unless(409)); // another replica says the same
 }

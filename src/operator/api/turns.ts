@@ -7,6 +7,12 @@ export interface TurnLimits {
   readonly waiting: number;
 }
 
+/** What is said to whom nothing is left to wait for. */
+interface TooMany {
+  readonly said: string;
+  readonly afterSeconds: number;
+}
+
 interface Waiting {
   readonly caller: string;
   readonly go: () => void;
@@ -14,12 +20,14 @@ interface Waiting {
 
 export class Turns {
   readonly #limits: TurnLimits;
+  readonly #tooMany: TooMany;
   /** Turns taken, by caller. */
   readonly #taken = new Map<string, number>();
   readonly #waiting: Waiting[] = [];
 
-  constructor(limits: TurnLimits) {
+  constructor(limits: TurnLimits, tooMany: TooMany = { said: "others are being served", afterSeconds: 1 }) {
     this.#limits = limits;
+    this.#tooMany = tooMany;
   }
 
   /** Resolves with what gives the turn back; calling that again does nothing. Throws Problem where too many wait, or nobody does any more. */
@@ -57,8 +65,10 @@ export class Turns {
   }
 
   async #wait(caller: string, signal: AbortSignal): Promise<void> {
-    if (this.#waiting.length >= this.#limits.waiting)
-      throw new Problem("too-many-requests", "others are being served", { headers: { "Retry-After": "1" } });
+    if (this.#waiting.length >= this.#limits.waiting) {
+      const { said, afterSeconds } = this.#tooMany;
+      throw new Problem("too-many-requests", said, { headers: { "Retry-After": String(afterSeconds) } });
+    }
     const turn = Promise.withResolvers<void>();
     const mine = { caller, go: () => turn.resolve() };
     this.#waiting.push(mine);

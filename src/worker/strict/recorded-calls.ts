@@ -8,8 +8,8 @@ import { stepsOf, type ItemJournal } from "../../core/trace/journal.ts";
 import { comparePaths } from "../../core/trace/order.ts";
 import type { BodyReader } from "../body-reader.ts";
 import { requestJson } from "../model-step.ts";
-import { type CallIdentity, keyOf, recordedError } from "../recorder.ts";
-import { inputOf } from "../reuse.ts";
+import { answerOf, type CallIdentity, keyOf } from "../recorder.ts";
+import { callDivergence, callText } from "../reuse.ts";
 import type { StepCalls } from "../scope.ts";
 
 /** The record ends here, and so did the node: its run was stopped, or its surroundings failed. */
@@ -75,7 +75,7 @@ export class RecordedCalls implements StepCalls {
   unasked(): Divergence | undefined {
     const left = this.#steps.find((call) => !this.#asked.has(call) && !this.#isInner(call));
     if (left === undefined) return undefined;
-    return divergenceAt(this.#place(left), "call", `${left.entry.kind} ${left.entry.name}`, undefined);
+    return divergenceAt(this.#place(left), "call", callText(left.entry), undefined);
   }
 
   /** As it went this time, in canonical order: answers are the record's, everything else is what was asked for. The same objects where nothing differs. */
@@ -102,8 +102,7 @@ export class RecordedCalls implements StepCalls {
     if (found === undefined) throw await this.#miss(identity, asked);
     const { entry } = found;
     this.#asked.set(found, found.byPosition === true ? entry : identity);
-    if (entry.outcome === "Ok") return entry.output === null ? null : this.#options.bodies.read(entry.output.body);
-    throw recordedError(entry.outcome, entry.error ?? { class: "Unknown", message: "the recorded call has no error" });
+    return answerOf(entry, this.#options.bodies);
   }
 
   /** As the run itself took it, whose own fields were not those of the record. */
@@ -118,13 +117,12 @@ export class RecordedCalls implements StepCalls {
       this.#begun.push(identity.path);
       return new EndOfRecord();
     }
-    const call = `${identity.kind} ${identity.name}`;
-    let found: Divergence;
-    if (there === undefined) found = divergenceAt({ node: this.#options.name }, "call", undefined, call);
-    else if (there.entry.kind !== identity.kind || there.entry.name !== identity.name)
-      found = divergenceAt(this.#place(there), "call", `${there.entry.kind} ${there.entry.name}`, call);
-    else found = divergenceAt(this.#place(there), "input", await inputOf(there, this.#options.bodies), asked());
-    const { mask } = this.#options;
+    const { bodies, mask, name } = this.#options;
+    const call = callText(identity);
+    const found =
+      there === undefined
+        ? divergenceAt({ node: name }, "call", undefined, call)
+        : await callDivergence(this.#place(there), there, identity, asked(), bodies);
     this.#divergence ??= found.replayed === undefined ? found : { ...found, replayed: mask(found.replayed) };
     return new DivergedError(call);
   }

@@ -1,6 +1,5 @@
 /** A Strict replay: every recorded node runs again on its record, without a call, and must come to the recorded end. */
 import { setImmediate } from "node:timers/promises";
-import type { NodeSpec } from "../../api/types.ts";
 import { specGraph } from "../../core/dag/spec-graph.ts";
 import type { Digest } from "../../core/digest/digest.ts";
 import type { Json } from "../../core/digest/json.ts";
@@ -27,12 +26,21 @@ export async function strictReplay(snapshot: Snapshot, replay: Replay, io: Repla
   const end: ParentEnd = replay.end ?? { phase: "Succeeded", reason: "", message: "", nodes: [] };
   const journals = await readJournals(replay, end, io);
   const steps = journals.flatMap(stepsOf);
-  const recorded = { steps, traceHash: traceHash(canonicalLines(steps)) };
+  const digests = outputDigests(journals, end);
+  let values: ReturnType<typeof outputValues> | undefined;
+  const recorded = {
+    journals,
+    steps,
+    traceHash: traceHash(canonicalLines(steps)),
+    digests,
+    // Only asked for where every node went the recorded way.
+    values: () => (values ??= outputValues(snapshot, digests, io)),
+  };
   // What the parent's status says of its trace is the anchor; one that is too old says nothing.
   const expected = end.traceHash ?? recorded.traceHash;
   const recordedBy = otherPrograms(journals, io);
   for (let times = 1; ; times += 1) {
-    const once = { ...(await replayOnce(snapshot, end, journals, recorded, io)), ...recordedBy };
+    const once = { ...(await replayOnce(snapshot, end, recorded, io)), ...recordedBy };
     const isOver = once.divergedAt !== undefined || times >= (replay.times ?? 1);
     if (once.divergedAt === undefined && once.traceHash !== expected)
       return { ...once, times, divergedAt: divergenceAt({ node: "" }, "traceHash", expected, once.traceHash) };
@@ -55,35 +63,45 @@ function otherPrograms(
   return others.size === 0 ? {} : { recordedBy: [...others].sort().slice(0, programsMax) };
 }
 
+/** The same however often it is replayed. */
+interface RecordedRun {
+  readonly journals: readonly ItemJournal[];
+  readonly steps: readonly RecordedCall[];
+  readonly traceHash: Digest;
+  /** Of outputs, by node. */
+  readonly digests: ReadonlyMap<string, string>;
+  /** Of those that the graph itself asks for. */
+  readonly values: () => Promise<ReadonlyMap<string, { readonly output: Json }>>;
+}
+
 async function replayOnce(
   snapshot: Snapshot,
   end: ParentEnd,
-  journals: readonly ItemJournal[],
-  recorded: { readonly steps: readonly RecordedCall[]; readonly traceHash: Digest },
+  recorded: RecordedRun,
   io: ReplayIo,
 ): Promise<Omit<Verdict, "times">> {
-  const digests = outputDigests(journals, end);
-  const nodes = new Map<string, NodeSpec>(specGraph(snapshot.spec).nodes.map(({ name, spec }) => [name, spec]));
+  const nodes = specGraph(snapshot.spec).byName;
   const steps: RecordedCall[] = [];
   let divergedAt: Divergence | undefined;
   let firstStep = 1;
-  for (const journal of journals) {
+  for (const journal of recorded.journals) {
     // A record that is read already is replayed without a wait, in which no signal and no heartbeat would ever be heard.
     await setImmediate();
     io.terminate.throwIfAborted();
-    const node = nodes.get(journal.node);
+    const node = nodes.get(journal.node)?.spec;
     if (node === undefined) {
       divergedAt ??= divergenceAt({ node: itemName(journal), step: firstStep }, "node", journal.node, undefined);
       break;
     }
-    const again = await replayItem(snapshot, node, journal, firstStep, outputsOf(snapshot, node.name, digests), io);
+    const outputs = outputsOf(snapshot, node.name, recorded.digests);
+    const again = await replayItem(snapshot, node, journal, firstStep, outputs, io);
     steps.push(...again.steps);
     divergedAt ??= again.divergedAt;
     firstStep += stepsOf(journal).length;
     // What follows was asked for on another ground than the recorded one.
     if (divergedAt !== undefined) break;
   }
-  divergedAt ??= graphDivergence(snapshot.spec, end.nodes, await outputValues(snapshot, digests, io));
+  divergedAt ??= graphDivergence(snapshot.spec, end.nodes, await recorded.values());
   return {
     steps: steps.length,
     traceHash: isSame(steps, recorded.steps) ? recorded.traceHash : traceHash(canonicalLines(steps)),

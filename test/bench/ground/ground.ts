@@ -171,13 +171,6 @@ export function difference(
   return new Map(changes.filter(([, count]) => count > 0));
 }
 
-/** Bytes: what a process has in memory that is its own (not files), now and at its highest. */
-export function memoryOf(pid: number): { readonly own: number; readonly peak: number } {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  const kib = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(status)?.[1] ?? Number.NaN);
-  return { own: kib("RssAnon") * 1_024, peak: kib("VmHWM") * 1_024 };
-}
-
 /** Milliseconds of processor time that a process has had; Linux counts it in hundredths of a second. */
 export function cpuMsOf(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8");

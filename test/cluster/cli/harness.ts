@@ -23,7 +23,6 @@ export interface CliField {
   start(...args: readonly string[]): Started;
   /** Arguments that submit the market brief under a name. */
   brief(name: string, model?: string): string[];
-  script(name: string, text: string): Promise<string>;
   end(): Promise<void>;
 }
 
@@ -59,11 +58,6 @@ export async function openCliField(): Promise<CliField> {
         "--set",
         `tools.search.http.url=${catalogue}`,
       ),
-    script: (name, text) => {
-      const file = join(folder, name);
-      writeFileSync(file, text);
-      return serveModel(place, file);
-    },
     end: async () => {
       await field.end();
       await logs.close();

@@ -15,8 +15,8 @@ let endless: string;
 beforeAll(async () => {
   at = await openCliField();
   const answers = readFileSync(sample("market-brief.model.yaml"), "utf8");
-  slow = await at.script("slow.yaml", answers.replace("tokensPerSecond: 150", "tokensPerSecond: 15"));
-  endless = await at.script("endless.yaml", "rules: [{ reply: { tokens: 100000, tokensPerSecond: 20 } }]");
+  slow = await at.field.script("slow.yaml", answers.replace("tokensPerSecond: 150", "tokensPerSecond: 15"));
+  endless = await at.field.script("endless.yaml", "rules: [{ reply: { tokens: 100000, tokensPerSecond: 20 } }]");
 });
 afterAll(() => at.end());
 
@@ -97,7 +97,10 @@ describe("oao submit", () => {
   });
 
   test("ends with 1 for a run that fails", async () => {
-    const broken = await at.script("broken.yaml", "rules: [{ reply: { status: 400, errorMessage: cannot be done } }]");
+    const broken = await at.field.script(
+      "broken.yaml",
+      "rules: [{ reply: { status: 400, errorMessage: cannot be done } }]",
+    );
     const { code, stderr } = await at.oao(...at.brief("broken", broken));
     expect(code).toBe(1);
     expect(stderr).toContain("oao logs broken --on cluster");

@@ -8,6 +8,7 @@ import { resourcePath, resources } from "../../../src/adapters/kube/resources.ts
 import type { RunDetail, RunList, SessionInfo, StepPage } from "../../../src/ui/wire.ts";
 import { type Workplace, workplace } from "../../cli/harness.ts";
 import { adminClient, installKinds, makeNamespace, removeNamespace } from "../adapter/api-server.ts";
+import { patienceMs } from "../../support/patience.ts";
 import { applyFile, canI, kubectl, person, until } from "./harness.ts";
 
 const manifest = `apiVersion: oao.dev/v1alpha1
@@ -51,7 +52,7 @@ describe("oao ui --on cluster", () => {
     const ask = (path: string) =>
       fetch(`${origin}api/${path}`, {
         headers: { authorization: `Bearer ${token}` },
-        signal: AbortSignal.timeout(30_000),
+        signal: AbortSignal.timeout(patienceMs),
       });
     const read = async <T>(path: string) => (await (await ask(path)).json()) as T;
 
@@ -67,7 +68,17 @@ describe("oao ui --on cluster", () => {
     expect(await read<StepPage>(steps)).toEqual({ from: 0, total: 0, steps: [], nothing: "no steps are recorded yet" });
     expect((await ask(`runs/${namespace}/nothing`)).status).toBe(404);
 
-    const events = await ask(`events?run=${namespace}/brief`);
+    const chunks = (await ask(`events?run=${namespace}/brief`)).body?.values();
+    const decoder = new TextDecoder();
+    let told = "";
+    const tellsOfRuns = async (times: number) => {
+      while (told.split("event: runs").length <= times) {
+        const { value, done } = (await chunks?.next()) ?? { done: true };
+        if (done === true) throw new Error(`the events ended with ${told}`);
+        told += decoder.decode(value, { stream: true });
+      }
+    };
+    await tellsOfRuns(1); // the run as it is
     const path = resourcePath(resources.executions, { namespace, name: "brief", subresource: "status" });
     const status = {
       observedGeneration: 1,
@@ -81,8 +92,8 @@ describe("oao ui --on cluster", () => {
       ],
     };
     await admin.request({ method: "PATCH", patch: "Merge", path, body: { status } });
-    const decoder = new TextDecoder();
-    for await (const chunk of events.body ?? []) if (decoder.decode(chunk).includes("event: runs")) break;
+    await tellsOfRuns(2);
+    await chunks?.return?.();
     await until(async () => (await read<RunDetail>(`runs/${namespace}/brief`)).phase === "Running");
     const detail = await read<RunDetail>(`runs/${namespace}/brief`);
     expect(detail.nodes.map(({ name, state }) => [name, state])).toEqual([

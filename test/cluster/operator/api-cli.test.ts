@@ -6,9 +6,10 @@ import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { parse } from "yaml";
 import { runKeys } from "../../../src/adapters/store/redis/keys.ts";
 import type { DiffPage, RunKey, StepDetail, StepPage } from "../../../src/ui/wire.ts";
-import { type Ended, serveModel } from "../../cli/harness.ts";
+import type { Ended } from "../../cli/harness.ts";
 import { type Api, ask, type Who } from "./api-client.ts";
 import { type ApiField, openApiField, threeSteps } from "./api-field.ts";
+import { ended } from "./harness.ts";
 
 let field: ApiField;
 let api: Api;
@@ -18,9 +19,7 @@ beforeAll(async () => {
   [api] = field.apis as [Api];
   alice = await field.person("alice", ["oao-view", "oao-edit", "oao-journal-reader"]);
   await field.person("editor", ["oao-view", "oao-edit"]);
-  const script = join(field.folder, "short.yaml");
-  writeFileSync(script, "rules: [{ reply: { tokens: 5 } }]");
-  const body = threeSteps("short", await serveModel(field.place, script));
+  const body = threeSteps("short", await field.script("short.yaml", "rules: [{ reply: { tokens: 5 } }]"));
   await field.admin.request({ method: "POST", path: field.executions, body });
   await field.until("short", ({ status }) => status?.sealed === true);
 });
@@ -174,7 +173,7 @@ test("ui shows the steps of runs that have ended, also of a Strict replay, compa
 
   const replayed = await call<RunKey>(`${runs}/brief/replay`, { fromStep: 12 });
   expect(replayed).toEqual({ namespace: field.namespace, name: "brief-replay-1" });
-  await field.until(replayed.name, ({ status }) => status?.completedAt !== undefined && status.sealed === true);
+  await field.until(replayed.name, ended);
   const fork = await call<StepPage>(`${runs}/${replayed.name}/steps`);
   expect(fork.steps.map(({ reused }) => reused)).toEqual([...Array<boolean>(11).fill(true), false]);
   const pair = (other: string) => `diff?left=${field.namespace}/brief&right=${field.namespace}/${other}`;

@@ -1,12 +1,11 @@
 /** Operators with the HTTP API, people with rights of all kinds, and one run that has ended. */
-import { spawnSync } from "node:child_process";
-import { inject } from "vitest";
 import { resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
-import { root, sample, serveModel } from "../../cli/harness.ts";
+import { sample, serveModel } from "../../cli/harness.ts";
 import { type ConfigMap, configMaps, makeNamespace, removeNamespace } from "../adapter/api-server.ts";
+import { applyFile } from "../cli/harness.ts";
 import { type Api, type Who, whoIs } from "./api-client.ts";
-import { accessOf, type Field, openField, type Operator } from "./harness.ts";
+import { accessOf, ended, type Field, openField, type Operator } from "./harness.ts";
 
 export interface ApiField extends Omit<Field, "end"> {
   readonly operators: readonly Operator[];
@@ -26,8 +25,7 @@ export interface ApiField extends Omit<Field, "end"> {
 /** One operator for each environment, in a cluster with the roles of people and the admission policies. */
 export async function openApiField(...environments: readonly Readonly<Record<string, string>>[]): Promise<ApiField> {
   const field = await openField({ api: true });
-  kubectl("apply", "-f", "config/rbac/users.yaml", "-f", "config/admission/approvals.yaml");
-  kubectl("apply", "-f", "config/admission/requested-by.yaml");
+  for (const file of ["rbac/users", "admission/approvals", "admission/requested-by"]) applyFile(`config/${file}.yaml`);
   const operators: Operator[] = [];
   for (const [place, env] of environments.entries())
     operators.push(await field.startOperator(`operator-${place}`, env));
@@ -36,7 +34,7 @@ export async function openApiField(...environments: readonly Readonly<Record<str
   const elsewhere = await makeNamespace(field.admin);
   const model = await serveModel(field.place, sample("market-brief.model.yaml"));
   await field.apply("market-brief.yaml", "brief", model);
-  const run = await field.until("brief", ({ status }) => status?.completedAt !== undefined && status.sealed === true);
+  const run = await field.until("brief", ended);
   return {
     ...field,
     operators,
@@ -51,13 +49,6 @@ export async function openApiField(...environments: readonly Readonly<Record<str
       await field.end();
     },
   };
-}
-
-/** Throws what it said unless it went well. */
-function kubectl(...args: readonly string[]): void {
-  const all = ["kubectl", "--kubeconfig", inject("kubeconfig"), ...args];
-  const { status, stderr } = spawnSync(inject("kube"), all, { cwd: root, encoding: "utf8" });
-  if (status !== 0) throw new Error(stderr);
 }
 
 /** An approval and nothing else: it stands still until somebody answers. */

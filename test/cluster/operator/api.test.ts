@@ -1,8 +1,8 @@
 /** The HTTP API of two replicas of the built operator: who gets in, what they get, and what they cannot do to it. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, inject, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { parse } from "yaml";
 import { systemClock } from "../../../src/adapters/clock/system-clock.ts";
 import { KubeClient } from "../../../src/adapters/kube/client.ts";
@@ -11,7 +11,8 @@ import { resourcePath, resources } from "../../../src/adapters/kube/resources.ts
 import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
 import { Authenticator } from "../../../src/operator/api/authenticate.ts";
 import { traceRow } from "../../../src/operator/api/schemas.ts";
-import { root, serveModel } from "../../cli/harness.ts";
+import { root } from "../../cli/harness.ts";
+import { eventually } from "../../support/patience.ts";
 import {
   type Api,
   ask,
@@ -169,17 +170,15 @@ describe("what they may do", () => {
     );
     const annotations = { "oao.dev/requested-by": "somebody else" };
     const refused = { status: 403, message: expect.stringContaining("written by the operator alone") };
-    await vi.waitFor(
-      () =>
-        expect(
-          client.request({
-            method: "POST",
-            path: field.executions,
-            query: { dryRun: "All" },
-            body: bodyOf("forged", annotations),
-          }),
-        ).rejects.toMatchObject(refused),
-      20_000,
+    await eventually(() =>
+      expect(
+        client.request({
+          method: "POST",
+          path: field.executions,
+          query: { dryRun: "All" },
+          body: bodyOf("forged", annotations),
+        }),
+      ).rejects.toMatchObject(refused),
     );
     const path = resourcePath(resources.executions, { namespace: field.namespace, name: "brief" });
     await expect(
@@ -332,9 +331,7 @@ describe("events", () => {
   const steps = (told: readonly Event[]) => told.filter(({ event }) => event === "step");
 
   test("tell a run from its first to its last step as it happens, and end with it", async () => {
-    const script = join(field.folder, "slow.yaml");
-    writeFileSync(script, "rules: [{ reply: { tokens: 10, tokensPerSecond: 20 } }]");
-    const model = await serveModel(field.place, script);
+    const model = await field.script("slow.yaml", "rules: [{ reply: { tokens: 10, tokensPerSecond: 20 } }]");
     const body = threeSteps("told", model);
     await field.admin.request({ method: "POST", path: field.executions, body });
     const told = await listen(api, at("told", "events"), reader);
@@ -369,17 +366,12 @@ describe("events", () => {
 
   test("are for nobody else, and of so many streams at once", async () => {
     expect((await ask(api, at("brief", "events"), stranger)).status).toBe(404);
-    const script = join(field.folder, "endless.yaml");
-    writeFileSync(script, "rules: [{ reply: { tokens: 100000, tokensPerSecond: 20 } }]");
-    await field.admin.request({
-      method: "POST",
-      path: field.executions,
-      body: threeSteps("endless", await serveModel(field.place, script)),
-    });
+    const model = await field.script("endless.yaml", "rules: [{ reply: { tokens: 100000, tokensPerSecond: 20 } }]");
+    await field.admin.request({ method: "POST", path: field.executions, body: threeSteps("endless", model) });
     const answers = await Promise.all(Array.from({ length: 11 }, () => open(api, at("endless", "events"), reader)));
     expect(answers.map(({ statusCode }) => statusCode).sort()).toEqual([...Array.from({ length: 10 }, () => 200), 429]);
     for (const answer of answers) answer.destroy();
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const again = await open(api, at("endless", "events"), reader);
       again.destroy();
       expect(again.statusCode).toBe(200);
@@ -456,7 +448,7 @@ describe("a caller who means no good, or is in a hurry", () => {
     expect((await trace({ ...alice, headers: { "X-Request-Id": "a b\u00e9" } })).headers["x-request-id"]).toMatch(
       /^[0-9a-f-]{36}$/,
     );
-    await vi.waitFor(() => expect(field.operators[0]?.text()).toContain('"requestId":"my-id.1"'));
+    await eventually(() => expect(field.operators[0]?.text()).toContain('"requestId":"my-id.1"'));
     const log = field.operators.map((each) => each.text()).join("");
     for (const secret of [alice.token, reader.token, "made.up.token", "guess3", "OAO_"])
       expect(log).not.toContain(secret);

@@ -12,12 +12,12 @@ import { RedisStore } from "../../../src/adapters/store/redis/redis-store.ts";
 import { workerExitCodes } from "../../../src/api/exit-codes.ts";
 import { readEntry } from "../../../src/core/steps/chain.ts";
 import { stepKey } from "../../../src/core/steps/identity.ts";
-import { root, serveModel } from "../../cli/harness.ts";
+import { root } from "../../cli/harness.ts";
 import { type CountingProxy, countCalls } from "../../support/counting-proxy.ts";
 import { startToolServer } from "../../support/tool-server.ts";
 import { FaultyProxy, statusBody } from "../adapter/faulty-proxy.ts";
 import { eventually } from "../../support/patience.ts";
-import { type Field, openField, type Operator } from "./harness.ts";
+import { ended, type Field, openField, type Operator } from "./harness.ts";
 
 let field: Field;
 let operator: Operator;
@@ -27,16 +27,15 @@ let journal: RedisStore;
 beforeAll(async () => {
   field = await openField();
   operator = await field.startOperator();
-  const script = join(field.folder, "model.yaml");
   // A quick question with a tool, then an answer that takes three seconds.
-  writeFileSync(
-    script,
+  const url = await field.script(
+    "model.yaml",
     `rules:
   - { match: { turn: 0 }, reply: { toolCalls: [{ name: look, arguments: { q: x } }] } }
   - { reply: { tokens: 60, tokensPerSecond: 20 } }
 `,
   );
-  model = await countCalls(await serveModel(field.place, script));
+  model = await countCalls(url);
   tool = await startToolServer(() => ({ status: 200, body: { found: true } }));
   // In a cluster tools reach loopback addresses only where a policy names them.
   const policy = {
@@ -61,7 +60,6 @@ beforeEach(() => {
   model.onAnswered = () => undefined;
 });
 
-const ended = (run: KubeExecution) => run.status?.completedAt !== undefined && run.status.sealed === true;
 const nodeOf = (run: KubeExecution) => run.status?.nodes[0];
 const podsPath = (name?: string) =>
   resourcePath(resources.pods, { namespace: field.namespace, ...(name === undefined ? {} : { name }) });

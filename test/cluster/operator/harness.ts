@@ -1,5 +1,5 @@
 /** The built operator under its chart's own Role, a node of local processes, a real Redis, a scripted model and a catalogue. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { spawn } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import { podName } from "../../../src/adapters/kube/names.ts";
 import { type KubeObject, resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
 import type { NodeKey } from "../../../src/core/protocol/types.ts";
-import { root, sample, type Started, watchChild, type Workplace, workplace } from "../../cli/harness.ts";
+import { root, sample, serveModel, type Started, watchChild, type Workplace, workplace } from "../../cli/harness.ts";
 import { accountAccess, operatorAccess, operatorStoreUrl, operatorUser } from "../../support/operator-access.ts";
 import { durable, freePort, RedisProcess } from "../../support/redis-process.ts";
 import { adminClient, installKinds, makeNamespace, removeNamespace, withoutAdmission } from "../adapter/api-server.ts";
@@ -31,10 +31,12 @@ export interface Field {
   /** A further machine of local processes, ended with the field. */
   addNode(): Promise<ProcessKubelet>;
   startOperator(identity?: string, env?: Readonly<Record<string, string>>): Promise<Operator>;
+  /** URL of a model that answers as `text` says, which is kept in a file of this name. */
+  script(name: string, text: string): Promise<string>;
   /** The sample, with the field's model and catalogue, under another name. */
   apply(file: string, name: string, model: string): Promise<KubeExecution>;
   get(name: string): Promise<KubeExecution>;
-  /** Resolves when the status says so; rejects with what it says instead after a minute. */
+  /** Resolves when the status says so; rejects with what it says instead once that takes longer than any machine needs. */
   until(name: string, is: (run: KubeExecution) => boolean): Promise<KubeExecution>;
   patch(name: string, body: object): Promise<void>;
   pods(): Promise<readonly KubeObject[]>;
@@ -45,6 +47,9 @@ export interface Field {
   untilAtWork(name: string, node: string, attempt?: number): Promise<KubeExecution>;
   end(): Promise<void>;
 }
+
+/** Whether nothing more is written of the run, and nothing of it can change. */
+export const ended = ({ status }: KubeExecution) => status?.completedAt !== undefined && status.sealed === true;
 
 export interface Operator extends Started {
   readonly url: string;
@@ -136,6 +141,11 @@ export async function openField({ tls = false, api = false }: FieldOptions = {})
       const operator = { ...started, url: `http://127.0.0.1:${port}`, apiPort };
       operators.push(operator);
       return operator;
+    },
+    script(name, text) {
+      const file = join(folder, name);
+      writeFileSync(file, text);
+      return serveModel(place, file);
     },
     async apply(file, name, model) {
       const documents = parseAllDocuments(readFileSync(sample(file), "utf8")).map((each) => each.toJS() as Manifest);

@@ -1,6 +1,5 @@
 /** Executions applied to a real API server, run by the built operator in real worker processes, with a real Redis. */
-import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { finalizer, secretName } from "../../../src/adapters/kube/names.ts";
@@ -11,7 +10,7 @@ import { runKeys } from "../../../src/adapters/store/redis/keys.ts";
 import { sample, serveModel } from "../../cli/harness.ts";
 import { countCalls } from "../../support/counting-proxy.ts";
 import { eventually } from "../../support/patience.ts";
-import { type Field, openField, type Operator } from "./harness.ts";
+import { ended, type Field, openField, type Operator } from "./harness.ts";
 
 let field: Field;
 let operator: Operator;
@@ -25,19 +24,13 @@ beforeAll(async () => {
   field = await openField();
   operator = await field.startOperator();
   model = await serveModel(field.place, sample("market-brief.model.yaml"));
-  const script = (name: string, text: string) => {
-    const file = join(field.folder, name);
-    writeFileSync(file, text);
-    return serveModel(field.place, file);
-  };
   const answers = readFileSync(sample("market-brief.model.yaml"), "utf8");
-  slow = await script("slow.yaml", answers.replace("tokensPerSecond: 150", "tokensPerSecond: 15"));
-  endless = await script("endless.yaml", "rules: [{ reply: { tokens: 100000, tokensPerSecond: 20 } }]");
+  slow = await field.script("slow.yaml", answers.replace("tokensPerSecond: 150", "tokensPerSecond: 15"));
+  endless = await field.script("endless.yaml", "rules: [{ reply: { tokens: 100000, tokensPerSecond: 20 } }]");
   runaway = await serveModel(field.place, sample("runaway.model.yaml"));
 });
 afterAll(() => field.end());
 
-const ended = (run: KubeExecution) => run.status?.completedAt !== undefined && run.status.sealed === true;
 const condition = (run: KubeExecution, type: string) => run.status?.conditions.find((each) => each.type === type);
 const nodeOf = (run: KubeExecution, name: string) => run.status?.nodes.find((each) => each.name === name);
 const gone = (name: string) => eventually(() => expect(field.get(name)).rejects.toThrow("not found"));

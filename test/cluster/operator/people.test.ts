@@ -1,7 +1,5 @@
 /** What people and GitOps tools do to runs on a real API server: answer, suspend, cancel, queue, expire. */
-import { writeFileSync } from "node:fs";
 import { spawnSync } from "node:child_process";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { systemClock } from "../../../src/adapters/clock/system-clock.ts";
 import { KubeClient } from "../../../src/adapters/kube/client.ts";
@@ -9,10 +7,10 @@ import { loadKubeConfig } from "../../../src/adapters/kube/connection.ts";
 import { resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
 import type { Execution, PolicySpec } from "../../../src/api/types.ts";
-import { root, serveModel } from "../../cli/harness.ts";
+import { root } from "../../cli/harness.ts";
 import { configMaps } from "../adapter/api-server.ts";
 import { eventually } from "../../support/patience.ts";
-import { accessOf, type Field, openField, type Operator } from "./harness.ts";
+import { accessOf, ended, type Field, openField, type Operator } from "./harness.ts";
 
 let field: Field;
 let operator: Operator;
@@ -21,17 +19,11 @@ let endless: string;
 beforeAll(async () => {
   field = await openField();
   operator = await field.startOperator();
-  const script = (name: string, text: string) => {
-    const file = join(field.folder, name);
-    writeFileSync(file, text);
-    return serveModel(field.place, file);
-  };
-  quick = await script("quick.yaml", "rules: [{ reply: { text: fine } }]");
-  endless = await script("endless.yaml", "rules: [{ reply: { tokens: 100000, tokensPerSecond: 20 } }]");
+  quick = await field.script("quick.yaml", "rules: [{ reply: { text: fine } }]");
+  endless = await field.script("endless.yaml", "rules: [{ reply: { tokens: 100000, tokensPerSecond: 20 } }]");
 });
 afterAll(() => field.end());
 
-const ended = (run: KubeExecution) => run.status?.completedAt !== undefined && run.status.sealed === true;
 const phaseIs = (phase: string) => (run: KubeExecution) => run.status?.phase === phase;
 const told = (run: KubeExecution, type: string) => run.status?.conditions.find((each) => each.type === type);
 const pathOf = (name: string) => resourcePath(resources.executions, { namespace: field.namespace, name });

@@ -1,17 +1,15 @@
 /** Two releases over one namespace, each with a Redis of its own: every run belongs to one of them. */
-import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { finalizer } from "../../../src/adapters/kube/names.ts";
 import { type KubeObject, resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
-import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
 import { runKeys } from "../../../src/adapters/store/redis/keys.ts";
 import { sample, serveModel } from "../../cli/harness.ts";
 import { countCalls } from "../../support/counting-proxy.ts";
 import { operatorStoreUrl, operatorUser } from "../../support/operator-access.ts";
 import { durable, RedisProcess } from "../../support/redis-process.ts";
 import { eventually } from "../../support/patience.ts";
-import { type Field, openField, type Operator } from "./harness.ts";
+import { ended, type Field, openField, type Operator } from "./harness.ts";
 
 let field: Field;
 let redis: RedisProcess;
@@ -35,7 +33,6 @@ afterAll(async () => {
   await redis.remove();
 });
 
-const ended = (run: KubeExecution) => run.status?.completedAt !== undefined && run.status.sealed === true;
 const holders = () => ({ [`${field.home}/oao`]: field.redis, [`${field.home}/second`]: redis });
 const fieldPath = (name: string, subresource?: string) =>
   resourcePath(resources.executions, {
@@ -70,7 +67,7 @@ test("every run of a namespace that two releases watch succeeds, and one of them
 test("a run whose release is gone is left alone, seen in log and metrics, and goes on when that release is back", async () => {
   second.child.kill("SIGTERM");
   await second.ended;
-  const slow = await serveModel(field.place, slowModel());
+  const slow = await slowModel();
   await field.apply("market-brief.yaml", "kept", slow);
   await field.untilAtWork("kept", "research-demand");
   first.child.kill("SIGKILL");
@@ -97,7 +94,7 @@ test("a run whose release is gone is left alone, seen in log and metrics, and go
 });
 
 test("a run whose release never comes back goes once it is deleted and handed over", async () => {
-  await field.apply("market-brief.yaml", "orphan", await serveModel(field.place, slowModel()));
+  await field.apply("market-brief.yaml", "orphan", await slowModel());
   const { metadata } = await field.until("orphan", (run) => (run.status?.nodes.length ?? 0) > 0);
   const holder = (await field.until("orphan", (run) => run.status?.snapshot !== undefined)).status?.operator;
   const [gone, left] = holder === `${field.home}/oao` ? [first, "second"] : [second, "oao"];
@@ -113,9 +110,7 @@ test("a run whose release never comes back goes once it is deleted and handed ov
 });
 
 /** Of the sample's answers, so slowly that a test can step in. */
-function slowModel(): string {
-  const file = join(field.folder, "slow.yaml");
+function slowModel(): Promise<string> {
   const answers = readFileSync(sample("market-brief.model.yaml"), "utf8");
-  writeFileSync(file, answers.replace("tokensPerSecond: 150", "tokensPerSecond: 15"));
-  return file;
+  return field.script("slow.yaml", answers.replace("tokensPerSecond: 150", "tokensPerSecond: 15"));
 }

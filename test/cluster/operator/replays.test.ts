@@ -1,17 +1,15 @@
 /** Replays as a cluster makes them: applied as Executions that name another, run in worker processes with users of their own in Redis. */
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { secretName } from "../../../src/adapters/kube/names.ts";
 import { resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
 import { runKeys } from "../../../src/adapters/store/redis/keys.ts";
-import { sample, serveModel } from "../../cli/harness.ts";
+import { sample } from "../../cli/harness.ts";
 import { countCalls, type CountingProxy } from "../../support/counting-proxy.ts";
 import { eventually } from "../../support/patience.ts";
 import { type Gate, gateBefore } from "./gate.ts";
-import { type Field, openField } from "./harness.ts";
+import { ended, type Field, openField } from "./harness.ts";
 
 /** Two branches at once, calls of a tool side by side, a call that fails at first, a forEach, a node that is skipped, a last answer. */
 const script = `
@@ -47,7 +45,6 @@ const create = async (name: string, spec: object) => {
   const body = { apiVersion: "oao.dev/v1alpha1", kind: "Execution", metadata: { name }, spec };
   return field.admin.request<KubeExecution>({ method: "POST", path: path(), body });
 };
-const ended = (run: KubeExecution) => run.status?.completedAt !== undefined && run.status.sealed === true;
 const condition = (run: KubeExecution, type: string) => run.status?.conditions.find((each) => each.type === type);
 const calls = () => [model.calls.length, catalogue.calls.length];
 
@@ -97,9 +94,7 @@ const writer = (systemPrompt: string) => ({ name: "writer", model: "main", syste
 
 beforeAll(async () => {
   field = await openField();
-  const file = join(field.folder, "replays.yaml");
-  writeFileSync(file, script);
-  model = await countCalls(await serveModel(field.place, file));
+  model = await countCalls(await field.script("replays.yaml", script));
   catalogue = await countCalls(await field.place.serve([sample("catalog.mjs"), "0"]));
   [modelGate, toolGate] = [await gateBefore(model.url), await gateBefore(catalogue.url)];
   await field.startOperator();

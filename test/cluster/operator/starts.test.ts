@@ -1,16 +1,16 @@
 /** Pods that cannot start, for real reasons: people see why, and the run goes on once it is mended. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { finalizer, secretName } from "../../../src/adapters/kube/names.ts";
-import { type KubeObject, type Resource, resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
+import { type Resource, resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
 import type { ExecutionSpec } from "../../../src/api/types.ts";
-import { root, serveModel } from "../../cli/harness.ts";
+import { root } from "../../cli/harness.ts";
 import { configMaps } from "../adapter/api-server.ts";
 import { eventually } from "../../support/patience.ts";
-import { type Field, openField } from "./harness.ts";
+import { ended, type Field, openField } from "./harness.ts";
 
 const quotas: Resource = { group: "", version: "v1", plural: "resourcequotas" };
 let field: Field;
@@ -19,17 +19,11 @@ let endless: string;
 beforeAll(async () => {
   field = await openField();
   await field.startOperator();
-  const script = (name: string, text: string) => {
-    const file = join(field.folder, name);
-    writeFileSync(file, text);
-    return serveModel(field.place, file);
-  };
-  quick = await script("quick.yaml", "rules: [{ reply: { text: fine } }]");
-  endless = await script("endless.yaml", "rules: [{ reply: { tokens: 100000, tokensPerSecond: 20 } }]");
+  quick = await field.script("quick.yaml", "rules: [{ reply: { text: fine } }]");
+  endless = await field.script("endless.yaml", "rules: [{ reply: { tokens: 100000, tokensPerSecond: 20 } }]");
 });
 afterAll(() => field.end());
 
-const ended = (run: KubeExecution) => run.status?.completedAt !== undefined && run.status.sealed === true;
 const rowOf = (run: KubeExecution) => run.status?.nodes[0];
 const succeeded = (run: KubeExecution) => run.status?.conditions.find(({ type }) => type === "Succeeded");
 const within = (resource: Resource, name?: string) =>
@@ -46,14 +40,6 @@ function create(name: string, model: string, more: Partial<ExecutionSpec> = {}) 
   };
   const body = { apiVersion: "oao.dev/v1alpha1", kind: "Execution", metadata: { name }, spec };
   return field.admin.request({ method: "POST", path: within(resources.executions), body });
-}
-
-async function eventsOf(name: string): Promise<readonly string[]> {
-  const list = { path: within(resources.events) };
-  const { items } = await field.admin.request<{
-    items: (KubeObject & { reason: string; regarding: { name: string } })[];
-  }>(list);
-  return items.filter(({ regarding }) => regarding.name === name).map(({ reason }) => reason);
 }
 
 /** Resolves once the quota has been counted: until then every pod is refused with another reason. */
@@ -106,7 +92,7 @@ describe("a pod that cannot start", () => {
     expect(succeeded(waiting)).toMatchObject({ status: "Unknown", message: expect.stringContaining(command) });
     await makeModule();
     expect((await field.until("no-map", ended)).status).toMatchObject({ phase: "Succeeded" });
-  }, 90_000);
+  });
 
   test("for want of its run's own Secret, which somebody has deleted, gets it again", async () => {
     await create("no-secret", endless);
@@ -132,11 +118,11 @@ describe("a pod that cannot start", () => {
       message: expect.stringContaining("exceeded quota: workers"),
     });
     expect(succeeded(waiting)?.message).toMatch(/cannot start: PodRefused: .*exceeded quota: workers/);
-    await eventually(async () => expect(await eventsOf("no-room")).toContain("PodRefused"));
+    await eventually(async () => expect(await field.reasons("no-room")).toContain("PodRefused"));
     await setQuota("workers", { "limits.memory": "64Gi" });
     expect((await field.until("no-room", ended)).status).toMatchObject({ phase: "Succeeded" });
     expect(
-      (await eventsOf("no-room")).filter((reason) => reason === "PodRefused" || reason === "ReconcileFailed"),
+      (await field.reasons("no-room")).filter((reason) => reason === "PodRefused" || reason === "ReconcileFailed"),
     ).toEqual(["PodRefused"]);
     await dropQuota("workers");
   });

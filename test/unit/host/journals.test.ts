@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { ExecutionSpec } from "../../../src/api/types.ts";
 import { reconcile } from "../../../src/host/reconcile.ts";
 import { readJournals, readRecord } from "../../../src/host/journals.ts";
-import { World } from "./local-world.ts";
+import { settle, World } from "./local-world.ts";
 
 const tool = { tool: { ref: "t", arguments: { x: "1" } } };
 
@@ -13,8 +13,9 @@ describe("the record of a run", () => {
     const world = new World();
     world.outputs = Object.fromEntries(names.map((name) => [name, 1]));
     const key = world.apply("wide", spec);
-    while (world.runs.get("wide")?.status?.sealed !== true) await reconcile(key, world.io);
+    await settle(world, key);
     const run = world.runs.get("wide")!;
+    expect(run.status?.sealed).toBe(true);
     expect(run.status?.nodes[0]).toEqual({ name: "n0", state: "Succeeded", steps: 1 });
     const journals = await readJournals(await readRecord(world.store, run));
     expect(journals.map(({ node }) => node)).toEqual([...names].sort());

@@ -10,6 +10,7 @@ import type { Command, NodeKey, StoredEntry } from "../../../src/core/protocol/t
 import { packBody } from "../../../src/core/steps/bodies.ts";
 import { chain, type EntryDraft } from "../../../src/core/steps/chain.ts";
 import { type HostEvent, type HostIo, SnapshotCache } from "../../../src/host/io.ts";
+import { reconcile } from "../../../src/host/reconcile.ts";
 import { Slots } from "../../../src/host/slots.ts";
 import type { Clock } from "../../../src/ports/clock.ts";
 import type {
@@ -21,6 +22,7 @@ import type {
   WorkerView,
 } from "../../../src/ports/cluster.ts";
 import { Conflict } from "../../../src/ports/cluster-errors.ts";
+import type { JournalStore } from "../../../src/ports/store.ts";
 
 export const uid = "00000000-0000-4000-8000-0000000000aa";
 
@@ -53,14 +55,16 @@ export class World implements Cluster {
   readonly listsAll = true;
   readonly clock = new ManualClock();
   readonly store = new MemoryStore(this.clock);
+  /** What host and workers use: `store`, unless a test says another. */
+  journal: JournalStore = this.store;
   readonly runs = new Map<string, StoredExecution>();
   readonly orders: WorkerOrder[] = [];
   readonly stopped: WorkerView[] = [];
   readonly events: HostEvent[] = [];
   views: WorkerView[] = [];
   policyList: StoredPolicy[] = [];
-  /** Workers write into their journals what is no entry. */
-  garbled = false;
+  /** Workers write these bytes into their journals, which are no entry. */
+  garbled: string | undefined;
   writes = 0;
   /** Called before an effect; a throw is the host losing it. */
   before: (effect: string) => void = () => undefined;
@@ -71,7 +75,7 @@ export class World implements Cluster {
   readonly io: HostIo = {
     cluster: this,
     clock: this.clock,
-    journal: () => this.store,
+    journal: () => this.journal,
     floorPolicies: [],
     requireSecretPairing: false,
     requireFitStore: true,
@@ -142,7 +146,7 @@ export class World implements Cluster {
     this.orders.push(order);
     const key = order.item === undefined ? { node: order.node } : { node: order.node, item: order.item };
     const output = this.outputs[order.node];
-    const claimed = this.store.executeNow(uid, {
+    const claimed = await this.journal.execute(uid, {
       op: "claim",
       ...key,
       attempt: order.attempt,
@@ -169,8 +173,11 @@ export class World implements Cluster {
       steps: 1,
       finished: JSON.stringify({ outcome: "Succeeded", output: packed.digest, error: null }),
     };
-    const entries = this.garbled ? [garbledEntry(key)] : chain(draftsOf(order, packed.digest), 0, genesis(uid, key));
-    const reply = this.store.executeNow(uid, {
+    const entries =
+      this.garbled === undefined
+        ? chain(draftsOf(order, packed.digest), 0, genesis(uid, key))
+        : [garbledEntry(key, this.garbled)];
+    const reply = await this.journal.execute(uid, {
       ...content,
       digest: sha256Hex(canonicalJson(content)),
       entries,
@@ -228,6 +235,16 @@ export class World implements Cluster {
   }
 }
 
+/** Passes until one changes nothing and asks for none at once. */
+export async function settle(world: World, key: ObjectKey): Promise<void> {
+  for (let pass = 0; pass < 50; pass += 1) {
+    const { writes } = world;
+    const wakeAfterMs = await reconcile(key, world.io);
+    if (wakeAfterMs !== 0 && world.writes === writes) return;
+  }
+  throw new Error("does not settle");
+}
+
 /** One tool call and the end, as a worker writes them. */
 function draftsOf({ attempt, try: tryNumber }: WorkerOrder, output: string): EntryDraft[] {
   const common = { attempt, try: tryNumber, output: { body: output }, error: null };
@@ -249,7 +266,6 @@ function draftsOf({ attempt, try: tryNumber }: WorkerOrder, output: string): Ent
   ];
 }
 
-function garbledEntry(key: NodeKey): StoredEntry {
-  const bytes = canonicalJson({ index: 0 });
+function garbledEntry(key: NodeKey, bytes: string): StoredEntry {
   return { index: 0, prevHash: genesis(uid, key), hash: sha256Hex(bytes), bytes };
 }

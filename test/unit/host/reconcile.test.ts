@@ -1,6 +1,11 @@
-import { describe, expect, test } from "vitest";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { FileStore } from "../../../src/adapters/store/file/file-store.ts";
 import type { GovernancePolicy, PolicySpec } from "../../../src/api/policy.ts";
 import type { ExecutionSpec } from "../../../src/api/types.ts";
+import { sha256Hex } from "../../../src/core/digest/digest.ts";
 import { executionHash } from "../../../src/core/hash/execution-hash.ts";
 import { canonicalLines, emptyTraceHash, traceHash } from "../../../src/core/trace/canonical.ts";
 import { canonicalSteps } from "../../../src/core/trace/journal.ts";
@@ -8,8 +13,7 @@ import { SnapshotCache } from "../../../src/host/io.ts";
 import { readJournals, readRecord } from "../../../src/host/journals.ts";
 import { governingPolicies } from "../../../src/host/governing.ts";
 import { reconcile } from "../../../src/host/reconcile.ts";
-import type { ObjectKey } from "../../../src/ports/cluster.ts";
-import { uid, World } from "./local-world.ts";
+import { settle, uid, World } from "./local-world.ts";
 
 const tool = (x: string) => ({ tool: { ref: "t", arguments: { x } } });
 const diamond: ExecutionSpec = {
@@ -23,15 +27,6 @@ const diamond: ExecutionSpec = {
 };
 const outputs = { a: { v: 1, text: "x".repeat(500) }, each: "y", sum: { total: 2 } };
 
-/** Passes until one changes nothing and asks for none at once. */
-async function settle(world: World, key: ObjectKey): Promise<void> {
-  for (let pass = 0; pass < 50; pass += 1) {
-    const { writes } = world;
-    const wakeAfterMs = await reconcile(key, world.io);
-    if (wakeAfterMs !== 0 && world.writes === writes) return;
-  }
-  throw new Error("does not settle");
-}
 const reasonOf = (world: World, name: string) => {
   const found = world.status(name).conditions.find((condition) => condition.type === "Succeeded");
   return [found?.status, found?.reason];
@@ -91,15 +86,49 @@ describe("a run", () => {
     expect(world.status("r")).toMatchObject({ phase: "Cancelled", traceHash: emptyTraceHash });
   });
 
-  test("ends without a hash when what a worker wrote is no journal", async () => {
+  test.each([
+    ["memory", '{"index":0}'],
+    ["memory", "junk"],
+    ["file", '{"index":0}'],
+    ["file", "junk"],
+  ])("ends without a hash when what a worker wrote is no journal: %s, %s", async (kind, bytes) => {
     const world = new World();
     world.outputs = outputs;
-    world.garbled = true;
+    world.garbled = bytes;
+    if (kind === "file") {
+      const directory = mkdtempSync(join(tmpdir(), "oao-file-"));
+      const store = new FileStore(directory, world.clock);
+      world.journal = store;
+      onTestFinished(async () => {
+        await store.close();
+        rmSync(directory, { recursive: true });
+      });
+    }
     const key = world.apply("r", diamond);
     await settle(world, key);
     expect(world.status("r").phase).toBe("Succeeded");
     expect(world.status("r")).not.toHaveProperty("traceHash");
     expect(world.events.some((event) => event.kind === "Failed")).toBe(true);
+  });
+
+  test("whose parent's snapshot was edited is not told that it is gone", async () => {
+    const world = new World();
+    world.outputs = outputs;
+    await settle(world, world.apply("r", diamond));
+    const { bodies } = world.store.recordsOf(uid);
+    const digest = world.status("r").snapshot?.replace(/^sha256:/, "") ?? "";
+    bodies.set(digest, (bodies.get(digest) ?? "").replace('"task":"t"', '"task":"u"'));
+    await settle(world, world.apply("again", { ...diamond, replay: { executionRef: { name: "r" } } }));
+    expect(reasonOf(world, "again")).toEqual(["False", "RecordChanged"]);
+  });
+
+  test("which a host opened that died stands only if its snapshot is the one that was opened with", async () => {
+    const world = new World();
+    const key = world.apply("r", diamond);
+    const first = sha256Hex("{}");
+    await world.store.execute(uid, { op: "open", snapshot: first, limits: {}, auditLimits: {} });
+    await world.store.putBodies(uid, [{ digest: first, bytes: '{"v":1}' }]);
+    await expect(reconcile(key, world.io)).rejects.toThrow("the journal of team-a/r cannot be opened");
   });
 
   test("survives the loss of its host before every single effect, and starts no attempt twice", async () => {

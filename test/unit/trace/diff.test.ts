@@ -7,7 +7,8 @@ import { canonicalLines, traceHash } from "../../../src/core/trace/canonical.ts"
 import { bodiesToCompare, stepDifferences } from "../../../src/core/trace/diff.ts";
 import { canonicalSteps, type ItemJournal } from "../../../src/core/trace/journal.ts";
 import { baseSeed, Random } from "../../support/random.ts";
-import { Bodies, journal, step, type StepOptions } from "./journals.ts";
+import { Bodies } from "../../support/bodies.ts";
+import { journal, step, type StepOptions } from "./journals.ts";
 
 const shape = { nodes: [{ name: "a" }, { name: "b", dependsOn: ["a"] }, { name: "c", dependsOn: ["b"] }] };
 const stepsOf = (journals: readonly ItemJournal[]) => canonicalSteps(shape, journals);

@@ -2,10 +2,10 @@
 import type { Json } from "../../../src/core/digest/json.ts";
 import { genesis } from "../../../src/core/protocol/names.ts";
 import type { NodeKey } from "../../../src/core/protocol/types.ts";
-import { packBody } from "../../../src/core/steps/bodies.ts";
 import { chain, type EntryDraft } from "../../../src/core/steps/chain.ts";
 import type { RequestRef, StepKind, TokenUsage } from "../../../src/core/steps/format.ts";
 import type { ItemJournal } from "../../../src/core/trace/journal.ts";
+import type { Bodies } from "../../support/bodies.ts";
 
 export const uid = "3f0c7a52-0000-4000-8000-000000000001";
 export const at = "2026-01-02T03:04:05.678Z";
@@ -19,15 +19,6 @@ export const usage = (total: number): TokenUsage => ({
   counted: { input: total - 1, output: 1, total },
   overshoot: 0,
 });
-
-export class Bodies {
-  readonly stored = new Map<string, string>();
-  put(value: Json): string {
-    const packed = packBody(value);
-    for (const body of packed.bodies) this.stored.set(body.digest, body.bytes);
-    return packed.digest;
-  }
-}
 
 export interface StepOptions {
   readonly try?: number;

@@ -8,7 +8,8 @@ import { canonicalSteps, findingsOf, inOrder, tracedCalls } from "../../../src/c
 import { isRequestRef, rebuildRequest } from "../../../src/core/trace/request.ts";
 import { bodiesOf, traceRows, traceRowsWithFindings } from "../../../src/core/trace/rows.ts";
 import type { RequestRef } from "../../../src/core/steps/format.ts";
-import { at, Bodies, journal, step, uid } from "./journals.ts";
+import { Bodies } from "../../support/bodies.ts";
+import { at, journal, step, uid } from "./journals.ts";
 
 const shape = { nodes: [{ name: "gather" }, { name: "rate", dependsOn: ["gather"] }], finally: [{ name: "clean" }] };
 

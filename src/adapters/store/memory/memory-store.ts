@@ -129,12 +129,12 @@ export class MemoryStore implements JournalStore {
     for (const digest of bodies.keys()) if (!kept.has(digest)) bodies.delete(digest);
   }
 
-  /** Memory has no timers: only 0 removes, anything else outlives the process anyway. */
   async keep(uid: string, _items: readonly NodeKey[], seconds: number): Promise<void> {
     const untilMs = this.#clock.nowMs() + seconds * 1_000;
     if (this.#runs.has(uid)) this.#kept.set(uid, Math.max(untilMs, this.#kept.get(uid) ?? 0));
   }
 
+  /** Memory has no timers: only 0 removes, anything else outlives the process anyway. */
   async expire(uid: string, _items: readonly NodeKey[], seconds: number): Promise<void> {
     if (seconds > 0 || (this.#kept.get(uid) ?? 0) > this.#clock.nowMs()) return;
     this.#runs.delete(uid);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { cursorText, readCursor } from "../../../../src/operator/api/event-cursor.ts";
+import { cursorText, readCursor, saysEnd } from "../../../../src/operator/api/event-cursor.ts";
 
 describe("the id of an event", () => {
   const nodes = ["write", "gather", "rate"];
@@ -20,6 +20,13 @@ describe("the id of an event", () => {
       ]),
     );
     expect(cursorText(nodes, keys, new Map())).toBe("-");
+  });
+
+  test("says whether the end was told", () => {
+    const told = new Map([["gather", 12]]);
+    expect(cursorText(nodes, keys, told, true)).toBe("0:12,end");
+    expect(readCursor(nodes, "0:12,end")).toEqual(told);
+    expect(["0:12,end", "end", "0:12", "-", undefined].map(saysEnd)).toEqual([true, true, false, false, false]);
   });
 
   test("is packed where a run is large, and fits into a header", () => {
