@@ -48,7 +48,7 @@ const LAYERS: readonly Layer[] = [
   { folder: "worker", mayImport: PROGRAM },
   { folder: "ui/page", mayImport: ["api", "core", "ui"], packages: ["preact", "@preact/signals"] },
   { folder: "ui", mayImport: ["api", "core"], packages: [] }, // what the page and its server say to each other
-  { folder: "cli", mayImport: [...PROGRAM, "ui/wire.ts", "ui/times.ts"] },
+  { folder: "cli", mayImport: [...PROGRAM, "ui/wire.ts", "ui/figures.ts"] },
 ];
 
 /** Packages (a trailing `/` stands for a whole scope) that only these folders may see, types included. */

@@ -34,10 +34,12 @@ export interface KnownSteps {
 }
 
 /** A row of the timeline and what it was made of. */
-export interface Step {
+export interface Step<S = TracedCall | Finding> {
   readonly summary: StepSummary;
-  readonly source: TracedCall | Finding;
+  readonly source: S;
 }
+
+type CanonicalCall = TracedCall<StepEntry>;
 
 interface Known {
   readonly journals: Map<string, ItemJournal>;
@@ -98,17 +100,15 @@ export class StepReader {
   }
 }
 
+/** The same object where nothing is new: what was made of it is still good. */
 async function refresh(known: Known, run: ReadableRun): Promise<KnownSteps> {
   if (known.steps !== undefined && known.isComplete) return known.steps;
   const record = await run.record(known.steps?.record.snapshot);
   const hasGrown = await grow(known, record);
   const isComplete = run.hasEnded;
-  const steps =
-    hasGrown || known.steps === undefined || isComplete
-      ? stepsOf(record, [...known.journals.values()], isComplete)
-      : known.steps.steps;
+  if (known.steps !== undefined && !hasGrown && !isComplete) return known.steps;
   known.isComplete = isComplete;
-  known.steps = { record, steps };
+  known.steps = { record, steps: stepsOf(record, [...known.journals.values()], isComplete) };
   return known.steps;
 }
 
@@ -158,7 +158,11 @@ function stepsOf(record: RunRecord, journals: readonly ItemJournal[], numbered: 
   });
 }
 
-export function isCanonical(source: TracedCall | Finding): source is TracedCall<StepEntry> {
+export function isNumbered(step: Step): step is Step<CanonicalCall> {
+  return isCanonical(step.source);
+}
+
+function isCanonical(source: TracedCall | Finding): source is CanonicalCall {
   return "canonical" in source && source.canonical;
 }
 
