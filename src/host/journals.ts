@@ -17,8 +17,7 @@ import { TraceHasher } from "../core/trace/canonical.ts";
 import { inOrder, type ItemJournal, reusedSteps } from "../core/trace/journal.ts";
 import { shownSpec } from "../core/replay/spec.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
-import type { JournalStore } from "../ports/store.ts";
-import { bodiesOfRuns, entryPages, linked } from "./lineage.ts";
+import { bodiesOfRuns, entryPages, linked, type RecordStore } from "./lineage.ts";
 import { checkBodies, checkChains, RecordChanged } from "./record-changed.ts";
 
 const bodiesPage = 512;
@@ -43,9 +42,6 @@ export interface RunRecord {
   /** What is not there is absent. */
   bodies(digests: readonly string[]): Promise<ReadonlyMap<string, string>>;
 }
-
-/** Where records are read from: a journal store, or what tells of one. */
-export type RecordStore = Pick<JournalStore, "entries" | "bodies">;
 
 type Run = Pick<StoredExecution, "uid" | "object" | "status">;
 

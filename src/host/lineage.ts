@@ -6,32 +6,27 @@ import { checkChain, journalChanged } from "./record-changed.ts";
 
 const entriesPage = 512;
 
+/** Where records are read from: a journal store, or what tells of one. */
+export type RecordStore = Pick<JournalStore, "entries" | "bodies">;
+
 /**
  * One node item's journal, with the journals it reuses steps of, to be replayed. Without entries when it was never claimed.
  * Throws StoreUnavailable, RecordChanged.
  */
-export async function readItem(
-  store: Pick<JournalStore, "entries" | "bodies">,
-  uid: string,
-  key: NodeKey,
-): Promise<ItemJournal> {
+export async function readItem(store: RecordStore, uid: string, key: NodeKey): Promise<ItemJournal> {
   const entries = await readEntries(store, uid, key);
   checkChain(uid, { ...key, entries });
   return linked(store, uid, key, entries, readItem);
 }
 
 /** As it is stored: whoever shows or exports it checks it as a whole. */
-async function storedItem(
-  store: Pick<JournalStore, "entries" | "bodies">,
-  uid: string,
-  key: NodeKey,
-): Promise<ItemJournal> {
+async function storedItem(store: RecordStore, uid: string, key: NodeKey): Promise<ItemJournal> {
   return linked(store, uid, key, await readEntries(store, uid, key));
 }
 
 /** The journal of `entries`, which were read before, with those it reuses steps of. */
 export async function linked(
-  store: Pick<JournalStore, "entries" | "bodies">,
+  store: RecordStore,
   uid: string,
   { node, item }: NodeKey,
   entries: readonly StoredEntry[],
@@ -43,11 +38,7 @@ export async function linked(
   return { ...key, uid, entries, origin };
 }
 
-async function readEntries(
-  store: Pick<JournalStore, "entries" | "bodies">,
-  uid: string,
-  key: NodeKey,
-): Promise<StoredEntry[]> {
+async function readEntries(store: RecordStore, uid: string, key: NodeKey): Promise<StoredEntry[]> {
   const entries: StoredEntry[] = [];
   for await (const page of entryPages(store, uid, key)) entries.push(...page);
   return entries;
@@ -55,7 +46,7 @@ async function readEntries(
 
 /** Entries from index `first` on, in order. Throws RecordChanged, StoreUnavailable. */
 export async function* entryPages(
-  store: Pick<JournalStore, "entries" | "bodies">,
+  store: RecordStore,
   uid: string,
   key: NodeKey,
   first = 0,
@@ -67,12 +58,7 @@ export async function* entryPages(
   }
 }
 
-function readPage(
-  store: Pick<JournalStore, "entries" | "bodies">,
-  uid: string,
-  key: NodeKey,
-  from: number,
-): Promise<readonly StoredEntry[]> {
+function readPage(store: RecordStore, uid: string, key: NodeKey, from: number): Promise<readonly StoredEntry[]> {
   // A store reads the bytes of the very first entry itself, for the hash that it begins with.
   return store.entries(uid, key, from, entriesPage).catch((error: unknown) => {
     throw error instanceof SyntaxError ? journalChanged(key, "entry 0: its bytes are not JSON") : error;
@@ -81,7 +67,7 @@ function readPage(
 
 /** Bodies of the first run that has each; a missing one is absent from the map. Throws StoreUnavailable. */
 export async function bodiesOfRuns(
-  store: Pick<JournalStore, "entries" | "bodies">,
+  store: RecordStore,
   uids: readonly string[],
   digests: readonly string[],
 ): Promise<ReadonlyMap<string, string>> {
