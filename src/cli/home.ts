@@ -9,6 +9,7 @@ import { cliExitCodes } from "../api/exit-codes.ts";
 import { expiryOf } from "../core/planner/expiry.ts";
 import { CliError } from "./errors.ts";
 import { nearestNames } from "./nearest.ts";
+import { mayHaveJournal } from "./store.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Journals removed at the start of one command at most, so that no command is slow because of old ones. */
@@ -24,6 +25,13 @@ export function homeFolder(terminal: Pick<Terminal, "env" | "cwd">): string {
     if (existsSync(join(folder, ".oao", "index.db"))) return join(folder, ".oao");
     if (dirname(folder) === folder) return join(terminal.cwd, ".oao");
   }
+}
+
+/** Whether a process works on the run. */
+export function isHosted(index: LocalIndex, run: Pick<LocalRun, "uid">): boolean {
+  const lock = RunLock.take(index.home, run.uid);
+  lock?.release();
+  return lock === undefined;
 }
 
 /** Opens the index and removes what retention has given up. */
@@ -63,7 +71,7 @@ async function removeExpired(index: LocalIndex): Promise<void> {
       const store = await openStore(run.place.store, systemClock);
       await store.expire(run.uid, [], 0);
       await store.close();
-      if (existsSync(join(index.home, "journals", `${run.uid}.db`))) {
+      if (mayHaveJournal(run)) {
         // A replay reads it: it is looked at again later.
         index.setExpiry(run.uid, systemClock.nowMs() + keptLookMs);
         lock.release();

@@ -3,7 +3,7 @@ import { type CliExitCode, cliExitCodes } from "../api/exit-codes.ts";
 import type { ExecutionStatus } from "../api/status.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
 import { CliError } from "./errors.ts";
-import { age } from "../ui/times.ts";
+import { age } from "../ui/figures.ts";
 
 /** Reasons of `Succeeded=False` that are not the run's own fault. */
 const infrastructureReasons = ["InfrastructureLost", "DurabilityLost"];

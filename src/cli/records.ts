@@ -106,7 +106,7 @@ export async function checkRecord(
   return report;
 }
 
-function journalGone({ key: { namespace, name } }: LocalRun, { uid, recorder, snapshot }: RunRecord): CliError {
+export function journalGone({ key: { namespace, name } }: LocalRun, { uid, recorder, snapshot }: RunRecord): CliError {
   const parent = recorder === uid ? undefined : snapshot?.replay?.parent.name;
   const what = parent === undefined ? `${namespace}/${name}` : `${namespace}/${parent}, which ${name} replays,`;
   return new CliError(

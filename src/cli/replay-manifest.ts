@@ -1,4 +1,5 @@
 /** From a parent and flags to the Execution that replays it: the whole spec is written down, so that it can be read by itself. */
+import type { ManifestSpec } from "../api/execution.ts";
 import type { ReplaySpec } from "../api/replay.ts";
 import type { Execution, ExecutionSpec } from "../api/types.ts";
 import { apiVersion } from "../api/common.ts";
@@ -102,12 +103,7 @@ function placeOf(text: string): NonNullable<ReplaySpec["from"]> {
 
 /** A file that holds the changed fields, or the whole manifest with some changed. */
 function fileSpec(parent: ExecutionSpec, file: string, terminal: Terminal): ExecutionSpec {
-  const result = lintManifest(readText(file, terminal), file, ({ value }) => asReplay(value));
-  report(result.problems, terminal);
-  const [found, ...more] = result.executions;
-  if (found === undefined || more.length > 0)
-    throw new CliError(`--file ${file} must hold one Execution, and holds ${result.executions.length}`);
-  const { replay: _, ...own } = found.object.spec;
+  const { replay: _, ...own } = oneSpec(file, terminal, ({ value }) => asReplay(value));
   const names = new Set((own.nodes ?? []).map(({ name }) => name));
   const missing = parent.nodes.filter(({ name }) => own.nodes !== undefined && !names.has(name));
   if (own.task !== undefined && missing.length > 0)
@@ -120,14 +116,19 @@ function fileSpec(parent: ExecutionSpec, file: string, terminal: Terminal): Exec
 
 /** The whole spec of another manifest for the recorded input: what `oao verify --file` compares a record with. */
 export function changedSpec(recorded: ExecutionSpec, file: string, terminal: Terminal): ExecutionSpec {
-  const result = lintManifest(readText(file, terminal), file);
-  report(result.problems, terminal);
-  const [found, ...more] = result.executions;
-  if (found === undefined || more.length > 0)
-    throw new CliError(`--file ${file} must hold one Execution, and holds ${result.executions.length}`);
-  const { spec } = found.object;
+  const spec = oneSpec(file, terminal);
   if (!isWhole(spec)) throw new CliError(`--file ${file} is a replay itself; give the manifest that is to be compared`);
   return { ...spec, ...(recorded.input === undefined ? {} : { input: recorded.input }) };
+}
+
+/** Of the one Execution in a file; what else is said of the file is told. Throws CliError. */
+function oneSpec(file: string, terminal: Terminal, edit?: Parameters<typeof lintManifest>[2]): ManifestSpec {
+  const { problems, executions } = lintManifest(readText(file, terminal), file, edit);
+  report(problems, terminal);
+  const [found, ...more] = executions;
+  if (found === undefined || more.length > 0)
+    throw new CliError(`--file ${file} must hold one Execution, and holds ${executions.length}`);
+  return found.object.spec;
 }
 
 /** What a replay may leave out, its file may too. Policies in the same file stay as they are. */

@@ -7,22 +7,18 @@ import type { LocalRun } from "../adapters/local/local-run.ts";
 import { cliExitCodes } from "../api/exit-codes.ts";
 import type { ReplayStatus } from "../api/status.ts";
 import type { ExecutionSpec } from "../api/types.ts";
-import { exportRun } from "./commands/export.ts";
+import { exportTo } from "./commands/export.ts";
 import { importRun } from "./commands/import.ts";
 import { CliError } from "./errors.ts";
 import { openIndex } from "./home.ts";
 import { hostToEnd } from "./host-run.ts";
 import { hasEnded, isVerified } from "./outcome.ts";
-import type { RecordFlags } from "./records.ts";
+import type { NamedRecord } from "./records.ts";
 import { changedSpec, replayOf } from "./replay-manifest.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface RerunOptions {
-  /** Path of a bundle, or a run's name. */
-  readonly given: string;
-  /** Path of what is recorded, where it is a file already. */
-  readonly bundle: string | undefined;
-  readonly flags: RecordFlags;
+  readonly named: NamedRecord;
   /** A manifest whose spec is run instead of the recorded one. */
   readonly file?: string | undefined;
   readonly times?: number | undefined;
@@ -48,10 +44,8 @@ export async function rerun(options: RerunOptions, terminal: Terminal): Promise<
     interactive: false,
   };
   try {
-    const path = options.bundle ?? join(home, "record.jsonl");
-    if (options.bundle === undefined) {
-      await exportRun(options.given, { ...options.flags, outputFile: path }, { ...quiet, env: terminal.env });
-    }
+    const path = options.named.bundle?.path ?? join(home, "record.jsonl");
+    if (options.named.bundle === undefined) await exportTo(options.named, path);
     await importRun(path, {}, quiet);
     const index = await openIndex(quiet);
     try {

@@ -2,6 +2,7 @@
 import { shownSpec } from "../core/replay/spec.ts";
 import { CliError } from "./errors.ts";
 import type { Terminal } from "./terminal.ts";
+import { modeOf } from "../api/replay.ts";
 import { modelKeyVariables, secretIn } from "../adapters/tool/secrets.ts";
 import type { Execution, ExecutionSpec, ModelSpec, NodeSpec } from "../api/types.ts";
 import { OaoError } from "../core/errors/errors.ts";
@@ -40,8 +41,10 @@ function secretsOfModel(model: ModelSpec): SecretNeed[] {
   return variables.length === 0 ? [] : [{ variables, usedBy: `model ${model.name}` }];
 }
 
-/** Before anything is spent. Throws CliError that names every missing one. */
+/** Before anything is spent: a Strict replay makes no call and needs none. Throws CliError that names every missing one. */
 export function checkSecrets(execution: Execution, terminal: Pick<Terminal, "env">): void {
+  const { replay } = execution.spec;
+  if (replay !== undefined && modeOf(replay) === "Strict") return;
   const missing = missingSecrets(shownSpec(execution, undefined), terminal.env);
   if (missing.length === 0) return;
   throw new CliError(

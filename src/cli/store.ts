@@ -108,13 +108,13 @@ function refusalOf(error: unknown): string | undefined {
 
 /**
  * For figures that are worth showing and not worth failing for. Undefined = the journal is gone (its retention is over) or its server
- * does not answer. Never makes the file of a journal that is gone anew.
+ * does not answer.
  */
 export async function openJournalToLook(run: LocalRun, given: string | undefined): Promise<JournalStore | undefined> {
-  return isJournalFileThere(run) ? openRunStore(run, given).catch(() => undefined) : undefined;
+  return mayHaveJournal(run) ? openRunStore(run, given).catch(() => undefined) : undefined;
 }
 
-/** A journal that is in no file may be there. */
-export function isJournalFileThere({ place: { store }, uid }: LocalRun): boolean {
+/** False = it would be a file, and is not there: the run was not started, or its retention is over. Only a Redis itself knows. */
+export function mayHaveJournal({ uid, place: { store } }: LocalRun): boolean {
   return !store.startsWith("file:") || existsSync(join(store.slice("file:".length), `${uid}.db`));
 }

@@ -17,11 +17,10 @@ import { TraceHasher } from "../core/trace/canonical.ts";
 import { inOrder, type ItemJournal, reusedSteps } from "../core/trace/journal.ts";
 import { shownSpec } from "../core/replay/spec.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
-import type { JournalStore } from "../ports/store.ts";
-import { bodiesOfRuns, entryPages, linked } from "./lineage.ts";
-import { checkBodies, RecordChanged } from "./record-changed.ts";
+import { bodiesOfRuns, entryPages, linked, type RecordStore } from "./lineage.ts";
+import { checkBodies, checkChains, RecordChanged } from "./record-changed.ts";
 
-const bodiesPage = 256;
+const bodiesPage = 512;
 
 /** What is read of a run, wherever its record is: in a store, or in a bundle. */
 export interface RunRecord {
@@ -47,7 +46,7 @@ export interface RunRecord {
 type Run = Pick<StoredExecution, "uid" | "object" | "status">;
 
 /** `snapshot`: where it is known already. */
-export async function readRecord(store: JournalStore, run: Run, snapshot?: Snapshot): Promise<RunRecord> {
+export async function readRecord(store: RecordStore, run: Run, snapshot?: Snapshot): Promise<RunRecord> {
   const { uid, object, status } = run;
   const opened = snapshot ?? (await readSnapshot(store, run));
   const spec = opened?.spec ?? shownSpec(object, status);
@@ -68,7 +67,7 @@ export async function readRecord(store: JournalStore, run: Run, snapshot?: Snaps
 }
 
 /** What the run was opened with, to be shown or replayed; undefined = never opened, or gone. Throws RecordChanged, StoreUnavailable. */
-export async function readSnapshot(store: JournalStore, { uid, status }: Run): Promise<Snapshot | undefined> {
+export async function readSnapshot(store: RecordStore, { uid, status }: Run): Promise<Snapshot | undefined> {
   const digest = status?.snapshot?.replace(/^sha256:/, "");
   const bytes = digest === undefined ? undefined : (await store.bodies(uid, [digest])).get(digest);
   if (bytes === undefined) return undefined;
@@ -85,10 +84,31 @@ function journalKeys(spec: ExecutionSpec, status: ExecutionStatus | undefined): 
 /** Item by item, in canonical order; those without entries are left out. */
 export async function* itemJournals(record: RunRecord): AsyncGenerator<ItemJournal, void> {
   for (const key of record.keys) {
-    const entries: StoredEntry[] = [];
-    for await (const page of record.entries(key)) entries.push(...page);
+    const entries = await allOf(record.entries(key));
     if (entries.length > 0) yield await record.linked(key, entries);
   }
+}
+
+/**
+ * An item's journal as it is now, checked, with what is new read behind what is `known` of it: that one itself where nothing is.
+ * Throws RecordChanged.
+ */
+export async function grownJournal(record: RunRecord, key: NodeKey, known?: ItemJournal): Promise<ItemJournal> {
+  const before = known?.entries ?? [];
+  let added = await allOf(record.entries(key, before.length));
+  if (known !== undefined && added.length === 0) return known;
+  // A store that was rolled back, and healed: what was read before may not be there any more.
+  const follows = before.length === 0 || added[0]?.prevHash === before.at(-1)?.hash;
+  if (!follows) added = await allOf(record.entries(key));
+  const journal = await record.linked(key, follows ? [...before, ...added] : added);
+  checkChains(record.recorder, journal);
+  return journal;
+}
+
+async function allOf(pages: AsyncIterable<readonly StoredEntry[]>): Promise<StoredEntry[]> {
+  const entries: StoredEntry[] = [];
+  for await (const page of pages) entries.push(...page);
+  return entries;
 }
 
 export async function readJournals(record: RunRecord): Promise<ItemJournal[]> {
@@ -148,14 +168,18 @@ export function isContentDropped({ status, snapshot }: RunRecord): boolean {
   return snapshot?.policy.recording.content === "DigestOnly";
 }
 
-/** Bodies and the long texts they refer to; what the store no longer has is absent. Throws RecordChanged. */
+/**
+ * Bodies and the long texts they refer to; what the store no longer has is absent. Of those in `held` none is read again.
+ * Throws RecordChanged.
+ */
 export async function readBodies(
   record: Pick<RunRecord, "bodies">,
   digests: readonly string[],
+  held: ReadonlyMap<string, string> = new Map(),
 ): Promise<ReadonlyMap<string, string>> {
   const found = new Map<string, string>();
-  await load(record, digests, found);
-  await load(record, [...found.values()].flatMap(textsOf), found);
+  await load(record, digests, found, held);
+  await load(record, [...found.values()].flatMap(textsOf), found, held);
   return found;
 }
 
@@ -163,8 +187,14 @@ async function load(
   record: Pick<RunRecord, "bodies">,
   digests: readonly string[],
   found: Map<string, string>,
+  held: ReadonlyMap<string, string>,
 ): Promise<void> {
-  const wanted = [...new Set(digests)].filter((digest) => !found.has(digest));
+  const wanted: string[] = [];
+  for (const digest of new Set(digests)) {
+    const bytes = held.get(digest);
+    if (bytes !== undefined) found.set(digest, bytes);
+    else if (!found.has(digest)) wanted.push(digest);
+  }
   for (let from = 0; from < wanted.length; from += bodiesPage) {
     const page = checkBodies(await record.bodies(wanted.slice(from, from + bodiesPage)));
     for (const [digest, bytes] of page) found.set(digest, bytes);

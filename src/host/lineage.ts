@@ -6,24 +6,27 @@ import { checkChain, journalChanged } from "./record-changed.ts";
 
 const entriesPage = 512;
 
+/** Where records are read from: a journal store, or what tells of one. */
+export type RecordStore = Pick<JournalStore, "entries" | "bodies">;
+
 /**
  * One node item's journal, with the journals it reuses steps of, to be replayed. Without entries when it was never claimed.
  * Throws StoreUnavailable, RecordChanged.
  */
-export async function readItem(store: JournalStore, uid: string, key: NodeKey): Promise<ItemJournal> {
+export async function readItem(store: RecordStore, uid: string, key: NodeKey): Promise<ItemJournal> {
   const entries = await readEntries(store, uid, key);
   checkChain(uid, { ...key, entries });
   return linked(store, uid, key, entries, readItem);
 }
 
 /** As it is stored: whoever shows or exports it checks it as a whole. */
-async function storedItem(store: JournalStore, uid: string, key: NodeKey): Promise<ItemJournal> {
+async function storedItem(store: RecordStore, uid: string, key: NodeKey): Promise<ItemJournal> {
   return linked(store, uid, key, await readEntries(store, uid, key));
 }
 
 /** The journal of `entries`, which were read before, with those it reuses steps of. */
 export async function linked(
-  store: JournalStore,
+  store: RecordStore,
   uid: string,
   { node, item }: NodeKey,
   entries: readonly StoredEntry[],
@@ -35,7 +38,7 @@ export async function linked(
   return { ...key, uid, entries, origin };
 }
 
-async function readEntries(store: JournalStore, uid: string, key: NodeKey): Promise<StoredEntry[]> {
+async function readEntries(store: RecordStore, uid: string, key: NodeKey): Promise<StoredEntry[]> {
   const entries: StoredEntry[] = [];
   for await (const page of entryPages(store, uid, key)) entries.push(...page);
   return entries;
@@ -43,7 +46,7 @@ async function readEntries(store: JournalStore, uid: string, key: NodeKey): Prom
 
 /** Entries from index `first` on, in order. Throws RecordChanged, StoreUnavailable. */
 export async function* entryPages(
-  store: JournalStore,
+  store: RecordStore,
   uid: string,
   key: NodeKey,
   first = 0,
@@ -57,7 +60,7 @@ export async function* entryPages(
 
 /** Throws RecordChanged, StoreUnavailable. */
 export function readEntriesFrom(
-  store: JournalStore,
+  store: RecordStore,
   uid: string,
   key: NodeKey,
   from: number,
@@ -71,7 +74,7 @@ export function readEntriesFrom(
 
 /** Bodies of the first run that has each; a missing one is absent from the map. Throws StoreUnavailable. */
 export async function bodiesOfRuns(
-  store: JournalStore,
+  store: RecordStore,
   uids: readonly string[],
   digests: readonly string[],
 ): Promise<ReadonlyMap<string, string>> {

@@ -194,3 +194,6 @@ export type ServerEvent =
 
 export const stepsPageMax = 500;
 export const runsMax = 5_000;
+
+/** A run in one of them goes on no more. */
+export const endedPhases: readonly Phase[] = ["Succeeded", "Failed", "Cancelled"];

@@ -1,11 +1,12 @@
 /** What the journal store holds for an attempt: its snapshot, and what earlier attempts recorded. Each is checked as it is read. */
 import { sha256Hex } from "../core/digest/digest.ts";
 import { OaoError } from "../core/errors/errors.ts";
-import { genesis, itemName } from "../core/protocol/names.ts";
+import { itemName } from "../core/protocol/names.ts";
 import type { StoredEntry } from "../core/protocol/types.ts";
-import { firstBroken, readEntry } from "../core/steps/chain.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { foldHistory } from "../core/steps/history.ts";
+import { verifyChain } from "../core/trace/chain-check.ts";
+import { entriesOf } from "../core/trace/journal.ts";
 import type { WorkerOrder } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
 
@@ -41,13 +42,13 @@ export async function readHistory(order: WorkerOrder, store: JournalStore, lengt
       "OAO_DURABILITY_LOST",
       `entry ${order.known.length - 1} of ${itemName(order)} is not the one that the status has seen`,
     );
-  const broken = stored.length < length ? stored.length : firstBroken(stored, genesis(order.uid, order));
+  const broken = stored.length < length ? stored.length : verifyChain(order.uid, { ...order, entries: stored })?.index;
   if (broken !== undefined)
     throw new OaoError(
       "OAO_DURABILITY_LOST",
       `journal of ${itemName(order)} does not hold together at entry ${broken} of ${length}`,
     );
-  const entries = stored.map(readEntry);
+  const entries = entriesOf(stored);
   const outputs = entries.flatMap((entry) =>
     entry.type === "step" && entry.try === order.try && entry.output !== null ? [entry.output.body] : [],
   );

@@ -1,4 +1,5 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { MockScriptInput } from "../../src/cli/mock-model/script.ts";
@@ -178,6 +179,12 @@ describe("a run that moves to another folder", () => {
         code: 2,
         stderr: expect.stringMatching(`^error: ${path} cannot be written: .*\n  give another file`),
       });
+    execFileSync("sh", ["-c", "mkfifo pipe"], { cwd: place.folder });
+    expect(await place.oao(["export", "two", "-O", "pipe"])).toMatchObject({
+      code: 2,
+      stderr: "error: pipe is no file\n  to a pipe or device: oao export NAME > PATH\n",
+    });
+    expect(statSync(pathOf("pipe")).isFIFO()).toBe(true);
   });
 });
 
@@ -194,6 +201,12 @@ describe("a run whose journal's time is over", () => {
         stdout: "",
         stderr: expect.stringMatching(/the journal of default\/two.* is gone: .*\n {2}a bundle .*: oao import FILE/),
       });
+    expect(await place.oao(["replay", "two"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("the journal of default/two is gone"),
+    });
+    // A file made anew by a look would make the page say that there were no steps.
+    expect(parent.filter((file) => existsSync(file))).toEqual([]);
     expect(await place.oao(["replay", "strict"])).toMatchObject({
       code: 2,
       stderr: expect.stringContaining("the journal of two, which it replays, is gone"),

@@ -9,8 +9,8 @@ import { expect } from "vitest";
 import { workerExitCodes } from "../../src/api/exit-codes.ts";
 import type { ExecutionSpec } from "../../src/api/execution.ts";
 import { startMockModel } from "../../src/cli/mock-model/server.ts";
-import { genesis } from "../../src/core/protocol/names.ts";
-import { firstBroken, readEntry } from "../../src/core/steps/chain.ts";
+import { readEntry } from "../../src/core/steps/chain.ts";
+import { verifyChain } from "../../src/core/trace/chain-check.ts";
 import type { IntentEntry, JournalEntry } from "../../src/core/steps/format.ts";
 import { stepKey } from "../../src/core/steps/identity.ts";
 import type { JournalStore } from "../../src/ports/store.ts";
@@ -90,7 +90,7 @@ async function runToEnd(
 /** J1, J4: the chain holds; each step stands once; no call was begun again after its result was committed; nothing is missing. */
 async function audit(store: JournalStore, run: TestRun, tally: Tally): Promise<void> {
   const stored = await store.entries(run.uid, { node: "n" }, 0, 100_000);
-  expect(firstBroken(stored, genesis(run.uid, { node: "n" }))).toBeUndefined();
+  expect(verifyChain(run.uid, { node: "n", entries: stored })).toBeUndefined();
   const { items, execution } = await store.view(run.uid, [{ node: "n" }]);
   expect(items[0]?.length).toBe(stored.length);
   const entries = stored.map(readEntry);

@@ -74,6 +74,24 @@ describe("comparing two runs", () => {
     await page.context().close();
   });
 
+  it("says in what the first pair differs also where it was opened before there was a step", async () => {
+    const spec = specOf([{ name: "a" }]);
+    const rows = [{ name: "a", state: "Running", attempt: 1 }] as const;
+    for (const name of ["early", "late"]) await on.home.add({ name, spec, status: { phase: "Running" }, rows });
+    const page = await on.open("diff/default/early/default/late");
+    await expect.poll(() => page.getByText("Neither run has recorded a step.").count()).toBe(1);
+    for (const name of ["early", "late"]) {
+      const run = on.home.index.get({ namespace: "default", name });
+      if (run === undefined) throw new Error(`${name} is gone`);
+      const journals = [{ node: "a", steps: [answer(name, 1)] }];
+      await on.home.record(run, { status: { phase: "Running" }, rows, journals });
+    }
+    const differences = page.getByRole("region", { name: "What differs" });
+    await expect.poll(() => differences.getByText("$.output.content").count()).toBe(1);
+    expect(on.complaints).toEqual([]);
+    await page.context().close();
+  });
+
   it("is reached from a run by keyboard, and walks through pairs", async () => {
     const page = await on.open("runs/default/left");
     await page.getByRole("button", { name: "Compare" }).focus();

@@ -40,6 +40,8 @@ export interface Seed {
   readonly tokenLimit?: number;
 }
 
+type Done = Pick<Seed, "status" | "rows" | "journals">;
+
 const startMs = Date.parse("2026-03-01T09:00:00.000Z");
 const stepMs = 400;
 
@@ -62,12 +64,17 @@ export class SeededHome {
   }
 
   async add(seed: Seed): Promise<void> {
-    const { journals = [], tokenLimit } = seed;
+    const { tokenLimit } = seed;
     const run = this.create(seed);
     const limits = tokenLimit === undefined ? {} : { TotalTokens: tokenLimit };
     await this.store.execute(run.uid, { op: "open", snapshot: sha256Hex("s"), limits, auditLimits: {} });
-    for (const journal of journals) await record(this.store, run.uid, journal);
-    this.#writeStatus(run, seed);
+    await this.record(run, seed);
+  }
+
+  /** What was done of a run since it was last looked at. */
+  async record(run: LocalRun, done: Done): Promise<void> {
+    for (const journal of done.journals ?? []) await record(this.store, run.uid, journal);
+    this.#writeStatus(run, done);
   }
 
   /** In the index alone, which is all that a list of runs reads. */
@@ -75,7 +82,7 @@ export class SeededHome {
     this.#writeStatus(this.create(seed), seed);
   }
 
-  #writeStatus(run: LocalRun, { status, rows, journals = [] }: Seed): void {
+  #writeStatus(run: LocalRun, { status, rows, journals = [] }: Done): void {
     const done = rows.filter(({ state }) => state === "Succeeded").length;
     this.index.writeStatus(run, {
       observedGeneration: 1,

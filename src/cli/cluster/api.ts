@@ -13,13 +13,14 @@ export type ApiFlags = PlaceFlags;
 
 /** Of one run. */
 export interface RunApi {
-  /** Lines of a read such as `trace?canonical=true`, as they come. Throws CliError. */
-  lines(what: string): AsyncGenerator<string, void>;
+  /** Lines of a read such as `trace?canonical=true`, as they come; with `body` it is asked by POST. Throws CliError. */
+  lines(what: string, body?: object): AsyncGenerator<string, void>;
   /** Bytes of a read, as they come. Throws CliError. */
   bytes(what: string): AsyncGenerator<Buffer, void>;
 }
 
 const operatorNamespace = "oao-system";
+const json = { "Content-Type": "application/json" };
 
 /** Talks to nobody yet. Throws CliError. */
 export function runApi(cluster: ClusterConnection, key: ObjectKey, flags: ApiFlags, { env }: Terminal): RunApi {
@@ -30,13 +31,16 @@ export function runApi(cluster: ClusterConnection, key: ObjectKey, flags: ApiFla
   const where: Where = { api: cluster.api({ namespace, server }), cluster, key, namespace, server };
   const path = (what: string) => `/executions/${key.namespace}/${key.name}/${what}`;
   return {
-    lines: (what) => linesOf(bytesOf(where, path(what))),
+    lines: (what, body) => linesOf(bytesOf(where, path(what), body)),
     bytes: (what) => bytesOf(where, path(what)),
   };
 }
 
-async function* bytesOf(where: Where, path: string): AsyncGenerator<Buffer, void> {
-  const answer = await ask(where, { path, headers: { Accept: "application/jsonl" } });
+async function* bytesOf(where: Where, path: string, body?: object): AsyncGenerator<Buffer, void> {
+  const headers = { Accept: "application/jsonl" };
+  const sent = { method: "POST", body: JSON.stringify(body) } as const;
+  const call = body === undefined ? { path, headers } : { path, headers: { ...headers, ...json }, ...sent };
+  const answer = await ask(where, call);
   try {
     yield* answer as AsyncIterable<Buffer>;
   } catch {

@@ -1,11 +1,11 @@
 /** oao cancel, oao suspend: say what is wanted; whoever hosts the run does it, and if nobody does, this process. */
 import type { LocalIndex } from "../../adapters/local/local-index.ts";
 import type { LocalRun } from "../../adapters/local/local-run.ts";
-import { RunLock } from "../../adapters/local/run-lock.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import type { DesiredState } from "../../api/execution.ts";
 import { withRun } from "../cluster/locate.ts";
 import type { PlaceFlags } from "../cluster/place.ts";
+import { isHosted } from "../home.ts";
 import { hostToEnd } from "../host-run.ts";
 import { nameArguments } from "../render/run-tables.ts";
 import { CliError } from "../errors.ts";
@@ -78,12 +78,6 @@ async function controlHere(
 /** Cancelled has ended; Suspended has no worker any more. Either may also end by itself first. */
 function isThere(run: LocalRun, wanted: DesiredState): boolean {
   return hasEnded(run.status) || (wanted === "Suspended" && run.status?.phase === "Suspended");
-}
-
-function isHosted(index: LocalIndex, run: LocalRun): boolean {
-  const lock = RunLock.take(index.home, run.uid);
-  lock?.release();
-  return lock === undefined;
 }
 
 function done(run: LocalRun, wanted: DesiredState, index: LocalIndex, terminal: Terminal): CliExitCode {

@@ -3,17 +3,17 @@ import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import type { StepEntry } from "../../core/steps/format.ts";
 import { alignSteps, type PlacedStep, type StepPair, type Steps } from "../../core/trace/align.ts";
 import { canonicalLines, traceHash } from "../../core/trace/canonical.ts";
-import { bodiesToCompare, stepDifferences } from "../../core/trace/diff.ts";
 import { canonicalSteps, type TracedCall } from "../../core/trace/journal.ts";
-import { itemJournals, readBodies } from "../../host/journals.ts";
+import { itemJournals } from "../../host/journals.ts";
 import { checkChains } from "../../host/record-changed.ts";
 import { hasEnded } from "../outcome.ts";
+import { pairDifferences, pairsAtOnce } from "../pair-differences.ts";
 import { type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
 import { diffText, type ShownPair, timeOf, tokensOf } from "../render/diff-text.ts";
 import { checkFormat } from "../render/output.ts";
 import { oneLine, painter } from "../render/style.ts";
 import { table } from "../render/table.ts";
-import { elapsed } from "../../ui/times.ts";
+import { elapsed } from "../../ui/figures.ts";
 import type { Terminal } from "../terminal.ts";
 
 export interface DiffFlags extends RecordFlags {
@@ -23,8 +23,6 @@ export interface DiffFlags extends RecordFlags {
 
 /** Of one step; beyond that its output or request is another one altogether. */
 const differencesMax = { table: 8, json: 100 } as const;
-/** Steps whose bodies are held at a time. */
-const stepsAtOnce = 64;
 
 interface Side {
   readonly named: NamedRecord;
@@ -63,20 +61,11 @@ async function* shownPairs(
   pairs: readonly StepPair[],
   max: number,
 ): AsyncGenerator<ShownPair, void> {
-  for (let from = 0; from < pairs.length; from += stepsAtOnce) {
-    const page = pairs.slice(from, from + stepsAtOnce);
-    const wanted = page.map(bodiesToCompare);
-    const bodiesA = await readBodies(
-      a.named.record,
-      wanted.flatMap((each) => each.a),
-    );
-    const bodiesB = await readBodies(
-      b.named.record,
-      wanted.flatMap((each) => each.b),
-    );
-    const bodyOf = { a: (digest: string) => bodiesA.get(digest), b: (digest: string) => bodiesB.get(digest) };
-    for (const pair of page) {
-      const found = stepDifferences(pair, bodyOf, max + 1);
+  for (let from = 0; from < pairs.length; from += pairsAtOnce) {
+    const page = pairs.slice(from, from + pairsAtOnce);
+    const differences = await pairDifferences(a.named.record, b.named.record, page, max + 1);
+    for (const [place, pair] of page.entries()) {
+      const found = differences[place] ?? [];
       yield { pair, differences: found.slice(0, max), isCut: found.length > max };
     }
   }

@@ -1,5 +1,5 @@
 /** oao export */
-import { open, rename, rm } from "node:fs/promises";
+import { open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { BundleWriter } from "../../core/trace/bundle.ts";
@@ -21,15 +21,17 @@ export async function exportRun(given: string, flags: ExportFlags, terminal: Ter
     // What was written to a stream is not taken back, so all of it is looked at before.
     if (outputFile === undefined && named.bundle === undefined) await checkRecord(named);
     const report =
-      outputFile === undefined
-        ? await writeBundle(named, terminal.write)
-        : await writeFile(outputFile, (write) => writeBundle(named, write));
+      outputFile === undefined ? await writeBundle(named, terminal.write) : await exportTo(named, outputFile);
     terminal.err(
       `${report.steps} steps, ${report.entries} entries, ${report.bodies} bodies; traceHash ${report.traceHash}\n`,
     );
     if (report.content === "DigestOnly") terminal.err(`${contentDropped}\n`);
     return cliExitCodes.succeeded;
   });
+}
+
+export function exportTo(named: NamedRecord, path: string): Promise<RecordReport> {
+  return writeFile(path, (write) => writeBundle(named, write));
 }
 
 type Write = (text: string) => Promise<void>;
@@ -46,6 +48,7 @@ const writtenAtOnce = 256 * 1024;
 
 /** There is never half a bundle under its name. */
 async function writeFile<T>(path: string, work: (write: Write) => Promise<T>): Promise<T> {
+  await mustBeFile(path);
   const partial = join(dirname(path), `.${basename(path)}.${process.pid}.partial`);
   const file = await open(partial, "wx", 0o600).catch((error: unknown) => {
     throw notWritten(path, error);
@@ -72,6 +75,14 @@ async function writeFile<T>(path: string, work: (write: Write) => Promise<T>): P
     await rm(partial, { force: true });
     throw error;
   }
+}
+
+/** What stands at the path is replaced as a whole, and a pipe or device would be gone. */
+async function mustBeFile(path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found === undefined || found.isFile()) return;
+  if (found.isDirectory()) throw notWritten(path, new Error("it is a folder"));
+  throw new CliError(`${path} is no file`, ["to a pipe or device: oao export NAME > PATH"]);
 }
 
 function notWritten(path: string, error: unknown): CliError {

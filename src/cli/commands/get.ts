@@ -1,7 +1,6 @@
 /** oao get, oao tree */
 import type { LocalIndex } from "../../adapters/local/local-index.ts";
 import type { LocalRun } from "../../adapters/local/local-run.ts";
-import { RunLock } from "../../adapters/local/run-lock.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { systemClock } from "../../adapters/clock/system-clock.ts";
 import type { JournalStore } from "../../ports/store.ts";
@@ -9,7 +8,7 @@ import { type Finding, findingsOf } from "../../core/trace/journal.ts";
 import { readJournals, readRecord } from "../../host/journals.ts";
 import { withRun } from "../cluster/locate.ts";
 import { askedPlace, hasKubeconfig, type PlaceFlags } from "../cluster/place.ts";
-import { defaultNamespace, openExistingIndex } from "../home.ts";
+import { defaultNamespace, isHosted, openExistingIndex } from "../home.ts";
 import { hasEnded } from "../outcome.ts";
 import { checkFormat, structured } from "../render/output.ts";
 import { nameArguments, nodeTable, objectWithStatus, runTable } from "../render/run-tables.ts";
@@ -119,10 +118,7 @@ async function list(output: "table" | "json" | "yaml", flags: GetFlags, terminal
 function phaseOf(index: LocalIndex, run: LocalRun): string {
   const phase = run.status?.phase ?? "Pending";
   if (hasEnded(run.status) || phase === "Suspended") return phase;
-  const lock = RunLock.take(index.home, run.uid);
-  if (lock === undefined) return phase;
-  lock.release();
-  return `${phase} (no process)`;
+  return isHosted(index, run) ? phase : `${phase} (no process)`;
 }
 
 export interface TreeFlags extends PlaceFlags {

@@ -22,7 +22,7 @@ import { contentDropped } from "../outcome.ts";
 import { nameArguments } from "../render/run-tables.ts";
 import { checkName } from "../run-manifest.ts";
 import { isGone } from "../records.ts";
-import { fileStoreUrl, givenRedis, isJournalFileThere, openRunStore } from "../store.ts";
+import { fileStoreUrl, givenRedis, mayHaveJournal, openRunStore } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
 
 export interface ImportFlags {
@@ -104,7 +104,7 @@ function mustHaveName({ key: { namespace, name } }: LocalRun, key: ObjectKey, { 
 
 /** A server that does not answer has not said that it is. Throws CliError. */
 async function isJournalGone(run: LocalRun, terminal: Terminal): Promise<boolean> {
-  if (!isJournalFileThere(run)) return true;
+  if (!mayHaveJournal(run)) return true;
   const { namespace, name } = run.key;
   const store = await openRunStore(run, givenRedis(run, undefined, terminal.env)).catch((error: unknown) => {
     if (!(error instanceof CliError)) throw error;

@@ -16,6 +16,7 @@ import type { PlaceFlags } from "../cluster/place.ts";
 import { CliError } from "../errors.ts";
 import { hostRun, type HostRunOptions } from "../host-run.ts";
 import { hasEnded } from "../outcome.ts";
+import { journalGone } from "../records.ts";
 import { checkFormat } from "../render/output.ts";
 import { nameArguments } from "../render/run-tables.ts";
 import { inheritingReplay, type ReplayFlags, replayOf } from "../replay-manifest.ts";
@@ -94,7 +95,7 @@ async function replayHere(
   } finally {
     await store.close();
   }
-  if (execution.spec.replay?.mode === "Fork") checkSecrets(execution, terminal);
+  checkSecrets(execution, terminal);
   for (const policy of readPolicies(flags.policy, terminal)) index.policies.put(namespace, policy);
   const run = await createFree(flags.name, parent, isTaken, (name) =>
     index.create({ namespace, name }, execution, parent.place),
@@ -120,13 +121,10 @@ function checkEnded(parent: StoredExecution): void {
 
 /** As it was fixed at the start: with all that it inherited. */
 async function recordedSpec(parent: LocalRun, store: JournalStore): Promise<ExecutionSpec> {
-  const { snapshot } = await readRecord(store, parent);
-  if (snapshot !== undefined) return snapshot.spec;
-  throw new CliError(
-    parent.status?.snapshot === undefined
-      ? `${parent.key.namespace}/${parent.key.name} was never started, so nothing is recorded`
-      : `the journal of ${parent.key.namespace}/${parent.key.name} is gone: its retention (spec.journalRetentionSeconds) is over`,
-  );
+  const record = await readRecord(store, parent);
+  if (record.snapshot !== undefined) return record.snapshot.spec;
+  if (parent.status?.snapshot !== undefined) throw journalGone(parent, record);
+  throw new CliError(`${parent.key.namespace}/${parent.key.name} was never started, so nothing is recorded`);
 }
 
 /** What the host would refuse is refused before a run is made for it. Throws CliError, RecordChanged. */

@@ -15,7 +15,7 @@ import { type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
 import { checkFormat } from "../render/output.ts";
 import { fit, oneLine, saidOnce } from "../render/style.ts";
 import { table } from "../render/table.ts";
-import { elapsed } from "../../ui/times.ts";
+import { elapsed } from "../../ui/figures.ts";
 import type { Terminal } from "../terminal.ts";
 
 export interface TraceFlags extends RecordFlags {

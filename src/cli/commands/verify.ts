@@ -31,8 +31,8 @@ export async function verify(given: string, flags: VerifyFlags, terminal: Termin
         `check the record alone: oao verify ${given}`,
       );
     const isReplayed = flags.replay !== false && report.content !== "DigestOnly";
-    const bundle = named.bundle?.path;
-    const again = isReplayed ? await rerun({ given, bundle, flags, ...flags }, terminal) : undefined;
+    const { file, times } = flags;
+    const again = isReplayed ? await rerun({ named, file, times }, terminal) : undefined;
     if (output === "table") terminal.out(`${reportText(named, report)}${rerunText(again, flags)}`);
     else terminal.out(await structured({ ...reportObject(report), replay: again ?? null }, output));
     if (report.content === "DigestOnly") terminal.err(`${contentDropped}\n`);

@@ -80,7 +80,7 @@ export function pageCommand(program: Command, terminal: Terminal, exit: (code: C
       "after",
       `${examples("oao ui", "oao ui brief", "oao ui --port 7070 --no-open", "oao ui --on cluster -n team-a")}
 The address holds a random token and works on this machine alone, until Ctrl-C, which also suspends replays that were started on the
-page. Steps of a cluster's run come with its end, through the operator's HTTP API. docs/ui.md tells more.`,
+page. Steps of a cluster's run come as they are committed, through the operator's HTTP API. docs/ui.md tells more.`,
     )
     .action(async (name: string | undefined, flags) =>
       exit(await (await import("../commands/ui.ts")).ui(name, flags, terminal)),

@@ -4,7 +4,7 @@ import type { PlacedStep, StepPair } from "../../core/trace/align.ts";
 import { isDrawnAnew } from "../../core/trace/diff.ts";
 import { oneLine, type Paint } from "./style.ts";
 import { table } from "./table.ts";
-import { elapsed } from "../../ui/times.ts";
+import { elapsed } from "../../ui/figures.ts";
 
 export interface ShownPair {
   readonly pair: StepPair;

@@ -5,7 +5,7 @@ import { canonicalNodeOrder } from "../../core/dag/spec-graph.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
 import { oneLine } from "./style.ts";
 import { table } from "./table.ts";
-import { age, elapsed } from "../../ui/times.ts";
+import { age, elapsed } from "../../ui/figures.ts";
 import { reasonOfRow } from "./tree.ts";
 
 /** One line per run. `phaseOf` says more than the status where the host knows more. */

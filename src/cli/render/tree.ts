@@ -5,7 +5,7 @@ import { canonicalNodeOrder } from "../../core/dag/spec-graph.ts";
 import type { ExecutionSpec, NodeSpec } from "../../api/types.ts";
 import type { LiveFigures, RunView, TokenFigures } from "./run-view.ts";
 import { fit, oneLine, type Paint, saidOnce } from "./style.ts";
-import { elapsed } from "../../ui/times.ts";
+import { elapsed, grouped } from "../../ui/figures.ts";
 
 export interface TreeSize {
   readonly columns: number;
@@ -122,8 +122,12 @@ export function reasonOfRow(row: Pick<NodeStatus, "reason" | "message">): string
   return saidOnce(row.reason, row.message);
 }
 
-function grouped(value: number): string {
-  return value.toLocaleString("en-US");
+/** Undefined = no forEach, or not known yet how many items there are. */
+export function itemFigures(row: NodeStatus): { readonly count: number; readonly done: number } | undefined {
+  const { state, itemCount: count, itemsDone, items = [] } = row;
+  if (count === undefined) return undefined;
+  if (state === "Succeeded") return { count, done: count };
+  return { count, done: itemsDone ?? items.filter((item) => item.state === "Succeeded").length };
 }
 
 function headerOf(view: RunView, columns: number, paint: Paint): string[] {
@@ -222,12 +226,8 @@ function linesOfNode(view: RunView, name: string, row: NodeStatus | undefined, p
 }
 
 function itemCounts(row: NodeStatus | undefined): string {
-  if (row?.itemCount === undefined) return "";
-  const done =
-    row.state === "Succeeded"
-      ? row.itemCount
-      : (row.itemsDone ?? (row.items ?? []).filter((item) => item.state === "Succeeded").length);
-  return `  ${done}/${row.itemCount} items`;
+  const items = row && itemFigures(row);
+  return items === undefined ? "" : `  ${items.done}/${items.count} items`;
 }
 
 function details(view: RunView, row: NodeStatus | ItemStatus | undefined, live: LiveFigures | undefined): string {

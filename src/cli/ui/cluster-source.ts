@@ -1,9 +1,10 @@
-/** Runs of a cluster: what its API server knows, and what the operator's HTTP API exports of those that have ended. */
+/** Runs of a cluster: what its API server knows, and their records as the operator's HTTP API tells them. */
 import { systemClock } from "../../adapters/clock/system-clock.ts";
 import { shownSpec } from "../../core/replay/spec.ts";
+import type { Snapshot } from "../../core/steps/format.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
 import type { GraphNodeInfo, RunDetail, RunKey, RunList, ServerEvent } from "../../ui/wire.ts";
-import type { ApiFlags } from "../cluster/api.ts";
+import { type ApiFlags, runApi } from "../cluster/api.ts";
 import type { ClusterConnection } from "../cluster/connect.ts";
 import { clusterFailure } from "../cluster/failures.ts";
 import { createReplay } from "../commands/replay.ts";
@@ -13,6 +14,7 @@ import { readView } from "../render/run-view.ts";
 import type { Terminal } from "../terminal.ts";
 import { ExportedRecords } from "./exported-records.ts";
 import { JournalSteps } from "./journal-steps.ts";
+import { LiveRecords } from "./live-records.ts";
 import type { RunSource, StepSource } from "./run-source.ts";
 import type { ReadableRun } from "./step-reader.ts";
 import { graphNodes, runDetail, runSummary } from "./summaries.ts";
@@ -25,6 +27,7 @@ export class ClusterSource implements RunSource {
   readonly #cluster: ClusterConnection;
   readonly #terminal: Terminal;
   readonly #records: ExportedRecords;
+  readonly #live: LiveRecords;
   readonly #allNamespaces: boolean;
 
   /** The connection stays the caller's to close. */
@@ -37,6 +40,7 @@ export class ClusterSource implements RunSource {
     this.#terminal = terminal;
     this.#allNamespaces = flags.allNamespaces === true;
     this.#records = new ExportedRecords(cluster, flags, terminal);
+    this.#live = new LiveRecords(({ key }) => runApi(cluster, key, flags, terminal));
     this.steps = new JournalSteps((key) => this.#readable(key));
     this.place = { kind: "cluster", label: cluster.context } as const;
   }
@@ -71,7 +75,11 @@ export class ClusterSource implements RunSource {
       const keys = runs.filter(({ uid, resourceVersion }) => seen.get(uid) !== resourceVersion).map(({ key }) => key);
       const changed = keys.length > 0 || now.size !== seen.size;
       seen = now;
-      if (changed && !ended) listener({ event: "runs", data: { keys } });
+      if (ended) return;
+      if (changed) listener({ event: "runs", data: { keys } });
+      // No status is written for a step: the page looks at the journal again.
+      if (focused?.status?.snapshot !== undefined && !hasEnded(focused.status))
+        listener({ event: "steps", data: focused.key });
     };
     const timer = setInterval(() => void look().catch(() => undefined), watchIntervalMs);
     return async () => {
@@ -92,8 +100,11 @@ export class ClusterSource implements RunSource {
   async #readable(key: RunKey): Promise<ReadableRun | { readonly nothing: string }> {
     const run = await this.#find(key);
     if (run.status?.snapshot === undefined) return { nothing: "no steps are recorded yet" };
-    if (!hasEnded(run.status)) return { nothing: "steps of a cluster's run are shown when it has ended" };
-    return { key: run.key, uid: run.uid, hasEnded: true, record: () => this.#explained(this.#records.record(run)) };
+    const ended = hasEnded(run.status);
+    if (ended) this.#live.drop(run.uid);
+    const record = (snapshot: Snapshot | undefined) =>
+      this.#explained(ended ? this.#records.record(run) : this.#live.record(run, snapshot));
+    return { key: run.key, uid: run.uid, hasEnded: ended, record };
   }
 
   async #listed(): Promise<StoredExecution[]> {

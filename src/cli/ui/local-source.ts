@@ -1,10 +1,7 @@
 /** Runs of this machine: the index and the journals beside it, watched for what other processes write. */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { systemClock } from "../../adapters/clock/system-clock.ts";
 import type { LocalIndex } from "../../adapters/local/local-index.ts";
 import type { LocalRun } from "../../adapters/local/local-run.ts";
-import { RunLock } from "../../adapters/local/run-lock.ts";
 import { cliExitCodes } from "../../api/exit-codes.ts";
 import type { ExecutionSpec } from "../../api/types.ts";
 import { isWhole, shownSpec } from "../../core/replay/spec.ts";
@@ -12,10 +9,10 @@ import { readRecord } from "../../host/journals.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import type { GraphNodeInfo, RunDetail, RunKey, RunList, RunSummary, ServerEvent } from "../../ui/wire.ts";
 import { CliError } from "../errors.ts";
-import { findRun } from "../home.ts";
+import { findRun, isHosted } from "../home.ts";
 import { hasEnded } from "../outcome.ts";
 import { readView } from "../render/run-view.ts";
-import { givenRedis, openRunStore, storeUrlOf } from "../store.ts";
+import { givenRedis, mayHaveJournal, openRunStore, storeUrlOf } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
 import { JournalSteps } from "./journal-steps.ts";
 import type { RunSource, StepSource } from "./run-source.ts";
@@ -57,8 +54,7 @@ export class LocalSource implements RunSource {
 
   async run(key: RunKey): Promise<RunDetail> {
     const run = this.#find(key);
-    const store =
-      hasEnded(run.status) && !this.#hasJournal(run) ? undefined : await this.#open(run).catch(() => undefined);
+    const store = mayHaveJournal(run) ? await this.#open(run).catch(() => undefined) : undefined;
     const view = await readView(run, store, systemClock.nowMs());
     return runDetail(view, this.#isUnhosted(run), await this.#spec(run));
   }
@@ -94,7 +90,7 @@ export class LocalSource implements RunSource {
   /** Undefined = it has ended, or its journal is not there yet: the status tells of those. */
   async #watchSteps(key: RunKey, listener: (event: ServerEvent) => void): Promise<(() => Promise<void>) | undefined> {
     const run = this.#index.get(key);
-    if (run === undefined || hasEnded(run.status) || !this.#hasJournal(run)) return undefined;
+    if (run === undefined || hasEnded(run.status) || !mayHaveJournal(run)) return undefined;
     try {
       const store = await this.#open(run);
       return await store.watch(run.uid, () => listener({ event: "steps", data: key }));
@@ -106,7 +102,7 @@ export class LocalSource implements RunSource {
   /** With all that a replay inherited; as it was asked for where that is not known. */
   async #spec(run: LocalRun): Promise<ExecutionSpec> {
     const asked = shownSpec(run.object, run.status);
-    if (isWhole(run.object.spec) || !this.#hasJournal(run)) return asked;
+    if (isWhole(run.object.spec) || !mayHaveJournal(run)) return asked;
     return this.#open(run).then(
       async (store) => (await readRecord(store, run)).spec,
       () => asked,
@@ -130,15 +126,13 @@ export class LocalSource implements RunSource {
   #isUnhosted(run: LocalRun): boolean {
     const phase = run.status?.phase;
     if (hasEnded(run.status) || phase === "Suspended" || phase === "AwaitingApproval") return false;
-    const lock = RunLock.take(this.#index.home, run.uid);
-    lock?.release();
-    return lock !== undefined;
+    return !isHosted(this.#index, run);
   }
 
   async #readable(key: RunKey): Promise<ReadableRun | { readonly nothing: string }> {
     const run = this.#find(key);
     const ended = hasEnded(run.status);
-    if (this.#hasJournal(run)) {
+    if (mayHaveJournal(run)) {
       const store = await this.#open(run);
       return {
         key: run.key,
@@ -153,11 +147,6 @@ export class LocalSource implements RunSource {
       [],
       cliExitCodes.failed,
     );
-  }
-
-  /** A file store makes the file of a journal that is not there: never open one to look. */
-  #hasJournal({ uid, place: { store } }: LocalRun): boolean {
-    return !store.startsWith("file:") || existsSync(join(store.slice("file:".length), `${uid}.db`));
   }
 
   #open(run: LocalRun): Promise<JournalStore> {

@@ -1,18 +1,15 @@
 /** Two runs side by side: the steps aligned by core/trace, told in pages; what differs in a pair is read when it is asked for. */
 import type { Difference } from "../../core/digest/json-diff.ts";
 import { alignSteps, type StepPair } from "../../core/trace/align.ts";
-import { bodiesToCompare, isDrawnAnew, stepDifferences } from "../../core/trace/diff.ts";
-import { readBodies } from "../../host/journals.ts";
+import { isDrawnAnew } from "../../core/trace/diff.ts";
 import type { DiffDetail, DiffPage, DiffRow, DiffVerdict } from "../../ui/wire.ts";
 import { CliError } from "../errors.ts";
-import { isCanonical, type KnownSteps, type Step } from "./step-reader.ts";
+import { pairDifferences, pairsAtOnce } from "../pair-differences.ts";
+import { isNumbered, type KnownSteps, type Step } from "./step-reader.ts";
 
 const differencesMax = 100;
 /** Of the rows that differ, so that a page can jump from one to the next. */
 const differentMax = 1_000;
-
-/** Pairs whose bodies are held at a time. */
-const pairsAtOnce = 64;
 
 /** An alignment of what is known of two runs; good for as long as that is the same. */
 export class RunDiff {
@@ -26,9 +23,13 @@ export class RunDiff {
   constructor(left: KnownSteps, right: KnownSteps) {
     this.left = left;
     this.right = right;
-    this.#left = left.steps.filter(({ source }) => isCanonical(source));
-    this.#right = right.steps.filter(({ source }) => isCanonical(source));
-    this.#pairs = alignSteps(callsOf(this.#left), callsOf(this.#right));
+    const [a, b] = [left.steps.filter(isNumbered), right.steps.filter(isNumbered)];
+    this.#left = a;
+    this.#right = b;
+    this.#pairs = alignSteps(
+      a.map(({ source }) => source),
+      b.map(({ source }) => source),
+    );
   }
 
   async page(from: number, limit: number): Promise<DiffPage> {
@@ -53,7 +54,7 @@ export class RunDiff {
   async detail(index: number): Promise<DiffDetail> {
     const pair = this.#pairs[index];
     if (pair === undefined) throw new CliError(`there are ${this.#pairs.length} pairs of steps`);
-    const [differences = []] = await this.#differences([pair], differencesMax);
+    const [differences = []] = await this.#differences([pair]);
     return {
       row: this.#row(pair, await this.#alikePairs()),
       differences: differences.map((each) => ({ path: each.path, left: each.a, right: each.b })),
@@ -74,7 +75,7 @@ export class RunDiff {
     const alike = new Set<StepPair>();
     for (let from = 0; from < asked.length; from += pairsAtOnce) {
       const some = asked.slice(from, from + pairsAtOnce);
-      for (const [index, found] of (await this.#differences(some, differencesMax)).entries()) {
+      for (const [index, found] of (await this.#differences(some)).entries()) {
         const pair = some[index];
         // None = what differs was not kept.
         if (pair !== undefined && found.length > 0 && found.every(isDrawnAnew)) alike.add(pair);
@@ -83,20 +84,8 @@ export class RunDiff {
     return alike;
   }
 
-  async #differences(pairs: readonly StepPair[], max: number): Promise<Difference[][]> {
-    const wanted = pairs.map(bodiesToCompare);
-    const [a, b] = await Promise.all([
-      readBodies(
-        this.left.record,
-        wanted.flatMap((each) => each.a),
-      ),
-      readBodies(
-        this.right.record,
-        wanted.flatMap((each) => each.b),
-      ),
-    ]);
-    const bodyOf = { a: (digest: string) => a.get(digest), b: (digest: string) => b.get(digest) };
-    return pairs.map((pair) => stepDifferences(pair, bodyOf, max));
+  #differences(pairs: readonly StepPair[]): Promise<Difference[][]> {
+    return pairDifferences(this.left.record, this.right.record, pairs, differencesMax);
   }
 
   #row(pair: StepPair, alike: ReadonlySet<StepPair>): DiffRow {
@@ -111,8 +100,4 @@ export class RunDiff {
 
 function verdictOf(pair: StepPair, alike: ReadonlySet<StepPair>): DiffVerdict {
   return alike.has(pair) ? "Alike" : pair.verdict;
-}
-
-function callsOf(steps: readonly Step[]) {
-  return steps.flatMap(({ source }) => (isCanonical(source) ? [source] : []));
 }

@@ -3,19 +3,17 @@
  * of a few runs at a time. Every hash chain is checked: what was changed after it was recorded is never shown as a trace.
  */
 import { itemName } from "../../core/protocol/names.ts";
-import type { StoredEntry } from "../../core/protocol/types.ts";
 import type { Snapshot, StepEntry } from "../../core/steps/format.ts";
 import { type Finding, findingsOf, type ItemJournal, tracedCalls, type TracedCall } from "../../core/trace/journal.ts";
 import { bodiesOf, type TraceRow, traceRows, traceRowsWithFindings } from "../../core/trace/rows.ts";
-import { isContentDropped, readBodies, type RunRecord } from "../../host/journals.ts";
+import { grownJournal, isContentDropped, readBodies, type RunRecord } from "../../host/journals.ts";
 import type { RunKey, StepDetail, StepPage, StepSummary } from "../../ui/wire.ts";
 import { CliError } from "../errors.ts";
-import { checkChains } from "../../host/record-changed.ts";
 import type { StepRange } from "./run-source.ts";
-import { trimmed } from "./trim.ts";
+import { trimmed, trimmedBodies } from "./trim.ts";
 
 /** Runs whose journals are kept in memory: two to compare, and the ones looked at before. */
-const runsKept = 4;
+export const runsKept = 4;
 
 /** A run whose record can be read, wherever it is. */
 export interface ReadableRun {
@@ -34,10 +32,12 @@ export interface KnownSteps {
 }
 
 /** A row of the timeline and what it was made of. */
-export interface Step {
+export interface Step<S = TracedCall | Finding> {
   readonly summary: StepSummary;
-  readonly source: TracedCall | Finding;
+  readonly source: S;
 }
+
+type CanonicalCall = TracedCall<StepEntry>;
 
 interface Known {
   readonly journals: Map<string, ItemJournal>;
@@ -71,7 +71,7 @@ export class StepReader {
       throw new CliError(`${run.key.namespace}/${run.key.name} has no step ${JSON.stringify(id)}`, [
         "it may have been recorded anew: go back to the list of steps",
       ]);
-    const row = await wholeRow(record, found);
+    const row = await rowOf(record, found, whole ? (digests) => digests : trimmedBodies);
     return {
       summary: found.summary,
       row: whole ? row : trimmed(row),
@@ -98,17 +98,15 @@ export class StepReader {
   }
 }
 
+/** The same object where nothing is new: what was made of it is still good. */
 async function refresh(known: Known, run: ReadableRun): Promise<KnownSteps> {
   if (known.steps !== undefined && known.isComplete) return known.steps;
   const record = await run.record(known.steps?.record.snapshot);
   const hasGrown = await grow(known, record);
   const isComplete = run.hasEnded;
-  const steps =
-    hasGrown || known.steps === undefined || isComplete
-      ? stepsOf(record, [...known.journals.values()], isComplete)
-      : known.steps.steps;
+  if (known.steps !== undefined && !hasGrown && !isComplete) return known.steps;
   known.isComplete = isComplete;
-  known.steps = { record, steps };
+  known.steps = { record, steps: stepsOf(record, [...known.journals.values()], isComplete) };
   return known.steps;
 }
 
@@ -117,24 +115,13 @@ async function grow(known: Known, record: RunRecord): Promise<boolean> {
   let hasGrown = false;
   for (const key of record.keys) {
     const item = itemName(key);
-    const before = known.journals.get(item)?.entries ?? [];
-    let added = await allOf(record.entries(key, before.length));
-    if (added.length === 0) continue;
-    // A store that was rolled back, and healed: what was read before may not be there any more.
-    const follows = before.length === 0 || added[0]?.prevHash === before.at(-1)?.hash;
-    if (!follows) added = await allOf(record.entries(key));
-    const journal = await record.linked(key, follows ? [...before, ...added] : added);
-    checkChains(record.recorder, journal);
+    const before = known.journals.get(item);
+    const journal = await grownJournal(record, key, before);
+    if (journal === before || journal.entries.length === 0) continue;
     known.journals.set(item, journal);
     hasGrown = true;
   }
   return hasGrown;
-}
-
-async function allOf(pages: AsyncIterable<readonly StoredEntry[]>): Promise<StoredEntry[]> {
-  const entries: StoredEntry[] = [];
-  for await (const page of pages) entries.push(...page);
-  return entries;
 }
 
 /** In canonical order, an item's findings after its calls. */
@@ -158,7 +145,11 @@ function stepsOf(record: RunRecord, journals: readonly ItemJournal[], numbered: 
   });
 }
 
-export function isCanonical(source: TracedCall | Finding): source is TracedCall<StepEntry> {
+export function isNumbered(step: Step): step is Step<CanonicalCall> {
+  return isCanonical(step.source);
+}
+
+function isCanonical(source: TracedCall | Finding): source is CanonicalCall {
   return "canonical" in source && source.canonical;
 }
 
@@ -195,9 +186,13 @@ function lightRow(source: TracedCall | Finding): TraceRow {
   return only(traceRows([{ ...source, entry: { ...source.entry, input: { body: "" }, output: null } }], options));
 }
 
-async function wholeRow(record: RunRecord, { source, summary }: Step): Promise<TraceRow> {
+async function rowOf(
+  record: RunRecord,
+  { source, summary }: Step,
+  shown: (digests: readonly string[]) => readonly string[],
+): Promise<TraceRow> {
   if (!("canonical" in source)) return { ...lightRow(source), execution_id: record.uid };
-  const bodies = await readBodies(record, bodiesOf(source));
+  const bodies = await readBodies(record, shown(bodiesOf(source)));
   const options = { uid: record.uid, body: (digest: string) => bodies.get(digest), numbered: false };
   return { ...only(traceRows([source], options)), step_number: summary.number };
 }

@@ -8,7 +8,7 @@ import type { StoredExecution } from "../../ports/cluster.ts";
 import type { GraphNodeInfo, NodeKind, NodeRow, RunDetail, RunSummary } from "../../ui/wire.ts";
 import type { RunView } from "../render/run-view.ts";
 import { taskOf } from "../render/task.ts";
-import { reasonOf, reasonOfRow } from "../render/tree.ts";
+import { itemFigures, reasonOf, reasonOfRow } from "../render/tree.ts";
 
 export async function runSummary(
   run: StoredExecution,
@@ -42,7 +42,7 @@ export async function runDetail(view: RunView, unhosted: boolean, spec: Executio
   const { status } = run;
   const summary = await runSummary(run, unhosted, spec);
   const rows = new Map((status?.nodes ?? []).map((row) => [row.name, row]));
-  const nodes = nodeNames(spec).map((name) => nodeRow(view, name, rows.get(name)));
+  const nodes = canonicalNodeOrder(spec).map((name) => nodeRow(view, name, rows.get(name)));
   return {
     ...summary,
     steps: status?.steps ?? nodes.reduce((sum, node) => sum + node.steps, 0),
@@ -77,7 +77,7 @@ export async function runDetail(view: RunView, unhosted: boolean, spec: Executio
 /** Nodes in canonical order, with every edge: what is named in an expression is waited for as well. */
 export function graphNodes(spec: ExecutionSpec): GraphNodeInfo[] {
   const graph = specGraph(spec);
-  return nodeNames(spec).flatMap((name) => {
+  return canonicalNodeOrder(spec).flatMap((name) => {
     const node = graph.byName.get(name);
     if (node === undefined) return [];
     return {
@@ -89,10 +89,6 @@ export function graphNodes(spec: ExecutionSpec): GraphNodeInfo[] {
       forEach: node.spec.forEach?.items,
     };
   });
-}
-
-function nodeNames(spec: ExecutionSpec): readonly string[] {
-  return canonicalNodeOrder(spec);
 }
 
 function kindOf(spec: NodeSpec): { kind: NodeKind; runs: string } {
@@ -114,7 +110,7 @@ function nodeRow(view: RunView, name: string, row: NodeStatus | undefined): Node
     attempt: row?.attempt ?? 0,
     try: row?.try ?? 1,
     steps: (row === undefined ? 0 : stepsOf(row)) || live.reduce((sum, { steps }) => sum + steps, 0),
-    items: row?.itemCount === undefined ? undefined : { count: row.itemCount, done: itemsDone(row) },
+    items: row === undefined ? undefined : itemFigures(row),
     reason: row === undefined || row.state === "Succeeded" ? undefined : reasonOfRow(row),
     startedAt: row?.startedAt,
     completedAt: row?.completedAt,
@@ -124,11 +120,6 @@ function nodeRow(view: RunView, name: string, row: NodeStatus | undefined): Node
 
 function stepsOf(row: NodeStatus): number {
   return row.steps ?? (row.items ?? []).reduce((sum, item) => sum + (item.steps ?? 0), 0);
-}
-
-function itemsDone(row: NodeStatus): number {
-  if (row.state === "Succeeded") return row.itemCount ?? 0;
-  return row.itemsDone ?? (row.items ?? []).filter(({ state }) => state === "Succeeded").length;
 }
 
 function factsOf({ uid, status }: StoredExecution): RunDetail["facts"] {

@@ -21,6 +21,12 @@ export function trimmed(row: TraceRow): TraceRow {
   };
 }
 
+/** Of the bodies of a step, as `bodiesOf` lists them, those that are left in the trimmed row. */
+export function trimmedBodies(digests: readonly string[]): readonly string[] {
+  const [begin, end] = [2, messagesKept + 1]; // header and first message; the latest messages and the answer
+  return digests.length <= begin + end ? digests : [...digests.slice(0, begin), ...digests.slice(-end)];
+}
+
 function isList(value: Json | undefined): value is readonly Json[] {
   return Array.isArray(value);
 }

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import canonicalize from "canonicalize";
 import { toPlainJson } from "./json.ts";
 
@@ -17,7 +17,7 @@ export function canonicalJson(value: unknown): string {
 
 /** Lower-case SHA-256, 64 characters. A string is hashed as its UTF-8 bytes. */
 export function sha256Hex(data: Uint8Array | string): string {
-  return createHash("sha256").update(data).digest("hex");
+  return hash("sha256", data, "hex");
 }
 
 /** The same of text that comes in parts: as if all of it had come at once. */

@@ -19,22 +19,15 @@ export function chain(drafts: readonly EntryDraft[], length: number, head: strin
   });
 }
 
-/** The first index at which a journal does not hold together, or undefined. Checks bytes, hashes, links and indices. */
-export function firstBroken(entries: readonly StoredEntry[], genesisHash: string): number | undefined {
-  let prevHash = genesisHash;
-  for (const [index, entry] of entries.entries()) {
-    if (entry.index !== index || sha256Hex(entry.bytes) !== entry.hash) return index;
-    const parsed = JSON.parse(entry.bytes) as { index: number; prevHash: string };
-    if (parsed.index !== index || parsed.prevHash !== prevHash) return index;
-    prevHash = entry.hash;
-  }
-  return undefined;
-}
-
 /** Stored bytes to entry; the format version is checked, as readers must know what they read. */
 export function readEntry(stored: StoredEntry): JournalEntry {
   const entry = JSON.parse(stored.bytes) as JournalEntry;
-  if (entry.v !== 1)
-    throw new Error(`journal entry ${stored.index} has format ${String(entry.v)}; this version reads format 1`);
+  const problem = formatProblem(entry);
+  if (problem !== undefined) throw new Error(`journal entry ${stored.index} ${problem}`);
   return entry;
+}
+
+/** Of any JSON object; undefined = this version reads it. */
+export function formatProblem({ v }: { readonly v?: unknown }): string | undefined {
+  return v === 1 ? undefined : `has format ${String(v)}; this version reads format 1`;
 }

@@ -2,9 +2,9 @@
 import { sha256Hex } from "../digest/digest.ts";
 import { genesis } from "../protocol/names.ts";
 import type { NodeKey, StoredEntry } from "../protocol/types.ts";
-import { readEntry } from "../steps/chain.ts";
+import { formatProblem } from "../steps/chain.ts";
 import type { JournalEntry } from "../steps/format.ts";
-import type { ItemJournal } from "./journal.ts";
+import { type ItemJournal, keepEntries } from "./journal.ts";
 
 export interface BrokenChain {
   /** Index of the first entry that does not hold. */
@@ -27,17 +27,12 @@ export class ChainCheck {
   /** Undefined = it does not hold, or comes after one that does not. */
   next(stored: StoredEntry): JournalEntry | undefined {
     if (this.#broken !== undefined) return undefined;
-    const reason = this.#reason(stored);
-    let entry: JournalEntry | undefined;
-    try {
-      entry = reason === undefined ? readEntry(stored) : undefined;
-    } catch (error) {
-      this.#broken = { index: this.#length, reason: (error as Error).message };
-    }
+    const entry = parsed(stored.bytes);
+    const reason = this.#reason(stored, entry);
     if (reason !== undefined) this.#broken = { index: this.#length, reason };
     this.#length += 1;
     this.#head = stored.hash;
-    return entry;
+    return reason === undefined ? (entry as JournalEntry) : undefined;
   }
 
   get length(): number {
@@ -52,13 +47,12 @@ export class ChainCheck {
     return this.#broken;
   }
 
-  #reason(stored: StoredEntry): string | undefined {
+  #reason(stored: StoredEntry, inside: Parsed | undefined): string | undefined {
     if (stored.index !== this.#length) return `entry ${this.#length} is missing`;
     if (sha256Hex(stored.bytes) !== stored.hash) return "its hash is not the hash of its bytes";
-    const inside = parsed(stored.bytes);
     if (inside === undefined) return "its bytes are not JSON";
     if (inside.index !== this.#length) return `its bytes say index ${String(inside.index)}`;
-    if (inside.prevHash === this.#head) return undefined;
+    if (inside.prevHash === this.#head) return formatProblem(inside);
     return this.#length === 0
       ? "it begins the journal of another run or node"
       : "it does not follow the entry before it";
@@ -71,13 +65,20 @@ export class ChainCheck {
  */
 export function verifyChain(uid: string, journal: ItemJournal): BrokenChain | undefined {
   const check = new ChainCheck(uid, journal);
-  for (const stored of journal.entries) check.next(stored);
+  const entries: JournalEntry[] = [];
+  for (const stored of journal.entries) {
+    const entry = check.next(stored);
+    if (entry !== undefined) entries.push(entry);
+  }
+  if (check.broken === undefined) keepEntries(journal.entries, entries);
   return check.broken;
 }
 
-function parsed(text: string): { readonly index?: unknown; readonly prevHash?: unknown } | undefined {
+type Parsed = Partial<JournalEntry>;
+
+function parsed(text: string): Parsed | undefined {
   try {
-    return (JSON.parse(text) ?? {}) as { index?: unknown; prevHash?: unknown };
+    return (JSON.parse(text) ?? {}) as Parsed;
   } catch {
     return undefined;
   }

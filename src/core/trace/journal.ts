@@ -39,7 +39,11 @@ const called = new WeakMap<ItemJournal, readonly TracedCall[]>();
 export function entriesOf(stored: readonly StoredEntry[]): readonly JournalEntry[] {
   const held = read.get(stored);
   if (held?.length === stored.length) return held;
-  const entries = stored.map(readEntry);
+  return keepEntries(stored, stored.map(readEntry));
+}
+
+/** Of whoever has parsed them already. */
+export function keepEntries(stored: readonly StoredEntry[], entries: readonly JournalEntry[]): readonly JournalEntry[] {
   read.set(stored, entries);
   return entries;
 }

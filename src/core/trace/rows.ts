@@ -143,8 +143,19 @@ function inputOf({ entry, journal }: TracedCall, options: RowOptions): Json {
   return { ...request, messages: messages.map((digest) => read(digest, options)) };
 }
 
+const values = new WeakMap<RowOptions, Map<string, Json>>();
+
+/** A message is in every later request of its conversation, and parsed once for all rows of the same options. */
 function read(digest: string, options: RowOptions): Json {
+  const known = values.get(options) ?? new Map<string, Json>();
+  values.set(options, known);
+  const held = known.get(digest);
+  if (held !== undefined) return held;
   const bytes = options.body(digest);
-  if (bytes === undefined) return { digest: `sha256:${digest}` };
-  return unpackBody(bytes, (text) => options.body(text) ?? `sha256:${text}`);
+  const value =
+    bytes === undefined
+      ? { digest: `sha256:${digest}` }
+      : unpackBody(bytes, (text) => options.body(text) ?? `sha256:${text}`);
+  known.set(digest, value);
+  return value;
 }

@@ -1,4 +1,4 @@
-/** What is read out of a run's record: trace and journal. */
+/** What is read out of a run's record once all of it is known to hold: trace and bundle; and its digests. */
 import type { ObjectKey } from "../../ports/cluster.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import { Problem } from "./problems.ts";
@@ -7,10 +7,11 @@ import { RecordChanged } from "../../host/record-changed.ts";
 import { recordParts } from "../../host/record-parts.ts";
 import { BundleWriter } from "../../core/trace/bundle.ts";
 import { RecordCheck } from "../../core/trace/verify.ts";
+import { HeldJournals, type Journals } from "./held-journals.ts";
 import { canonicalTrace, traceRowsOf, verified } from "./record.ts";
 import type { Runs } from "./runs.ts";
 import type { Call, Handlers } from "./server.ts";
-import type { Answer } from "./send.ts";
+import { type Answer, streamed } from "./send.ts";
 import { Turns } from "./turns.ts";
 
 export interface ReadsOptions {
@@ -21,8 +22,11 @@ export interface ReadsOptions {
 /** Each holds one node's journal in memory. */
 const readers = { atOnce: 2, perCaller: 1, waiting: 50 };
 
-export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "journal" | "hash" | "export"> {
+export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "hash" | "export"> {
   const turns = new Turns(readers);
+  const held = new HeldJournals();
+  /** An export reads it all in pages itself, and nobody asks for the next one. */
+  const unheld = new HeldJournals({ bytesMax: 0, keptMs: 0 });
 
   async function recordOf({ caller, params }: Call): Promise<RunRecord> {
     const run = await runs.readable(caller, params as unknown as ObjectKey);
@@ -32,12 +36,13 @@ export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "
   /** The record's chains hold before any of it is sent: a changed one is refused rather than broken off. Takes a turn. */
   async function checked(
     record: RunRecord,
+    journals: Journals,
     call: Call,
     partsOf: (steps: number) => readonly [AsyncIterable<string>, string],
   ): Promise<Answer> {
     const release = await turns.take(call.caller.username, call.signal);
     try {
-      const [parts, accepts] = partsOf(await verified(record));
+      const [parts, accepts] = partsOf(await verified(record, journals));
       return streamed(parts, { ...call, accepts }, release);
     } catch (error) {
       release();
@@ -49,10 +54,11 @@ export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "
     async trace(call) {
       const { from_step: from = 1, limit = Infinity, all = false, canonical = false } = call.query as TraceQuery;
       const record = await recordOf(call);
-      return checked(record, call, (steps) => {
+      const journals = held.of(record, from === 1 || canonical);
+      return checked(record, journals, call, (steps) => {
         checkRecord(record, steps, from);
-        if (canonical) return [canonicalTrace(record), "application/jsonl"];
-        return [asJson(traceRowsOf(record, { from, limit, all, steps }), call.accepts), call.accepts];
+        if (canonical) return [canonicalTrace(record, journals), "application/jsonl"];
+        return [asJson(traceRowsOf(record, journals, { from, limit, all, steps }), call.accepts), call.accepts];
       });
     },
 
@@ -65,7 +71,7 @@ export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "
           "conflict",
           "it is a Strict replay: all that it read is the record of the run that it replays",
         );
-      return checked(record, call, (steps) => {
+      return checked(record, unheld.of(record, true), call, (steps) => {
         checkRecord(record, steps, 1);
         return [bundleLines(record), call.accepts];
       });
@@ -77,20 +83,6 @@ export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "
       const { executionHash, hashParts, traceHash, journalHead, steps } = status ?? {};
       const told = { execution_id: uid, executionHash, hashParts, steps, traceHash, journalHead };
       return { status: 200, type: accepts, body: `${JSON.stringify(told)}\n` };
-    },
-
-    async journal(call) {
-      const { node, item } = call.query as { node?: string; item?: number };
-      const record = await recordOf(call);
-      const keys = record.keys.filter(
-        (key) => (node === undefined || key.node === node) && (item === undefined || key.item === item),
-      );
-      async function* lines(): AsyncGenerator<string> {
-        for (const key of keys)
-          for await (const page of record.entries(key))
-            yield page.map(({ index, hash, bytes }) => `${JSON.stringify({ ...key, index, hash, bytes })}\n`).join("");
-      }
-      return streamed(lines(), call, () => undefined);
     },
   };
 }
@@ -112,14 +104,6 @@ function checkRecord({ status }: RunRecord, steps: number, from: number): void {
 export function outOfRange(field: string, steps: number) {
   const message = steps === 0 ? "the run has no steps" : `the run has steps 1 to ${steps}`;
   return { field, message };
-}
-
-/** `over` is called once, however it ends. */
-function streamed(parts: AsyncIterable<string>, { accepts, signal }: Call, over: () => void): Answer {
-  // Also where nobody begins to read, as after HEAD.
-  signal.addEventListener("abort", over, { once: true });
-  if (signal.aborted) over();
-  return { status: 200, type: accepts, body: parts };
 }
 
 /** Its last line is only sent when everything before it holds. Throws RecordChanged. */

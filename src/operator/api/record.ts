@@ -1,36 +1,26 @@
 /** Reading a record out: one node item after the other, so that a long run never is in memory as a whole. */
 import { canonicalJson } from "../../core/digest/digest.ts";
 import { canonicalStep } from "../../core/trace/canonical.ts";
-import type { NodeKey, StoredEntry } from "../../core/protocol/types.ts";
 import { stepsOf, findingsOf, type ItemJournal, type TracedCall, tracedCalls } from "../../core/trace/journal.ts";
 import { bodiesOf, type TraceRow, traceRowsWithFindings } from "../../core/trace/rows.ts";
 import { readBodies, type RunRecord } from "../../host/journals.ts";
-import { checkChains } from "../../host/record-changed.ts";
+import type { Journals } from "./held-journals.ts";
 
 /** Steps whose texts are held at once. */
 const rowsPage = 16;
 
-/** Throws RecordChanged where it is not what was recorded: a changed record is never passed off as a trace. */
-async function itemJournal(record: RunRecord, key: NodeKey): Promise<ItemJournal> {
-  const entries: StoredEntry[] = [];
-  for await (const page of record.entries(key)) entries.push(...page);
-  const journal = await record.linked(key, entries);
-  checkChains(record.recorder, journal);
-  return journal;
-}
-
 /** Each item's journal was looked at and holds; how many numbered steps there are. Throws RecordChanged. */
-export async function verified(record: RunRecord): Promise<number> {
+export async function verified({ keys }: RunRecord, journals: Journals): Promise<number> {
   let steps = 0;
-  for (const key of record.keys) steps += stepsOf(await itemJournal(record, key)).length;
+  for (const key of keys) steps += await journals.steps(key);
   return steps;
 }
 
 /** Lines of the canonical trace, each with its line feed. */
-export async function* canonicalTrace(record: RunRecord): AsyncGenerator<string> {
+export async function* canonicalTrace({ keys }: RunRecord, journals: Journals): AsyncGenerator<string> {
   let number = 0;
-  for (const key of record.keys)
-    for (const { entry } of stepsOf(await itemJournal(record, key))) {
+  for (const key of keys)
+    for (const { entry } of stepsOf(await journals.journal(key))) {
       number += 1;
       yield `${canonicalJson({ n: number, ...canonicalStep(key, entry) })}\n`;
     }
@@ -46,7 +36,7 @@ export interface RowsWanted {
   readonly steps: number;
 }
 
-export async function* traceRowsOf(record: RunRecord, rows: RowsWanted): AsyncGenerator<TraceRow> {
+export async function* traceRowsOf(record: RunRecord, journals: Journals, rows: RowsWanted): AsyncGenerator<TraceRow> {
   const { from, limit, all, steps } = rows;
   const last = from + limit - 1;
   const isWanted = (place: number) => place >= from && place <= last;
@@ -55,7 +45,13 @@ export async function* traceRowsOf(record: RunRecord, rows: RowsWanted): AsyncGe
   const unnumbered = () => Math.max(1, Math.min(number + 1, steps));
   for (const key of record.keys) {
     if (number >= last && last < steps) return;
-    const journal = await itemJournal(record, key);
+    const count = await journals.steps(key);
+    // What has no number and stands at the item's end belongs to the next step.
+    if (number + count + (all ? 1 : 0) < from) {
+      number += count;
+      continue;
+    }
+    const journal = await journals.journal(key);
     const wanted: TracedCall[] = [];
     let before = number;
     for (const call of tracedCalls(record.spec, [journal])) {
@@ -64,9 +60,12 @@ export async function* traceRowsOf(record: RunRecord, rows: RowsWanted): AsyncGe
       if (isWanted(place) && (call.canonical || all)) wanted.push(call);
       else if (place < from && call.canonical) before += 1;
     }
+    let bodies: ReadonlyMap<string, string> = new Map();
     for (let at = 0; at < wanted.length; at += rowsPage) {
       const page = wanted.slice(at, at + rowsPage);
-      yield* await rowsOf(record, journal, page, before);
+      // A conversation's requests are made of what was in the earlier ones.
+      bodies = await readBodies(record, page.flatMap(bodiesOf), bodies);
+      yield* rowsOf(record, journal, page, before, bodies);
       before += page.filter(({ canonical }) => canonical).length;
     }
     if (all && isWanted(unnumbered()))
@@ -79,13 +78,13 @@ function rowOptions({ uid, status }: RunRecord, bodies: ReadonlyMap<string, stri
 }
 
 /** `before`: numbered steps that stand before these. */
-async function rowsOf(
+function rowsOf(
   record: RunRecord,
   journal: ItemJournal,
   calls: readonly TracedCall[],
   before: number,
-): Promise<TraceRow[]> {
-  const bodies = await readBodies(record, calls.flatMap(bodiesOf));
+  bodies: ReadonlyMap<string, string>,
+): TraceRow[] {
   const rows = traceRowsWithFindings([journal], calls, [], rowOptions(record, bodies));
   return rows.map((row) => (row.step_number === null ? row : { ...row, step_number: row.step_number + before }));
 }

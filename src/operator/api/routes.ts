@@ -28,6 +28,7 @@ export interface Operation {
 }
 
 const reads: readonly ProblemKind[] = ["not-found"];
+const bodyReads: readonly ProblemKind[] = [...reads, "body-too-large", "unsupported-media-type"];
 const replays: readonly ProblemKind[] = [
   "bad-request",
   "not-found",
@@ -93,6 +94,30 @@ export const operations = {
     query: schemas.journalQuery,
     success: { status: 200, description: "The entries.", content: { "application/jsonl": schemas.journalEntry } },
     problems: reads,
+  },
+  journalAfter: {
+    ...read,
+    method: "POST",
+    path: "/executions/{namespace}/{name}/journal",
+    summary: "Journal entries that are new, one a line",
+    description:
+      "What was recorded after the entries that the caller has, so that a run at work is followed without reading it anew. A POST because what is known already may be too long for an address: it changes nothing.",
+    query: schemas.noQuery,
+    body: schemas.recordedBody,
+    success: { status: 200, description: "The entries.", content: { "application/jsonl": schemas.journalEntry } },
+    problems: bodyReads,
+  },
+  bodies: {
+    ...read,
+    method: "POST",
+    path: "/executions/{namespace}/{name}/bodies",
+    summary: "Contents that journal entries refer to, one a line",
+    description:
+      "Those of the run and of the runs that it replays, by digest. What is not there, as it was dropped or has expired, is left out. A POST for the length of the list: it changes nothing.",
+    query: schemas.noQuery,
+    body: schemas.bodiesBody,
+    success: { status: 200, description: "The bodies.", content: { "application/jsonl": schemas.storedBody } },
+    problems: bodyReads,
   },
   export: {
     ...read,

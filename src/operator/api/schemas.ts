@@ -88,6 +88,28 @@ export const journalQuery = z.strictObject({
   node: dnsLabel.optional().describe("Only entries of this node."),
   item: whole(0, stepsMax).optional().describe("Only of this item of a forEach node."),
 });
+const digest = z.string().regex(/^[0-9a-f]{64}$/);
+export const recordedBody = z
+  .strictObject({
+    run: z
+      .string()
+      .regex(/^[A-Za-z0-9-]{1,64}$/)
+      .optional()
+      .describe(
+        "UID of a run that this one replays, or that one in turn: its entries of the same nodes. Absent: the run's own.",
+      ),
+    after: z
+      .record(z.string().max(128), z.int().min(0))
+      .optional()
+      .describe("How many entries are known already, by node: gather, or rate[3] for an item of a forEach node."),
+  })
+  .meta({ id: "JournalRequest", description: "Which entries; may be left out." });
+export const bodiesMax = 1_024;
+export const bodiesBody = z
+  .strictObject({
+    digests: z.array(digest).min(1).max(bodiesMax).describe("sha256 of each, hex, as journal entries name them."),
+  })
+  .meta({ id: "BodiesRequest", description: "Which bodies." });
 export const eventHeaders = z.object({
   "last-event-id": z
     .string()
@@ -164,6 +186,13 @@ export const journalEntry = z
     bytes: z.string().describe("The entry as it is stored, canonical JSON."),
   })
   .meta({ id: "JournalEntry", description: "One stored entry of a node's journal." });
+
+export const storedBody = z
+  .object({
+    digest: z.string().describe("sha256 of bytes, hex."),
+    bytes: z.string().describe("As it is stored, canonical JSON."),
+  })
+  .meta({ id: "StoredBody", description: "A request's part, an answer, an output, or a long text of one of these." });
 
 export const executionObject = z
   .looseObject({

@@ -9,6 +9,18 @@ export interface Answer {
   readonly body?: string | AsyncIterable<string>;
 }
 
+/** Lines or parts of them; `over` is called once, however it ends. */
+export function streamed(
+  parts: AsyncIterable<string>,
+  { accepts, signal }: { readonly accepts: string; readonly signal: AbortSignal },
+  over: () => void = () => undefined,
+): Answer {
+  // Also where nobody begins to read, as after HEAD.
+  signal.addEventListener("abort", over, { once: true });
+  if (signal.aborted) over();
+  return { status: 200, type: accepts, body: parts };
+}
+
 /** One that is read drop by drop ends here. */
 const answerMsMax = 330_000;
 

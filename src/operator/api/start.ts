@@ -13,6 +13,7 @@ import { authorizer as authorizerOf } from "./authorize.ts";
 import { readClientCa } from "./client-ca.ts";
 import { events } from "./events.ts";
 import { openApiDocument } from "./openapi.ts";
+import { journalReads } from "./journal-reads.ts";
 import { reads } from "./reads.ts";
 import { replays } from "./replay.ts";
 import { runs as runsOf } from "./runs.ts";
@@ -54,6 +55,7 @@ export async function serveApi({ config, api, metrics, logger, say }: ApiOptions
   const handlers: Handlers = {
     ...replays({ client, authorizer, runs, store: store.get }),
     ...reads({ runs, store: store.get }),
+    ...journalReads({ runs, store: store.get }),
     ...events({ client, clock: systemClock, runs, store: store.get }),
     openapi: ({ accepts }) => Promise.resolve({ status: 200, type: accepts, body: document }),
   };

@@ -146,7 +146,7 @@ function Pairs({ pairs, page, address }: { pairs: Paged<DiffPage, DiffRow>; page
         />
       </section>
       <Differences
-        key={chosen}
+        key={page.total === 0 ? "none" : chosen}
         address={`${address}&index=${chosen}`}
         isFirst={chosen === first}
         none={page.total === 0}

@@ -1,9 +1,7 @@
 /** Numbers and times as people read them. */
-import { age as ageOf, elapsed as duration } from "../times.ts";
+import { age as ageOf, elapsed as duration, grouped } from "../figures.ts";
 
-export function grouped(value: number): string {
-  return value.toLocaleString("en-US");
-}
+export { grouped };
 
 /** 12ms, 0.4s, 12s, 3m05s, 2h07m, 4d */
 export function elapsed(ms: number): string {

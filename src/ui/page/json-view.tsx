@@ -2,7 +2,7 @@
 import type { VNode } from "preact";
 import { useState } from "preact/hooks";
 import type { Json, JsonObject } from "../../core/digest/json.ts";
-import { grouped, visible } from "./format.ts";
+import { grouped, plural, visible } from "./format.ts";
 
 const textShown = 800;
 const textLinesShown = 14;
@@ -45,7 +45,7 @@ function Container({ value, depth }: { value: readonly Json[] | JsonObject; dept
     <span class="json-box">
       <button type="button" class="json-toggle" aria-expanded={open} onClick={() => setOpen(!open)}>
         <span aria-hidden="true">{open ? "▾" : "▸"}</span> {begin}
-        {open ? "" : ` ${summary(members.length, isList)} ${end}`}
+        {open ? "" : ` ${plural(members.length, isList ? "item" : "field")} ${end}`}
       </button>
       {open ? (
         <ul class="json-members">
@@ -68,11 +68,6 @@ function Container({ value, depth }: { value: readonly Json[] | JsonObject; dept
       {open ? <span>{end}</span> : null}
     </span>
   );
-}
-
-function summary(count: number, isList: boolean): string {
-  const noun = isList ? "item" : "field";
-  return `${grouped(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 function folded(text: string): string {

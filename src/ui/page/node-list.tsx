@@ -1,19 +1,12 @@
 /** The nodes as a table: what the graph shows, for those who read lists. */
 import type { VNode } from "preact";
-import type { GraphNodeInfo, NodeRow } from "../wire.ts";
+import type { NodeRow } from "../wire.ts";
 import { between, visible } from "./format.ts";
+import type { NodesProps } from "./graph/graph.tsx";
 import { Name, State, useNow } from "./parts.tsx";
 import { Cell, VirtualList } from "./virtual-list.tsx";
 
-interface Props {
-  readonly nodes: readonly GraphNodeInfo[];
-  readonly rows: ReadonlyMap<string, NodeRow>;
-  readonly selected: string | undefined;
-  readonly onSelect: (name: string | undefined) => void;
-  readonly onOpen: () => void;
-}
-
-export function NodeList({ nodes, rows, selected, onSelect, onOpen }: Props): VNode {
+export function NodeList({ nodes, rows, selected, onSelect, onOpen }: NodesProps): VNode {
   const nowMs = useNow([...rows.values()].some(({ state }) => state === "Running"));
   return (
     <VirtualList

@@ -11,17 +11,21 @@ export const route = signal<Route>({ view: "runs" });
 /** What is selected in a view. */
 export const selection = signal<Readonly<Record<string, string>>>({});
 
-export function runPath({ namespace, name }: RunKey): string {
-  return `/runs/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`;
+export function runPath(key: RunKey): string {
+  return `/${runApi(key)}`;
 }
 
 export function diffPath(left: RunKey, right: RunKey): string {
-  return `/diff${[left.namespace, left.name, right.namespace, right.name].map((part) => `/${encodeURIComponent(part)}`).join("")}`;
+  return `/diff/${keyPath(left)}/${keyPath(right)}`;
 }
 
 /** As it stands in the server's addresses. */
-export function runApi({ namespace, name }: RunKey): string {
-  return `runs/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`;
+export function runApi(key: RunKey): string {
+  return `runs/${keyPath(key)}`;
+}
+
+function keyPath({ namespace, name }: RunKey): string {
+  return `${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`;
 }
 
 export function startRouting(): void {

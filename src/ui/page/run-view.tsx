@@ -2,7 +2,14 @@
 import { useComputed, useSignal } from "@preact/signals";
 import type { VNode } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
-import type { GraphNodeInfo, NodeRow, RunDetail, RunKey, ServerEvent } from "../wire.ts";
+import {
+  endedPhases,
+  type GraphNodeInfo,
+  type NodeRow,
+  type RunDetail,
+  type RunKey,
+  type ServerEvent,
+} from "../wire.ts";
 import { get } from "./client.ts";
 import { CompareButton } from "./compare.tsx";
 import { between, grouped, plural, visible } from "./format.ts";
@@ -14,8 +21,6 @@ import { ProblemBox, State, Tokens, useNow } from "./parts.tsx";
 import { navigate, runApi, runPath, select, selection } from "./route.ts";
 import { StepPanel } from "./step-panel.tsx";
 import { Steps } from "./steps.tsx";
-
-const endedPhases = ["Succeeded", "Failed", "Cancelled"];
 
 export function RunView({ runKey }: { runKey: RunKey }): VNode {
   const api = runApi(runKey);

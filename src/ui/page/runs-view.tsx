@@ -3,7 +3,7 @@ import { useComputed, useSignal } from "@preact/signals";
 import type { VNode } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
 import type { Phase } from "../../api/status.ts";
-import { type RunList, type RunSummary, runsMax } from "../wire.ts";
+import { endedPhases, type RunList, type RunSummary, runsMax } from "../wire.ts";
 import { get } from "./client.ts";
 import { age, between, grouped, plural, visible } from "./format.ts";
 import { follow, load, session } from "./load.ts";
@@ -12,7 +12,7 @@ import { navigate, runPath, select, selection } from "./route.ts";
 import { Cell, VirtualList } from "./virtual-list.tsx";
 
 const firstRuns = 500;
-const filters = ["All", "Active", "Succeeded", "Failed", "Cancelled"] as const;
+const filters = ["All", "Active", ...endedPhases] as const;
 type Filter = (typeof filters)[number];
 
 export function RunsView(): VNode {
@@ -141,7 +141,7 @@ function countsText({ nodeCounts }: RunSummary): string {
 
 function isOf(phase: Phase, filter: string): boolean {
   if (filter === "All") return true;
-  if (filter === "Active") return !["Succeeded", "Failed", "Cancelled"].includes(phase);
+  if (filter === "Active") return !endedPhases.includes(phase);
   return phase === filter;
 }
 

@@ -1,7 +1,7 @@
 /** One step whole: what went in, what came out, what was called. */
 import { useSignal } from "@preact/signals";
 import type { VNode } from "preact";
-import { useEffect, useMemo, useRef } from "preact/hooks";
+import { useEffect, useMemo } from "preact/hooks";
 import type { Json, JsonObject } from "../../core/digest/json.ts";
 import type { RunKey, StepDetail } from "../wire.ts";
 import { get } from "./client.ts";
@@ -28,7 +28,6 @@ export function StepPanel({ runKey, id, canReplay, onReplayed, onClose }: Props)
     return load((signal) => get<StepDetail>(`${runApi(runKey)}/step?${query.toString()}`, signal));
   }, [id, whole.value]);
   useEffect(() => () => step.stop(), [step]);
-  const body = useRef<HTMLDivElement>(null);
   const detail = step.value.value;
   const problem = step.problem.value;
   const number = detail?.summary.number ?? undefined;
@@ -51,7 +50,7 @@ export function StepPanel({ runKey, id, canReplay, onReplayed, onClose }: Props)
           Close
         </button>
       </div>
-      <div class="side-body" id="step-panel" ref={body} tabIndex={-1}>
+      <div class="side-body" id="step-panel" tabIndex={-1}>
         {problem === undefined ? null : <ProblemBox problem={problem} />}
         {detail === undefined ? (
           problem === undefined ? (

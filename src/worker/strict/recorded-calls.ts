@@ -38,7 +38,8 @@ export class RecordedCalls implements StepCalls {
   readonly #options: RecordedCallsOptions;
   readonly #steps: readonly RecordedCall[];
   readonly #byKey: ReadonlyMap<string, RecordedCall>;
-  readonly #byPath: ReadonlyMap<string, RecordedCall>;
+  /** Made at the first call that no key finds. */
+  #byPath: ReadonlyMap<string, RecordedCall> | undefined;
   readonly #asked = new Map<RecordedCall, CallIdentity>();
   /** Calls that were begun and have no step: their run ended first. */
   readonly #begun: (readonly number[])[] = [];
@@ -48,7 +49,6 @@ export class RecordedCalls implements StepCalls {
     this.#options = options;
     this.#steps = stepsOf(options.journal);
     this.#byKey = new Map(this.#steps.map((call) => [keyOf(call.entry), call]));
-    this.#byPath = new Map(this.#steps.map((call) => [pathText(call.entry.path), call]));
   }
 
   /** The first place where another call was made than the recorded one. */
@@ -107,12 +107,12 @@ export class RecordedCalls implements StepCalls {
 
   /** As the run itself took it, whose own fields were not those of the record. */
   #inPlace({ path, kind, name }: CallIdentity): RecordedCall | undefined {
-    const there = this.#byPath.get(pathText(path));
+    const there = this.#at(path);
     return there?.byPosition === true && there.entry.kind === kind && there.entry.name === name ? there : undefined;
   }
 
   async #miss(identity: CallIdentity, asked: () => Json): Promise<Error> {
-    const there = this.#byPath.get(pathText(identity.path));
+    const there = this.#at(identity.path);
     if (there === undefined && !this.#options.isComplete) {
       this.#begun.push(identity.path);
       return new EndOfRecord();
@@ -125,6 +125,11 @@ export class RecordedCalls implements StepCalls {
         : await callDivergence(this.#place(there), there, identity, asked(), bodies);
     this.#divergence ??= found.replayed === undefined ? found : { ...found, replayed: mask(found.replayed) };
     return new DivergedError(call);
+  }
+
+  #at(path: readonly number[]): RecordedCall | undefined {
+    this.#byPath ??= new Map(this.#steps.map((call) => [pathText(call.entry.path), call]));
+    return this.#byPath.get(pathText(path));
   }
 
   #isInner({ entry }: RecordedCall): boolean {

@@ -249,3 +249,70 @@ test("ui shows the steps of runs that have ended, also of a Strict replay, compa
   page.child.kill("SIGINT");
   expect((await page.ended).code).toBe(0);
 });
+
+/** The page's API, as somebody whose kubeconfig is there. */
+async function openPage(who: string) {
+  const args = ["ui", "--no-open", "-n", field.namespace, "--on", "cluster", ...server()];
+  const env = { KUBECONFIG: join(field.folder, `${who}.kubeconfig`), OAO_OPERATOR_NAMESPACE: field.home };
+  const page = field.place.start(args, env);
+  await page.said("Ctrl-C ends it");
+  const [, origin = "", token = ""] = /(http:\S+\/)#(\S+)/.exec(page.text()) ?? [];
+  const headers = { authorization: `Bearer ${token}` };
+  const asked = (path: string) => fetch(`${origin}api/${path}`, { headers });
+  const read = async <T>(path: string): Promise<T> => {
+    const answer = await asked(path);
+    expect(answer.status, path).toBe(200);
+    return (await answer.json()) as T;
+  };
+  const end = async () => {
+    page.child.kill("SIGINT");
+    expect((await page.ended).code).toBe(0);
+  };
+  return { asked, read, end };
+}
+
+test("ui shows the steps of a run at work as they are committed, with what went in and out, then the rest of them", async () => {
+  const model = await field.script("held.yaml", "rules: [{ reply: { tokens: 5 } }]");
+  const body = threeSteps("held", model);
+  const [one, two, three] = body.spec.nodes;
+  const gate = { name: "gate", dependsOn: ["two"], approval: { message: "On?" } };
+  const nodes = [one, two, gate, { ...three, dependsOn: ["gate"] }];
+  await field.admin.request({
+    method: "POST",
+    path: field.executions,
+    body: { ...body, spec: { ...body.spec, nodes } },
+  });
+  const page = await openPage("alice");
+  const run = `runs/${field.namespace}/held`;
+  await field.until("held", ({ status }) => status?.phase === "AwaitingApproval");
+  const first = await page.read<StepPage>(`${run}/steps`);
+  expect(first.steps.map(({ node, number, state }) => [node, number, state])).toEqual([
+    ["one", null, "Ok"],
+    ["two", null, "Ok"],
+  ]);
+  const tokens = first.steps.map((step) => step.tokens ?? 0);
+  expect(first.steps.map(({ tokensSoFar }) => tokensSoFar)).toEqual([tokens[0], (tokens[0] ?? 0) + (tokens[1] ?? 0)]);
+  const { row } = await page.read<StepDetail>(`${run}/step?id=${encodeURIComponent(first.steps[1]?.id ?? "")}`);
+  const traced = (await ask(api, at("held", "trace"), alice)).json() as { input: unknown; output: unknown }[];
+  expect([row.input, row.output]).toEqual([traced[1]?.input, traced[1]?.output]);
+
+  const denied = await openPage("editor");
+  const refused = await denied.asked(`${run}/steps`);
+  expect(await refused.json()).toMatchObject({ detail: expect.stringContaining("you may not read the journal") });
+  await denied.end();
+
+  const events = (await page.asked(`events?run=${field.namespace}/held`)).body?.values();
+  let told = "";
+  while (!told.includes("event: steps")) told += new TextDecoder().decode((await events?.next())?.value);
+  await events?.return?.();
+  expect(await oao(inject("kubeconfig"), "approve", "held")).toMatchObject({ code: 0 });
+  await field.until("held", ended);
+  const rest = await page.read<StepPage>(`${run}/steps`);
+  expect(rest.steps.map(({ node, number, kind }) => [node, number, kind])).toEqual([
+    ["one", 1, "model"],
+    ["two", 2, "model"],
+    ...rest.steps.slice(2, -1).map(({ node, number, kind }) => [node, number, kind]),
+    ["three", rest.total, "model"],
+  ]);
+  await page.end();
+});

@@ -66,7 +66,17 @@ function answersTo(who: string): ReadonlyMap<string, ReadonlyMap<number, number>
   return counts;
 }
 
-const operations = ["events", "export", "hash", "journal", "replayByName", "replayByUid", "trace"];
+const operations = [
+  "bodies",
+  "events",
+  "export",
+  "hash",
+  "journal",
+  "journalAfter",
+  "replayByName",
+  "replayByUid",
+  "trace",
+];
 
 test("serves with the certificate that it is given, and tells clients its authority", async () => {
   const [api] = field.apis as [Api];

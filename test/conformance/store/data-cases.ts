@@ -1,6 +1,6 @@
 /** Entries, bodies, retention, wake-ups, size. */
 import { expect } from "vitest";
-import { firstBroken } from "../../../src/core/steps/chain.ts";
+import { verifyChain } from "../../../src/core/trace/chain-check.ts";
 import { genesis } from "../../../src/core/protocol/names.ts";
 import type { StoredEntry, Wake } from "../../../src/core/protocol/types.ts";
 import { body, entryAfter, Hand, openCommand, snapshot } from "../../support/journal.ts";
@@ -79,7 +79,7 @@ export const dataCases: readonly Case[] = [
       for (let round = 0; round < 4; round += 1) await hand.run(store, hand.commit({}, { entries: 3 }));
       const whole = await store.entries(uid, { node: "a" }, 0, 100);
       expect(whole).toHaveLength(13);
-      expect(firstBroken(whole, genesis(uid, { node: "a" }))).toBeUndefined();
+      expect(verifyChain(uid, { node: "a", entries: whole })).toBeUndefined();
       expect(whole.at(-1)?.hash).toBe(hand.head);
       const paged = [];
       for (let from = 0; from < 13; from += 5) paged.push(...(await other.entries(uid, { node: "a" }, from, 5)));

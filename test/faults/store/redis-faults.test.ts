@@ -4,10 +4,9 @@ import { randomUUID } from "node:crypto";
 import { afterEach, describe, expect, test } from "vitest";
 import { RedisStore } from "../../../src/adapters/store/redis/redis-store.ts";
 import { scriptNames } from "../../../src/adapters/store/redis/scripts.ts";
-import { genesis } from "../../../src/core/protocol/names.ts";
 import type { JournalStore } from "../../../src/ports/store.ts";
 import { StoreFull, StoreUnavailable } from "../../../src/ports/store-errors.ts";
-import { firstBroken } from "../../../src/core/steps/chain.ts";
+import { verifyChain } from "../../../src/core/trace/chain-check.ts";
 import { body, Hand, openCommand } from "../../support/journal.ts";
 import { durable, LossyProxy, RedisProcess } from "../../support/redis-process.ts";
 import { modelStep, sessionOn } from "../../support/steps.ts";
@@ -40,7 +39,7 @@ async function opened(store: JournalStore): Promise<string> {
 /** Whole journal, checked to hold together. */
 async function journal(store: JournalStore, uid: string): Promise<number> {
   const entries = await store.entries(uid, key, 0, 1_000_000);
-  expect(firstBroken(entries, genesis(uid, key))).toBeUndefined();
+  expect(verifyChain(uid, { ...key, entries })).toBeUndefined();
   return entries.length;
 }
 

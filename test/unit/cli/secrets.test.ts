@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ExecutionSpec, ModelSpec } from "../../../src/api/types.ts";
-import { missingSecrets, secretEnvironment } from "../../../src/cli/secrets.ts";
+import { checkSecrets, missingSecrets, secretEnvironment } from "../../../src/cli/secrets.ts";
 import { apiKey } from "../../../src/worker/tools.ts";
 
 const ref = { name: "llm", key: "api-key" };
@@ -51,6 +51,24 @@ describe("the key of a model", () => {
     expect(() => apiKey(spec.models?.[0] as ModelSpec, env)).toThrow(/fewer than 4 characters/);
     expect(missingSecrets(spec, { OAO_SECRET_LLM_API_KEY: "abcd" })).toEqual([]);
   });
+});
+
+it("a strict replay is asked for no secret, since it makes no call; a fork for all", () => {
+  const executionRef = { name: "parent" };
+  const check = (replay: ExecutionSpec["replay"]) =>
+    checkSecrets(
+      {
+        apiVersion: "oao.dev/v1alpha1",
+        kind: "Execution",
+        metadata: { name: "r" },
+        spec: { ...specWith({}), replay },
+      },
+      { env: {} },
+    );
+  check({ executionRef });
+  check({ executionRef, mode: "Strict" });
+  expect(() => check({ executionRef, fromStep: 1 })).toThrow("a secret is missing");
+  expect(() => check(undefined)).toThrow("a secret is missing");
 });
 
 function keyOrNone(find: () => string | undefined): string | undefined {

@@ -3,7 +3,7 @@ import type { NodeStatus } from "../../../src/api/status.ts";
 import type { NodeSpec } from "../../../src/api/types.ts";
 import type { RunView } from "../../../src/cli/render/run-view.ts";
 import { oneLine, painter } from "../../../src/cli/render/style.ts";
-import { age, elapsed } from "../../../src/ui/times.ts";
+import { age, elapsed } from "../../../src/ui/figures.ts";
 import { treeLines } from "../../../src/cli/render/tree.ts";
 import { exitCodeOf } from "../../../src/cli/outcome.ts";
 import { status } from "../local/harness.ts";

@@ -4,7 +4,7 @@
  * One command = one transaction: BEGIN IMMEDIATE, read the three records it may touch, decide, write, COMMIT with
  * synchronous=FULL. Entries are append-only (a trigger refuses anything else); records are replaced.
  */
-import { mkdirSync, rmSync, statSync, watch as watchFile } from "node:fs";
+import { existsSync, mkdirSync, rmSync, statSync, watch as watchFile } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { OaoError } from "../../../core/errors/errors.ts";
@@ -60,22 +60,23 @@ export class FileStore implements JournalStore {
   }
 
   async view(uid: string, items: readonly NodeKey[]): Promise<JournalView> {
-    return this.#guard(uid, () => this.#journal(uid).view(items));
+    const none = { execution: undefined, items: items.map(() => undefined) };
+    return this.#guard(uid, () => this.#existing(uid)?.view(items) ?? none);
   }
 
   async nodeAccount(uid: string, node: string): Promise<Account | undefined> {
-    return this.#guard(uid, () => this.#journal(uid).node(node));
+    return this.#guard(uid, () => this.#existing(uid)?.node(node));
   }
 
   async entries(uid: string, key: NodeKey, from: number, limit: number): Promise<readonly StoredEntry[]> {
-    return this.#guard(uid, () => this.#journal(uid).entries(key, from, limit));
+    return this.#guard(uid, () => this.#existing(uid)?.entries(key, from, limit) ?? []);
   }
 
   async bodies(uid: string, digests: readonly string[]): Promise<ReadonlyMap<string, string>> {
     return this.#guard(uid, () => {
       const found = new Map<string, string>();
       for (const digest of digests) {
-        const bytes = this.#journal(uid).body(digest);
+        const bytes = this.#existing(uid)?.body(digest);
         if (bytes !== undefined) found.set(digest, bytes);
       }
       return found;
@@ -173,6 +174,11 @@ export class FileStore implements JournalStore {
     for (const journal of this.#journals.values()) journal.database.close();
     this.#journals.clear();
     this.#listeners.clear();
+  }
+
+  /** For whoever only reads: a journal that is gone is not made anew by a look at it, or it would seem to be there. */
+  #existing(uid: string): Journal | undefined {
+    return this.#journals.has(uid) || existsSync(this.#path(uid)) ? this.#journal(uid) : undefined;
   }
 
   #journal(uid: string): Journal {

@@ -11,7 +11,8 @@ import { begin, type Camera, fit, legibleFrom, pan, reveal, shows, type Size, zo
 import { useDrag, useWheel } from "./gestures.ts";
 import { box, type Edge, type Layout, layoutGraph, neighbour, type Placed } from "./layout.ts";
 
-interface Props {
+/** Of the graph, and of the table that shows the same. */
+export interface NodesProps {
   readonly nodes: readonly GraphNodeInfo[];
   readonly rows: ReadonlyMap<string, NodeRow>;
   readonly selected: string | undefined;
@@ -26,7 +27,7 @@ const nameChars = 19;
 /** Until somebody moves the drawing, the first node in one of these is in sight. */
 const busy: ReadonlySet<NodeState> = new Set(["Starting", "Running", "Retrying", "AwaitingApproval", "Failed"]);
 
-export function Graph({ nodes, rows, selected, onSelect, onOpen }: Props): VNode {
+export function Graph({ nodes, rows, selected, onSelect, onOpen }: NodesProps): VNode {
   const layout = useMemo(() => layoutGraph(nodes), [nodes]);
   const frame = useRef<HTMLDivElement>(null);
   const [size, setSize] = useState<Size>({ width: 800, height: 320 });

@@ -137,9 +137,9 @@ test("is renewed in time: new connections see the new one, one that is open goes
   const [server] = servers;
   const ca = stored.get("/api/v1/namespaces/oao-system/configmaps/oao-api")?.data["ca.crt"] ?? "";
   const open = new Agent({ keepAlive: true, maxSockets: 1 });
-  /** Serial, and the local port of the connection. */
+  /** Serial that is shown when it connects, and the connection. */
   const call = (agent: Agent | false) =>
-    new Promise<readonly [string, number | undefined]>((resolve, reject) => {
+    new Promise<readonly [string, TLSSocket]>((resolve, reject) => {
       const options = {
         host: "127.0.0.1",
         port: server?.port,
@@ -150,18 +150,18 @@ test("is renewed in time: new connections see the new one, one that is open goes
       };
       get(options, (answer: IncomingMessage) => {
         const socket = answer.socket as TLSSocket;
-        const told = [socket.getPeerX509Certificate()?.serialNumber ?? "", socket.localPort] as const;
+        const told = [socket.getPeerX509Certificate()?.serialNumber ?? "", socket] as const;
         answer.resume().once("end", () => (answer.statusCode === 200 ? resolve(told) : reject(new Error("no 200"))));
       }).once("error", reject);
     });
-  const [first, port] = await call(open);
+  const [first, connection] = await call(open);
   await pass();
   expect((await call(false))[0]).toBe(first);
   nowMs += 61 * dayMs;
   await pass();
   const [renewed] = await call(false);
   expect(renewed).not.toBe(first);
-  expect(await call(open)).toEqual([first, port]);
+  expect((await call(open))[1]).toBe(connection);
   const kept64 = stored.get("/api/v1/namespaces/oao-system/secrets/oao-api-tls")?.data["tls.crt"] ?? "";
   expect(new X509Certificate(Buffer.from(kept64, "base64")).serialNumber).toBe(renewed);
   expect(servers).toHaveLength(1);

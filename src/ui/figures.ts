@@ -1,4 +1,9 @@
-/** Durations as people read them, on a terminal and on the page. Milliseconds in. */
+/** Numbers and durations as people read them, on a terminal and on the page. Durations are milliseconds. */
+
+/** 1,234 */
+export function grouped(value: number): string {
+  return value.toLocaleString("en-US");
+}
 
 /** 0.4s, 12s, 3m05s, 2h07m, 4d */
 export function elapsed(ms: number): string {
