@@ -1,6 +1,7 @@
 /** What the CLI says when something cannot be done: what failed and why, then the command that helps next. */
 import { type CliExitCode, cliExitCodes } from "../api/exit-codes.ts";
 import { RecordChanged } from "../host/record-changed.ts";
+import { visible } from "./render/style.ts";
 
 export class CliError extends Error {
   override readonly name = "CliError";
@@ -17,7 +18,8 @@ export class CliError extends Error {
 /** Message and hints as they are printed. */
 export function errorText(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return [`error: ${message}`, ...hintsOf(error).map((hint) => `  ${hint}`), ""].join("\n");
+  // Names of files and runs come from whoever typed or made them.
+  return visible([`error: ${message}`, ...hintsOf(error).map((hint) => `  ${hint}`), ""].join("\n"));
 }
 
 function hintsOf(error: unknown): readonly string[] {

@@ -95,7 +95,7 @@ async function printOutcome(run: LocalRun, { terminal, output, redis }: PrintOpt
   else if (run.status?.phase === "Succeeded") {
     const result = await readResult(run, redis);
     if (result !== undefined)
-      terminal.out(typeof result === "string" ? `${result}\n` : `${JSON.stringify(result, undefined, 2)}\n`);
+      terminal.body(typeof result === "string" ? `${result}\n` : `${JSON.stringify(result, undefined, 2)}\n`);
   }
 }
 

@@ -11,6 +11,7 @@ import { recordCommands } from "./program/record.ts";
 import { replayCommand } from "./program/replay.ts";
 import { startCommands } from "./program/start.ts";
 import { steerCommands } from "./program/steer.ts";
+import { visible } from "./render/style.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Commands whose first argument is the name of a run, for shell completion. */
@@ -38,7 +39,7 @@ export function buildProgram(terminal: Terminal, exit: (code: CliExitCode) => vo
     .showSuggestionAfterError()
     .enablePositionalOptions()
     .exitOverride()
-    .configureOutput({ writeOut: terminal.out, writeErr: terminal.err })
+    .configureOutput({ writeOut: terminal.out, writeErr: (text) => terminal.err(visible(text)) })
     .hook("preAction", (_program, command) => refuseMisplaced(command, terminal.cwd))
     .addHelpText(
       "after",
@@ -70,7 +71,7 @@ function otherCommands(program: Command, terminal: Terminal, exit: (code: CliExi
       const command = mockModelCommand({ stdout: terminal.out, stderr: terminal.err }, exit);
       await command
         .exitOverride()
-        .configureOutput({ writeOut: terminal.out, writeErr: terminal.err })
+        .configureOutput({ writeOut: terminal.out, writeErr: (text) => terminal.err(visible(text)) })
         .parseAsync(args, { from: "user" });
     });
   subcommand(program, "completion <shell>", "Print a completion script for bash, zsh or fish")

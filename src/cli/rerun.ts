@@ -40,7 +40,9 @@ export async function rerun(options: RerunOptions, terminal: Terminal): Promise<
     ...terminal,
     env: { ...terminal.env, OAO_HOME: home },
     out: () => undefined,
+    body: () => undefined,
     err: () => undefined,
+    draw: () => undefined,
     interactive: false,
   };
   try {

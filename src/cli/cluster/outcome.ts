@@ -61,9 +61,9 @@ function printResult({ status }: StoredExecution, terminal: Terminal): void {
   if (preview === "") return;
   const whole = parse(preview);
   if (whole === undefined) {
-    terminal.out(`${preview}\n`);
+    terminal.body(`${preview}\n`);
     terminal.err("this is the beginning of the result: the status holds no more than 4 KiB of it\n");
-  } else terminal.out(typeof whole === "string" ? `${whole}\n` : `${JSON.stringify(whole, undefined, 2)}\n`);
+  } else terminal.body(typeof whole === "string" ? `${whole}\n` : `${JSON.stringify(whole, undefined, 2)}\n`);
 }
 
 function parse(json: string): unknown {

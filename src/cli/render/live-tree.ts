@@ -1,7 +1,7 @@
 /** The tree redrawn in place: at most ten times a second, each frame as one write, never taller than the terminal. */
 import type { Terminal } from "../terminal.ts";
 import type { RunView } from "./run-view.ts";
-import { painter } from "./style.ts";
+import { painter, visibleButPaint } from "./style.ts";
 import { treeLines } from "./tree.ts";
 import { stripVTControlCharacters } from "node:util";
 
@@ -25,7 +25,7 @@ export class LiveTree {
   constructor(terminal: Terminal, nowMs: () => number) {
     this.#terminal = terminal;
     this.#nowMs = nowMs;
-    this.#terminal.err(hideCursor);
+    this.#terminal.draw(hideCursor);
     this.#offResize = terminal.onResize(() => {
       this.#last = "";
       if (this.#pending !== undefined) this.#schedule(0);
@@ -39,7 +39,7 @@ export class LiveTree {
 
   /** A line of its own above the tree, which stays. */
   note(text: string): void {
-    this.#terminal.err(`${this.#erase()}${text}\n`);
+    this.#terminal.draw(`${this.#erase()}${visibleButPaint(text)}\n`);
     this.#widths = [];
     this.#last = "";
     this.#draw();
@@ -51,7 +51,7 @@ export class LiveTree {
     this.#offResize();
     if (view !== undefined) this.#pending = view;
     this.#draw();
-    this.#terminal.err(showCursor);
+    this.#terminal.draw(showCursor);
   }
 
   #schedule(delayMs: number): void {
@@ -71,10 +71,10 @@ export class LiveTree {
       { columns: Math.max(20, columns - 1), rows: Math.max(3, rows - 1) },
       painter(this.#terminal.colorErr),
     );
-    const frame = `${lines.join("\n")}\n`;
+    const frame = visibleButPaint(`${lines.join("\n")}\n`);
     this.#drawnAtMs = this.#nowMs();
     if (frame === this.#last) return;
-    this.#terminal.err(`${beginFrame}${this.#erase()}${frame}${endFrame}`);
+    this.#terminal.draw(`${beginFrame}${this.#erase()}${frame}${endFrame}`);
     this.#last = frame;
     this.#widths = lines.map((line) => stripVTControlCharacters(line).length);
   }

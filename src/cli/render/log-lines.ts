@@ -14,7 +14,8 @@ export interface LogLine {
 }
 
 export function printLine(line: LogLine, raw: boolean, terminal: Terminal): void {
-  terminal.out(raw ? `${line.text}\n` : `${shownLine(line, painter(terminal.colorOut))}\n`);
+  if (raw) terminal.body(`${line.text}\n`);
+  else terminal.out(`${shownLine(line, painter(terminal.colorOut))}\n`);
 }
 
 /** `item` is `gather` or `rate[3]`; `wanted` one of them, or a node with all its items. Undefined = every node. */

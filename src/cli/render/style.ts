@@ -9,9 +9,27 @@ export function painter(color: boolean): Paint {
 
 const controls = /[\p{Cc}\u2028\u2029]+/gu;
 
-/** One line without anything that moves a cursor: texts of models and tools are not trusted with the terminal. */
+/** One line without anything that moves a cursor or turns the reading direction: texts of models and tools are not trusted with the terminal. */
 export function oneLine(text: string): string {
-  return stripVTControlCharacters(text).replaceAll(controls, " ");
+  return visible(stripVTControlCharacters(text).replaceAll(controls, " "));
+}
+
+const ownColours = "\\u001b\\[(?:[12]|22|3[12369])m";
+const unseen = /(?!\r\n|[\n\t])[\p{Cc}\p{Bidi_Control}]/gu;
+const unseenOrPainted = new RegExp(`(?!\\r\\n|[\\n\\t]|${ownColours})[\\p{Cc}\\p{Bidi_Control}]`, "gu");
+
+/** Keeps lines and tabs; what else acts on a terminal is written out as in JSON, so that a record shown this way still reads the same. */
+export function visible(text: string): string {
+  return text.replaceAll(unseen, escaped);
+}
+
+/** The same for lines that a `painter` may have coloured. */
+export function visibleButPaint(text: string): string {
+  return text.replaceAll(unseenOrPainted, escaped);
+}
+
+function escaped(char: string): string {
+  return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
 /** Cuts a line without colours to `width` characters, with … for what is missing. */

@@ -132,6 +132,7 @@ describe("the tree of a run", () => {
 
   it("lets no text of a model or tool move the cursor", () => {
     expect(oneLine("a\u001b[2Jb\r\nc\u0007\u2028d\u009b31m")).toBe("ab c d");
+    expect(oneLine("a\u202eb\u2066c\u200fd\u0085e")).toBe("a\\u202eb\\u2066c\\u200fd e");
   });
 });
 
