@@ -74,5 +74,6 @@ export function examples(...commands: readonly string[]): string {
 
 /** A command of `oao`, with usage as commander reads it. */
 export function subcommand(program: Command, usage: string, description: string): Command {
-  return program.command(usage).description(description).showHelpAfterError("(oao help COMMAND shows examples)");
+  const command = program.command(usage).description(description);
+  return command.showHelpAfterError(`(oao help ${command.name()} shows examples)`);
 }

@@ -74,3 +74,13 @@ describe("texts on their way to a terminal", () => {
     expect(said.err).toBe("\u001b[?25lsaid\\u001b[2J\\u202e\n\u001b[?25h");
   });
 });
+
+describe("an error of arguments", () => {
+  it("names the command whose help shows examples", async () => {
+    const { said, terminal: screen } = terminal(false);
+    await buildProgram(screen, () => undefined)
+      .parseAsync(["export"], { from: "user" })
+      .catch(() => undefined);
+    expect(said.err).toContain("(oao help export shows examples)");
+  });
+});
