@@ -8,6 +8,7 @@ import { systemClock } from "../adapters/clock/system-clock.ts";
 import { cliExitCodes } from "../api/exit-codes.ts";
 import { expiryOf } from "../core/planner/expiry.ts";
 import { CliError } from "./errors.ts";
+import { isBundlePath } from "./file-names.ts";
 import { nearestNames } from "./nearest.ts";
 import { mayHaveJournal } from "./store.ts";
 import type { Terminal } from "./terminal.ts";
@@ -103,7 +104,7 @@ export function findRun(
   const [namespace, short] = splitName(name, options, defaultNamespace);
   const found = index?.get({ namespace, name: short });
   if (found !== undefined) return found;
-  throw unknownRun(index, { namespace, name: short }, terminal);
+  throw unknownRun(index, { namespace, name: short }, name, terminal);
 }
 
 /** `team-a/brief` names a namespace too. */
@@ -113,19 +114,28 @@ export function splitName(name: string, options: NameOptions, otherwise: string)
   return [options.namespace ?? otherwise, name];
 }
 
+/** Commands that read records read files too, where what is given can only be one: who gets here with such a path needs a run. */
+function fileHints(given: string): readonly string[] {
+  if (/\.ya?ml$/i.test(given)) return [`a manifest is run first: oao run ${given}`];
+  const path = isBundlePath(given) ? given : `./${given}`;
+  return [
+    ...(path === given ? [] : [`the file of that name: ${path} (for trace, diff, verify, import)`]),
+    `a bundle becomes a run first: oao import ${path}, then give the name that it says`,
+  ];
+}
+
 function unknownRun(
   index: LocalIndex | undefined,
   key: { namespace: string; name: string },
+  given: string,
   terminal: Terminal,
 ): CliError {
   const what = `there is no Execution ${key.namespace}/${key.name} in ${homeFolder(terminal)}`;
-  const path = join(terminal.cwd, key.name);
-  if (existsSync(path))
-    return new CliError(what, [
-      statSync(path).isDirectory()
-        ? `${key.name} is a folder here: give a file in it`
-        : `the file of that name: ./${key.name}`,
-    ]);
+  const path = resolve(terminal.cwd, given);
+  if (existsSync(path)) {
+    if (statSync(path).isDirectory()) return new CliError(what, [`${given} is a folder here: give a file in it`]);
+    return new CliError(what, fileHints(given));
+  }
   if (index === undefined) return new CliError(`${what}: nothing was run here yet`, ["run a manifest: oao run FILE"]);
   const elsewhere = index.namespacesOf(key.name);
   if (elsewhere.length > 0)

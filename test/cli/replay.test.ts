@@ -272,10 +272,49 @@ describe("oao replay refuses, with exit 2 and what to do", () => {
     });
   });
 
+  it("a bundle, and the hint imports it", async () => {
+    expect(await place.oao(["export", "two", "-O", "two.jsonl"])).toMatchObject({ code: 0 });
+    for (const path of ["./two.jsonl", "two.jsonl", join(place.folder, "two.jsonl")])
+      expect(await place.oao(["replay", path])).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining(`\n  a bundle becomes a run first: oao import ${path}, then`),
+      });
+    writeFileSync(join(place.folder, "bundle"), readFileSync(join(place.folder, "two.jsonl")));
+    expect((await place.oao(["replay", "bundle"])).stderr).toContain("oao import ./bundle, then");
+    expect((await place.oao(["get", "small.yaml"])).stderr).toContain("oao run small.yaml");
+  });
+
+  it("a step of a run that has none, and the whole Fork that it names runs", async () => {
+    writeFileSync(join(place.folder, "stuck.yaml"), manifest("stuck", "x").replace("prompt: roll", "prompt: slow"));
+    const before = server.calls().length;
+    const running = place.start(["run", "stuck.yaml"]);
+    await server.waitForCall(({ outcome, index }) => outcome === "stalled" && index >= before);
+    running.child.kill("SIGKILL");
+    await running.ended;
+    expect(await place.oao(["cancel", "stuck"])).toMatchObject({ code: 0 });
+    expect(await place.oao(["replay", "stuck", "--from-step", "1"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("a manifest whose spec.replay has mode: Fork and no fromStep"),
+    });
+    writeFileSync(
+      join(place.folder, "anew.yaml"),
+      `apiVersion: oao.dev/v1alpha1
+kind: Execution
+metadata: { name: anew }
+spec:
+  replay: { executionRef: { name: stuck }, mode: Fork }
+  nodes: [{ name: first, agent: { ref: a, prompt: roll } }]
+`,
+    );
+    const whole = await place.oao(["run", "anew.yaml"]);
+    expect(whole.code, whole.stderr).toBe(0);
+  });
+
   it("a run that has not ended, until it has", async () => {
     writeFileSync(join(place.folder, "endless.yaml"), manifest("endless", "slow"));
+    const before = server.calls().length;
     const running = place.start(["run", "endless.yaml"]);
-    await server.waitForCall(({ outcome }) => outcome === "stalled");
+    await server.waitForCall(({ outcome, index }) => outcome === "stalled" && index >= before);
     const refused = await place.oao(["replay", "endless"]);
     expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining("has not ended (Running)") });
     expect(refused.stderr).toContain("oao cancel endless");
