@@ -115,6 +115,9 @@ function inCanonicalOrder(spec: ExecutionSpec, rows: readonly NodeStatus[]): rea
   return canonicalNodeOrder(spec).flatMap((name) => byName.get(name) ?? []);
 }
 
+const noSteps =
+  "it has no steps, so there is none to go on from; run all of it anew as a manifest whose spec.replay has mode: Fork and no fromStep";
+
 /** Step numbers follow from how many steps each node item has, so only the item of the cursor need be looked for. */
 async function findCursor(
   { fromStep, from }: ReplaySpec,
@@ -137,8 +140,7 @@ async function findCursor(
   }
   if (from === undefined)
     return {
-      refused:
-        first === 1 ? "it has no steps" : `fromStep ${fromStep ?? 0} is out of range: it has steps 1 to ${first - 1}`,
+      refused: first === 1 ? noSteps : `fromStep ${fromStep ?? 0} is out of range: it has steps 1 to ${first - 1}`,
     };
   if (range.length === 0) return { refused: `it has no recorded steps of a node ${from.node}` };
   return {
