@@ -211,6 +211,10 @@ describe("oao replay NAME --from-step N", () => {
     expect(strict).toMatchObject({ code: 0, stderr: expect.stringContaining("it ended as that did (Failed)") });
     const same = await replay("short", "--from-step", "6");
     expect(same).toMatchObject({ code: 3, called: { model: 1, dice: 0 } });
+    writeFileSync(join(place.folder, "other.yaml"), policy(5_000).replace("small", "other"));
+    const idle = await replay("short", "--from-step", "6", "--policy", "other.yaml");
+    expect(idle).toMatchObject({ code: 2, called: { model: 0, dice: 0 } });
+    expect(idle.stderr).toContain("GovernancePolicy other of --policy would not govern the replay");
     const more = await replay("short", "--from-step", "6", "--policy", "large.yaml");
     expect(more).toMatchObject({ code: 0, called: { model: 1, dice: 0 } });
     expect(more.object?.status.replay).toMatchObject({ reusedSteps: 5, liveSteps: 1 });

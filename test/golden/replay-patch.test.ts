@@ -66,6 +66,28 @@ describe("a fork with a patch", () => {
     await expectVerified(world, more);
   });
 
+  it("asks nothing again of nodes that it does not run, and neither does its strict replay", async () => {
+    const { world, parent } = recorded;
+    const untouched: ManifestSpec = {
+      // Run again, gather would stop after one answer, rate would have one item and look none.
+      agents: [{ name: "armed", model: "m", maxIterations: 1 }],
+      nodes: [
+        { name: "rate", forEach: { items: '["a"]' } },
+        { name: "look", when: "false" },
+      ],
+    };
+    const child = await world.replay(parent.name, { from: { node: "tell", step: 1 } }, untouched);
+    expect(child.live.map(({ place }) => place)).toEqual(["tell 0.0"]);
+    expect(placesOf(child)).toEqual(littlePlaces);
+    expect(child.status.nodes.find(({ name }) => name === "rate")).toMatchObject({ itemCount: 2, state: "Succeeded" });
+    await expectVerified(world, child);
+    const again = await world.replay(child.name, { from: { node: "tell", step: 1 } });
+    await expectVerified(world, again);
+    // Where the cursor stands, what was changed is asked.
+    const run = await world.replay(parent.name, { from: { node: "gather", step: 5 } }, untouched);
+    expect(run.status.nodes.find(({ name }) => name === "look")).toMatchObject({ state: "Skipped" });
+  });
+
   it("answers a tool whose schema was changed from the record, and calls one that was not recorded", async () => {
     const { world, parent, outside } = recorded;
     const before = outside.count().tool;

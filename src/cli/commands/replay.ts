@@ -7,6 +7,7 @@ import type { Execution, ExecutionSpec } from "../../api/types.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import { isWhole } from "../../core/replay/spec.ts";
+import { defaultPolicyLabel } from "../../host/governing.ts";
 import { readRecord } from "../../host/journals.ts";
 import { resolveReplay } from "../../host/open-replay.ts";
 import { checkParent } from "../../host/origins.ts";
@@ -20,7 +21,7 @@ import { journalGone } from "../records.ts";
 import { checkFormat } from "../render/output.ts";
 import { nameArguments } from "../render/run-tables.ts";
 import { inheritingReplay, type ReplayFlags, replayOf } from "../replay-manifest.ts";
-import { checkName, readPolicies } from "../run-manifest.ts";
+import { checkName, type NamedPolicy, readPolicies } from "../run-manifest.ts";
 import { checkSecrets } from "../secrets.ts";
 import { givenRedis, openRunStore } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
@@ -88,15 +89,19 @@ async function replayHere(
   const child = freeName(flags.name, parent, isTaken);
   const store = await openRunStore(parent, givenRedis(parent, flags.redis, terminal.env));
   let execution: Execution;
+  let inherited: ExecutionSpec["policyRef"];
   try {
     const spec = await recordedSpec(parent, store);
+    inherited = spec.policyRef;
     execution = replayOf({ name: parent.key.name, uid: parent.uid, spec }, flags, child, terminal);
     await checkReplayable(index, parent, execution, store);
   } finally {
     await store.close();
   }
   checkSecrets(execution, terminal);
-  for (const policy of readPolicies(flags.policy, terminal)) index.policies.put(namespace, policy);
+  const policies = readPolicies(flags.policy, terminal);
+  for (const policy of policies) checkGoverns(policy, execution.spec.policyRef?.name ?? inherited?.name);
+  for (const policy of policies) index.policies.put(namespace, policy);
   const run = await createFree(flags.name, parent, isTaken, (name) =>
     index.create({ namespace, name }, execution, parent.place),
   );
@@ -109,6 +114,19 @@ async function replayHere(
     output,
     desiredState: undefined,
   });
+}
+
+/** A policy that was given for this replay and would not govern it: its calls would be made, and paid, under another. */
+function checkGoverns({ metadata: { name, labels } }: NamedPolicy, wanted: string | undefined): void {
+  if (name === wanted || labels?.[defaultPolicyLabel] === "true") return;
+  const named = wanted === undefined ? "its policyRef names none" : `its policyRef names ${wanted}`;
+  throw new CliError(
+    `GovernancePolicy ${name} of --policy would not govern the replay: ${named}, and it is no default`,
+    [
+      `name it: --set policyRef.name=${name}`,
+      ...(wanted === undefined ? [] : [`or call it ${wanted} in its file: it replaces the one of that name`]),
+    ],
+  );
 }
 
 function checkEnded(parent: StoredExecution): void {

@@ -2,7 +2,8 @@
 import type { KnownEnd, Seen } from "./types.ts";
 import type { Draft } from "./draft.ts";
 import { itemName } from "../protocol/names.ts";
-import { apply, type Row } from "./rows.ts";
+import type { NodeKey } from "../protocol/types.ts";
+import { apply, type NodeRow, type Row } from "./rows.ts";
 
 /** Reason of a row whose end is the parent's. */
 export const reused = "Reused";
@@ -11,6 +12,18 @@ export const reused = "Reused";
 export function originEnd(seen: Seen, { key, attempt, try: tryNumber }: Row): KnownEnd | undefined {
   const origin = seen.origins?.get(itemName(key));
   return attempt > 0 && origin?.try !== tryNumber ? undefined : origin?.end;
+}
+
+/** Whether the node's condition and list of items are not asked again, since some of its work is the parent's; and how many items it has. */
+export function decidedBefore(
+  { origins, replay }: Seen,
+  { name, spec }: NodeRow["node"],
+): { items?: number } | undefined {
+  const isReused = (item: NodeKey) => origins?.get(itemName(item))?.end !== undefined;
+  if (spec.forEach === undefined) return isReused({ node: name }) ? {} : undefined;
+  const items = replay?.itemCounts?.[name] ?? 0;
+  for (let item = 0; item < items; item += 1) if (isReused({ node: name, item })) return { items };
+  return undefined;
 }
 
 /** A try is part of a step's key, so the first one here is the one that the record ended with. */

@@ -6,7 +6,7 @@ import { sizes } from "../../api/defaults.ts";
 import { askNode } from "./approvals.ts";
 import { absence, type Draft, isMainEnded, outputDigest, wakeNow } from "./draft.ts";
 import { isEnded } from "./node-machine.ts";
-import { originEnd } from "./origin.ts";
+import { decidedBefore, originEnd } from "./origin.ts";
 import { apply, type NodeRow, queued } from "./rows.ts";
 
 /** Missing outputs, by kind: not read yet (look again), or not to be had from the store: `absent` is the digest. */
@@ -23,7 +23,8 @@ export function settlePending(draft: Draft, row: NodeRow): void {
     return apply(row, "skip", draft.nowMs, "DependencyFailed");
   }
   const { conditionNames, inputNames, spec } = row.node;
-  if (spec.when !== undefined) {
+  const decided = decidedBefore(draft.seen, row.node);
+  if (spec.when !== undefined && decided === undefined) {
     const scope = load(draft, conditionNames);
     if (scope === "NotRead" || scope.absent !== undefined) return notLoaded(draft, row, scope);
     const holds = condition(draft, row, spec.when, scope.outputs);
@@ -33,6 +34,7 @@ export function settlePending(draft: Draft, row: NodeRow): void {
   const isMissing = inputNames.some((name) => draft.byName.get(name)?.state !== "Succeeded");
   // Also where a finally node names the output of a failed main node: its own siblings tidy up all the same.
   if (isMissing) return apply(row, "skip", draft.nowMs, "DependencySkipped");
+  if (decided?.items !== undefined) return expandTo(draft, row, decided.items);
   if (spec.forEach !== undefined) return expand(draft, row, spec.forEach.items);
   if (spec.approval !== undefined && originEnd(draft.seen, row) === undefined) {
     const scope = load(draft, row.node.approvalNames);
@@ -81,19 +83,22 @@ function expand(draft: Draft, row: NodeRow, items: string): void {
   const scope = load(draft, row.node.itemNames);
   if (scope === "NotRead" || scope.absent !== undefined) return notLoaded(draft, row, scope);
   try {
-    const { length } = evaluateItems(items, { input: inputOf(draft), nodes: scope.outputs });
-    const others = draft.size - 1;
-    if (others + length > sizes.nodes) {
-      const message = `forEach has ${length} items, which with ${others} other nodes and items is more than ${sizes.nodes}`;
-      return apply(row, "fail", draft.nowMs, "TooManyItems", message);
-    }
-    row.itemCount = length;
-    draft.size = others + length;
-    apply(row, "expand", draft.nowMs);
-    row.startedAtMs = draft.nowMs;
+    expandTo(draft, row, evaluateItems(items, { input: inputOf(draft), nodes: scope.outputs }).length);
   } catch (error) {
     expressionFailed(draft, row, error);
   }
+}
+
+function expandTo(draft: Draft, row: NodeRow, length: number): void {
+  const others = draft.size - 1;
+  if (others + length > sizes.nodes) {
+    const message = `forEach has ${length} items, which with ${others} other nodes and items is more than ${sizes.nodes}`;
+    return apply(row, "fail", draft.nowMs, "TooManyItems", message);
+  }
+  row.itemCount = length;
+  draft.size = others + length;
+  apply(row, "expand", draft.nowMs);
+  row.startedAtMs = draft.nowMs;
 }
 
 /** ExpressionTooExpensive, ExpressionFailed or InvalidExpression: the same data gives the same end, so never retried. */

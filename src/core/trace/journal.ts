@@ -113,6 +113,20 @@ export function reuseOf(entries: readonly StoredEntry[]): Reuse | undefined {
   return found?.reuse;
 }
 
+/**
+ * Whether the item was not run, as its end is another run's (a host, which is no program that runs nodes, says so), although this run
+ * would have it ask otherwise: then its code is held to nothing.
+ */
+export function isTakenOver({ entries, origin }: ItemJournal): boolean {
+  const own = entriesOf(entries);
+  const isByHost = own.every(
+    (entry) => entry.type === "finish" || (entry.type === "start" && entry.runtime.version === ""),
+  );
+  const reuse = reuseOf(entries);
+  if (!isByHost || reuse === undefined || origin === undefined) return false;
+  return reuse.byPosition === true || isTakenOver(origin);
+}
+
 /** The steps of another run's journal that are this one's too. */
 export function reusedSteps(journal: ItemJournal): TracedCall<StepEntry>[] {
   const reuse = reuseOf(journal.entries);

@@ -8,11 +8,15 @@ import { evaluateCondition, evaluateItems } from "../../core/expressions/evaluat
 import { divergenceAt } from "../../core/replay/divergence.ts";
 import type { Divergence } from "../../core/replay/types.ts";
 
-/** The first node, in canonical order, that would not have run as it did. `outputs`: of nodes that succeeded, those that expressions name. */
+/**
+ * The first node, in canonical order, that would not have run as it did. `outputs`: of nodes that succeeded, those that expressions
+ * name. `unasked`: nodes whose condition and list were not asked, since their work is another run's.
+ */
 export function graphDivergence(
   spec: ExecutionSpec,
   rows: readonly NodeStatus[],
   outputs: ReadonlyMap<string, { readonly output: Json }>,
+  unasked: ReadonlySet<string> = new Set(),
 ): Divergence | undefined {
   const recorded = new Map(rows.map((row) => [row.name, row]));
   const graph = specGraph(spec);
@@ -22,6 +26,7 @@ export function graphDivergence(
   for (const { name, spec: node } of graph.order) {
     const row = recorded.get(name);
     if (row === undefined) return divergenceAt({ node: name }, "node", undefined, name);
+    if (unasked.has(name)) continue;
     try {
       if (node.when !== undefined && wasDecided(row)) {
         const holds = evaluateCondition(node.when, scope);

@@ -11,7 +11,7 @@ import type { Divergence, ParentEnd, Replay } from "../../core/replay/types.ts";
 import { itemName } from "../../core/protocol/names.ts";
 import type { Snapshot } from "../../core/steps/format.ts";
 import { canonicalLines, traceHash } from "../../core/trace/canonical.ts";
-import { type ItemJournal, startsOf, stepsOf } from "../../core/trace/journal.ts";
+import { isTakenOver, type ItemJournal, startsOf, stepsOf } from "../../core/trace/journal.ts";
 import { readItem } from "../../host/lineage.ts";
 import { graphDivergence } from "./graph.ts";
 import { finishOf, type ReplayIo, replayItem } from "./replay-item.ts";
@@ -33,6 +33,7 @@ export async function strictReplay(snapshot: Snapshot, replay: Replay, io: Repla
     steps,
     traceHash: traceHash(canonicalLines(steps)),
     digests,
+    unasked: new Set(journals.filter(isTakenOver).map(({ node }) => node)),
     // Only asked for where every node went the recorded way.
     values: () => (values ??= outputValues(snapshot, digests, io)),
   };
@@ -70,6 +71,8 @@ interface RecordedRun {
   readonly traceHash: Digest;
   /** Of outputs, by node. */
   readonly digests: ReadonlyMap<string, string>;
+  /** Nodes whose work, or some of it, was not done in the recorded run. */
+  readonly unasked: ReadonlySet<string>;
   /** Of those that the graph itself asks for. */
   readonly values: () => Promise<ReadonlyMap<string, { readonly output: Json }>>;
 }
@@ -93,15 +96,18 @@ async function replayOnce(
       divergedAt ??= divergenceAt({ node: itemName(journal), step: firstStep }, "node", journal.node, undefined);
       break;
     }
-    const outputs = outputsOf(snapshot, node.name, recorded.digests);
-    const again = await replayItem(snapshot, node, journal, firstStep, outputs, io);
-    steps.push(...again.steps);
-    divergedAt ??= again.divergedAt;
+    if (isTakenOver(journal)) steps.push(...stepsOf(journal));
+    else {
+      const outputs = outputsOf(snapshot, node.name, recorded.digests);
+      const again = await replayItem(snapshot, node, journal, firstStep, outputs, io);
+      steps.push(...again.steps);
+      divergedAt ??= again.divergedAt;
+    }
     firstStep += stepsOf(journal).length;
     // What follows was asked for on another ground than the recorded one.
     if (divergedAt !== undefined) break;
   }
-  divergedAt ??= graphDivergence(snapshot.spec, end.nodes, await recorded.values());
+  divergedAt ??= graphDivergence(snapshot.spec, end.nodes, await recorded.values(), recorded.unasked);
   return {
     steps: steps.length,
     traceHash: isSame(steps, recorded.steps) ? recorded.traceHash : traceHash(canonicalLines(steps)),
