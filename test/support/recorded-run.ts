@@ -2,6 +2,7 @@
 import type { ExecutionStatus } from "../../src/api/status.ts";
 import type { Execution, ExecutionSpec } from "../../src/api/types.ts";
 import { canonicalJson, sha256Hex } from "../../src/core/digest/digest.ts";
+import { executionHash } from "../../src/core/hash/execution-hash.ts";
 import type { Json } from "../../src/core/digest/json.ts";
 import { genesis } from "../../src/core/protocol/names.ts";
 import type { NodeKey } from "../../src/core/protocol/types.ts";
@@ -61,6 +62,7 @@ export function recordedRun(options: RecordedRunOptions = {}): RecordedRun {
     name,
     spec,
     policy: { recording: { content } },
+    rules: [],
   });
   const snapshot = sha256Hex(snapshotBytes);
   bodies.set(snapshot, snapshotBytes);
@@ -74,8 +76,11 @@ export function recordedRun(options: RecordedRunOptions = {}): RecordedRun {
     length: entries.length,
     head: entries.at(-1)?.hash ?? "",
   }));
+  const recorded = canonicalSteps(spec, journals);
   const status: ExecutionStatus = {
     observedGeneration: 1,
+    steps: recorded.length,
+    ...executionHash(spec, []),
     phase: "Succeeded",
     conditions: [],
     snapshot,
@@ -91,7 +96,7 @@ export function recordedRun(options: RecordedRunOptions = {}): RecordedRun {
     sealed: true,
     result: { digest: `sha256:${put(["one", "two"])}`, preview: "" },
     journalHead: `sha256:${journalHead(heads)}`,
-    traceHash: traceHash(canonicalLines(canonicalSteps(spec, journals))),
+    traceHash: traceHash(canonicalLines(recorded)),
   };
   if (content === "DigestOnly") for (const digest of bodies.keys()) if (digest !== snapshot) bodies.delete(digest);
   const metadata = { name, namespace: "default", uid, creationTimestamp: at, generation: 1 };

@@ -7,8 +7,11 @@
  */
 import type { ExecutionStatus } from "../../api/status.ts";
 import { type Digest, sha256Hex } from "../digest/digest.ts";
+import type { HashPart } from "../hash/content.ts";
+import { executionHash } from "../hash/execution-hash.ts";
 import { itemName } from "../protocol/names.ts";
 import type { NodeKey, StoredBody, StoredEntry } from "../protocol/types.ts";
+import { changedParts, isWhole } from "../replay/spec.ts";
 import { textsOf } from "../steps/bodies.ts";
 import type { JournalEntry, Snapshot } from "../steps/format.ts";
 import { ChainCheck } from "./chain-check.ts";
@@ -105,7 +108,7 @@ export class RecordCheck {
     this.#checkBodies(content);
     const { traceHash, steps } = this.#traced(() => this.#trace.end()) ?? { traceHash: emptyTraceHash, steps: 0 };
     const head = `sha256:${journalHead(this.#heads)}` as const;
-    this.#checkStatus(execution.status, head, traceHash);
+    this.#checkStatus(execution.status, head, traceHash, steps);
     return {
       execution,
       content,
@@ -198,10 +201,26 @@ export class RecordCheck {
     return snapshot === undefined ? undefined : `sha256:${snapshot.replace(/^sha256:/, "")}`;
   }
 
-  #checkSnapshot({ uid, policy }: Partial<Snapshot>): void {
-    if (uid !== this.#run?.execution.metadata.uid) this.#tell("the snapshot", "it is that of another run");
-    if ((policy?.recording.content ?? "Full") !== this.#run?.content)
+  /** What line 1 says of the run, where the snapshot, which the chains name, says it too: but for its name, which an import may change. */
+  #checkSnapshot(snapshot: Partial<Snapshot>): void {
+    if (this.#run === undefined) return;
+    const { execution, content } = this.#run;
+    const { metadata, status } = execution;
+    const { uid, policy, spec, rules, replay } = snapshot;
+    if (uid !== metadata.uid) this.#tell("the snapshot", "it is that of another run");
+    if ((policy?.recording.content ?? "Full") !== content)
       this.#tell("line 1", "it says another recording.content than the snapshot");
+    if (spec === undefined) return;
+    // A replay's spec says what it changes; the snapshot has all of it.
+    const changed = replay === undefined && isWhole(execution.spec) ? changedParts(spec, execution.spec) : [];
+    if (changed.length > 0) this.#tell("line 1", `its spec is not that of the snapshot: ${changed.join(", ")}`);
+    if (rules === undefined || status.executionHash === undefined) return;
+    const hash = executionHash(spec, rules);
+    if (status.executionHash !== hash.executionHash)
+      this.#tell("status.executionHash", `the snapshot has the hash ${hash.executionHash}`);
+    for (const [part, digest] of Object.entries(status.hashParts ?? {}))
+      if (digest !== hash.hashParts[part as HashPart])
+        this.#tell(`status.hashParts.${part}`, "it is not the hash of what the snapshot holds");
   }
 
   #checkBodies(content: RecordedContent): void {
@@ -216,7 +235,7 @@ export class RecordCheck {
   }
 
   /** Only of a record that holds in itself: else these would say the same again. */
-  #checkStatus(status: ExecutionStatus, head: Digest, traceHash: Digest): void {
+  #checkStatus(status: ExecutionStatus, head: Digest, traceHash: Digest, steps: number): void {
     if (this.#problems.length > 0) return;
     if (status.journalHead !== undefined && status.journalHead !== head) {
       const why = "the journals do not add up to it: entries were cut off at an end, a node was left out, or put in";
@@ -226,6 +245,8 @@ export class RecordCheck {
       this.#tell("status.journalHead", "it is missing, so nothing anchors the journals");
     if (status.traceHash !== undefined && status.traceHash !== traceHash)
       this.#tell("status.traceHash", `the canonical trace has the hash ${traceHash}`);
+    if (status.traceHash !== undefined && status.steps !== undefined && status.steps !== steps)
+      this.#tell("status.steps", `the canonical trace has ${steps}`);
   }
 
   #tell(where: string, why: string): void {

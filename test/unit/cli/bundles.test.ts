@@ -216,6 +216,35 @@ describe("a tampered bundle", () => {
     );
   });
 
+  type Said = Extract<RecordPart, { kind: "run" }>["execution"];
+  const none = `sha256:${"0".repeat(64)}` as const;
+  test.each<[what: string, told: string, change: (said: Said) => Said]>([
+    [
+      "prompt",
+      "line 1: its spec is not that of the snapshot: agents",
+      (said) => ({ ...said, spec: { ...said.spec, agents: [{ name: "a", model: "main", systemPrompt: "Lie." }] } }),
+    ],
+    [
+      "executionHash",
+      "status.executionHash: ",
+      (said) => ({ ...said, status: { ...said.status, executionHash: none } }),
+    ],
+    [
+      "part of it",
+      "status.hashParts.tools: ",
+      (said) => {
+        const hashParts = { ...said.status.hashParts, tools: none } as Said["status"]["hashParts"];
+        return { ...said, status: { ...said.status, hashParts } } as Said;
+      },
+    ],
+    ["number of steps", "status.steps: ", (said) => ({ ...said, status: { ...said.status, steps: 99 } })],
+  ])("is found out by its snapshot and its steps when line 1 tells another %s", async (_, told, change) => {
+    const problems = await forged((parts) =>
+      parts.map((part) => (part.kind === "run" ? { ...part, execution: change(part.execution) } : part)),
+    );
+    expect(problems).toEqual([expect.stringContaining(told)]);
+  });
+
   test("that a worker filled with what is no entry is told, never thrown", async () => {
     const run = recordedRun();
     const check = new RecordCheck();
