@@ -237,8 +237,7 @@ describe("a tampered bundle", () => {
         return { ...said, status: { ...said.status, hashParts } } as Said;
       },
     ],
-    ["number of steps", "status.steps: ", (said) => ({ ...said, status: { ...said.status, steps: 99 } })],
-  ])("is found out by its snapshot and its steps when line 1 tells another %s", async (_, told, change) => {
+  ])("is found out by its snapshot when line 1 tells another %s", async (_, told, change) => {
     const problems = await forged((parts) =>
       parts.map((part) => (part.kind === "run" ? { ...part, execution: change(part.execution) } : part)),
     );
