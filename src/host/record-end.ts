@@ -58,7 +58,7 @@ export async function recordEnd(run: StoredExecution, end: RecordedEnd, io: Pick
 /** The item's steps and its end are the parent's: a reference, however many there are. */
 export async function recordReuse(
   run: StoredExecution,
-  { key, attempt, try: tryNumber, end }: RecordedReuse,
+  { key, attempt, try: tryNumber, snapshot, end }: RecordedReuse,
   io: Pick<HostIo, "journal">,
 ): Promise<void> {
   const { finished, reuse, at } = end;
@@ -66,7 +66,7 @@ export async function recordReuse(
   const start: EntryDraft = {
     type: "start",
     ...common,
-    snapshot: run.status?.snapshot ?? "",
+    snapshot,
     runtime: { format: 1, version: "", node: "" },
     tools: {},
     reuse,

@@ -33,7 +33,8 @@ export function beginTry(draft: Draft, row: Row): void {
 
 /** By the host, like an approval's answer: claim and end in one. */
 export function orderReuse(draft: Draft, row: Row, end: KnownEnd): void {
-  draft.decisions.push({ kind: "RecordReuse", key: row.key, attempt: row.attempt, try: row.try, end });
+  const { snapshot } = draft.seen;
+  draft.decisions.push({ kind: "RecordReuse", key: row.key, attempt: row.attempt, try: row.try, snapshot, end });
 }
 
 /** Succeeded as the parent's did, and says so. */

@@ -75,6 +75,8 @@ export interface RecordedReuse {
   readonly key: NodeKey;
   readonly attempt: number;
   readonly try: number;
+  /** Hex digest, as workers get it. */
+  readonly snapshot: string;
   readonly end: KnownEnd;
 }
 

@@ -5,13 +5,15 @@
  * It shows what was changed after the end of the run. Whoever can write the status too can write another record that adds up: an
  * auditor compares journalHead and traceHash with what the cluster, or the first export, said.
  */
+import type { ManifestSpec } from "../../api/execution.ts";
+import { immutableFields } from "../../api/execution-update-rules.ts";
 import type { ExecutionStatus } from "../../api/status.ts";
-import { type Digest, sha256Hex } from "../digest/digest.ts";
+import { canonicalJson, type Digest, sha256Hex } from "../digest/digest.ts";
 import type { HashPart } from "../hash/content.ts";
 import { executionHash } from "../hash/execution-hash.ts";
 import { itemName } from "../protocol/names.ts";
 import type { NodeKey, StoredBody, StoredEntry } from "../protocol/types.ts";
-import { changedParts, isWhole } from "../replay/spec.ts";
+import { inherit } from "../replay/spec.ts";
 import { textsOf } from "../steps/bodies.ts";
 import type { JournalEntry, Snapshot } from "../steps/format.ts";
 import { ChainCheck } from "./chain-check.ts";
@@ -163,11 +165,23 @@ export class RecordCheck {
     if (entry === undefined) return; // told when its item ends
     try {
       for (const digest of bodiesOfEntry(entry)) if (!this.#roots.has(digest)) this.#roots.set(digest, where);
-      if (run === undefined) this.#addToTrace(this.#open, stored, entry);
-      else entries.push(stored);
+      if (run === undefined) {
+        this.#checkStart(where, entry);
+        this.#addToTrace(this.#open, stored, entry);
+      } else entries.push(stored);
     } catch {
       this.#tell(where, "it is not what a worker writes");
     }
+  }
+
+  /**
+   * The chains hold the snapshot's digest: a status that named another one could say anything of the run. The first hosts that took
+   * an item over from a replayed run wrote none.
+   */
+  #checkStart(where: string, entry: JournalEntry): void {
+    if (entry.type !== "start" || (entry.snapshot === "" && entry.reuse !== undefined)) return;
+    if (`sha256:${entry.snapshot}` !== this.#snapshot)
+      this.#tell("status.snapshot", `it is not the snapshot that ${where} names`);
   }
 
   /** Each try begins with its start entry, which says what it reuses. */
@@ -211,9 +225,12 @@ export class RecordCheck {
     if ((policy?.recording.content ?? "Full") !== content)
       this.#tell("line 1", "it says another recording.content than the snapshot");
     if (spec === undefined) return;
-    // A replay's spec says what it changes; the snapshot has all of it.
-    const changed = replay === undefined && isWhole(execution.spec) ? changedParts(spec, execution.spec) : [];
-    if (changed.length > 0) this.#tell("line 1", `its spec is not that of the snapshot: ${changed.join(", ")}`);
+    // A replay's own spec says what it changes of its parent's, and the snapshot has all of it: once more it changes nothing.
+    const told: ManifestSpec = replay === undefined ? execution.spec : inherit(spec, execution.spec);
+    const changed = immutableFields.filter(
+      (field) => canonicalJson(told[field] ?? null) !== canonicalJson(spec[field] ?? null),
+    );
+    if (changed.length > 0) this.#tell("spec", `it is not that of the snapshot: ${changed.join(", ")}`);
     if (rules === undefined || status.executionHash === undefined) return;
     const hash = executionHash(spec, rules);
     if (status.executionHash !== hash.executionHash)

@@ -5,8 +5,10 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { MemoryStore } from "../../../src/adapters/store/memory/memory-store.ts";
+import type { ExecutionSpec } from "../../../src/api/types.ts";
 import { checkBundle, openBundle } from "../../../src/cli/bundles.ts";
-import { canonicalJson } from "../../../src/core/digest/digest.ts";
+import { canonicalJson, sha256Hex } from "../../../src/core/digest/digest.ts";
+import { executionHash } from "../../../src/core/hash/execution-hash.ts";
 import { BundleWriter } from "../../../src/core/trace/bundle.ts";
 import type { RecordPart } from "../../../src/core/trace/record-part.ts";
 import { RecordCheck } from "../../../src/core/trace/verify.ts";
@@ -221,8 +223,13 @@ describe("a tampered bundle", () => {
   test.each<[what: string, told: string, change: (said: Said) => Said]>([
     [
       "prompt",
-      "line 1: its spec is not that of the snapshot: agents",
+      "spec: it is not that of the snapshot: agents",
       (said) => ({ ...said, spec: { ...said.spec, agents: [{ name: "a", model: "main", systemPrompt: "Lie." }] } }),
+    ],
+    [
+      "deadline",
+      "spec: it is not that of the snapshot: activeDeadlineSeconds",
+      (said) => ({ ...said, spec: { ...said.spec, activeDeadlineSeconds: 9 } }),
     ],
     [
       "executionHash",
@@ -242,6 +249,23 @@ describe("a tampered bundle", () => {
       parts.map((part) => (part.kind === "run" ? { ...part, execution: change(part.execution) } : part)),
     );
     expect(problems).toEqual([expect.stringContaining(told)]);
+  });
+
+  test("is found out by its start entries when snapshot, spec and hashes were all made anew", async () => {
+    const spec = { ...recordedRun().object.spec, task: "Another." } as ExecutionSpec;
+    const problems = await forged((parts) => {
+      const isSnapshot = (part: RecordPart) => part.kind === "body" && part.body.bytes.includes('"recording":');
+      const held = parts.find(isSnapshot);
+      const bytes = canonicalJson({ ...(JSON.parse(held?.kind === "body" ? held.body.bytes : "") as object), spec });
+      const snapshot = sha256Hex(bytes);
+      return parts.map((part): RecordPart => {
+        if (isSnapshot(part)) return { kind: "body", body: { digest: snapshot, bytes } };
+        if (part.kind !== "run") return part;
+        const status = { ...part.execution.status, ...executionHash(spec, []), snapshot };
+        return { ...part, execution: { ...part.execution, spec, status } };
+      });
+    });
+    expect(problems).toEqual(["status.snapshot: it is not the snapshot that entry 0 of node talk names"]);
   });
 
   test("that a worker filled with what is no entry is told, never thrown", async () => {
