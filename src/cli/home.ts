@@ -131,15 +131,13 @@ function unknownRun(
   terminal: Terminal,
 ): CliError {
   const what = `there is no Execution ${key.namespace}/${key.name} in ${homeFolder(terminal)}`;
-  const path = resolve(terminal.cwd, given);
-  if (existsSync(path)) {
-    if (statSync(path).isDirectory()) return new CliError(what, [`${given} is a folder here: give a file in it`]);
-    return new CliError(what, fileHints(given));
-  }
-  if (index === undefined) return new CliError(`${what}: nothing was run here yet`, ["run a manifest: oao run FILE"]);
-  const elsewhere = index.namespacesOf(key.name);
+  const elsewhere = index?.namespacesOf(key.name) ?? [];
   if (elsewhere.length > 0)
     return new CliError(what, [`it exists in namespace ${elsewhere.join(", ")}: add -n ${elsewhere[0]}`]);
+  const file = statSync(resolve(terminal.cwd, given), { throwIfNoEntry: false });
+  if (file?.isDirectory() === false) return new CliError(what, fileHints(given));
+  if (file !== undefined) return new CliError(what, [`${given} is a folder here: give a file in it`]);
+  if (index === undefined) return new CliError(`${what}: nothing was run here yet`, ["run a manifest: oao run FILE"]);
   const near = nearestNames(key.name, index.names(key.namespace, 1_000));
   if (near.length > 0) return new CliError(what, [`did you mean ${near.join(" or ")}?`, "see all: oao get -A"]);
   return new CliError(what, ["see all: oao get -A"]);

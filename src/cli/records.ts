@@ -12,17 +12,13 @@ import { recordParts } from "../host/record-parts.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
 import { type OpenBundle, openBundle, tampered } from "./bundles.ts";
 import type { ClusterConnection } from "./cluster/connect.ts";
-import type { ApiFlags } from "./cluster/api.ts";
+import type { PlaceFlags } from "./cluster/place.ts";
 import { withRun } from "./cluster/locate.ts";
 import { isBundlePath } from "./file-names.ts";
 import { CliError } from "./errors.ts";
 import { hasEnded } from "./outcome.ts";
 import { givenRedis, openRunStore } from "./store.ts";
 import type { Terminal } from "./terminal.ts";
-
-export interface RecordFlags extends ApiFlags {
-  readonly redis?: string | undefined;
-}
 
 export interface NamedRecord {
   readonly record: RunRecord;
@@ -38,7 +34,7 @@ export interface NamedRecord {
  */
 export async function withRecord<T>(
   given: string,
-  flags: RecordFlags,
+  flags: PlaceFlags,
   terminal: Terminal,
   work: (named: NamedRecord) => Promise<T>,
   there = (cluster: ClusterConnection, run: StoredExecution): Promise<T> =>
@@ -60,7 +56,7 @@ export async function withRecord<T>(
 
 export async function withLocalRecord<T>(
   run: LocalRun,
-  flags: RecordFlags,
+  flags: PlaceFlags,
   terminal: Terminal,
   work: (named: NamedRecord) => Promise<T>,
 ): Promise<T> {
@@ -130,7 +126,7 @@ export async function isGone(record: RunRecord): Promise<boolean> {
 async function withExported<T>(
   cluster: ClusterConnection,
   run: StoredExecution,
-  flags: ApiFlags,
+  flags: PlaceFlags,
   terminal: Terminal,
   work: (named: NamedRecord) => Promise<T>,
 ): Promise<T> {
@@ -153,7 +149,7 @@ export async function openExport(
   cluster: ClusterConnection,
   { key }: StoredExecution,
   path: string,
-  flags: ApiFlags,
+  flags: PlaceFlags,
   terminal: Terminal,
 ): Promise<OpenBundle> {
   const { runApi } = await import("./cluster/api.ts");

@@ -77,10 +77,11 @@ describe("oao run", () => {
     const path = file("Nameless_Run.v2.yaml", minimal("metadata: {}\n"));
     expect(await place.oao(["run", path, "-n", "team-a"])).toMatchObject({ code: 0 });
     expect((await place.oao(["get", "-A"])).stdout).toMatch(/team-a +nameless-run-v2 +Succeeded +1\/1/);
-    expect(await place.oao(["get", "nameless-run-v2"])).toMatchObject({
-      code: 2,
-      stderr: expect.stringContaining("add -n team-a"),
-    });
+    const elsewhere = { code: 2, stderr: expect.stringContaining("add -n team-a") as string };
+    expect(await place.oao(["get", "nameless-run-v2"])).toMatchObject(elsewhere);
+    // Also where something in the folder has that name.
+    mkdirSync(join(place.folder, "nameless-run-v2"));
+    expect(await place.oao(["get", "nameless-run-v2"])).toMatchObject(elsewhere);
   });
 
   it("is governed by a policy of another file, and stores it for later runs of the namespace", async () => {

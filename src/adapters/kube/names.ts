@@ -34,9 +34,14 @@ export const podLabels = {
 
 /** What every worker pod carries, and nothing else should. */
 export const workerLabels = { [podLabels.managedBy]: "oao", [podLabels.component]: "worker" } as const;
-export const workerSelector = Object.entries(workerLabels)
-  .map(([name, value]) => `${name}=${value}`)
-  .join(",");
+export const workerSelector = selectorOf(workerLabels);
+
+/** As a list or a watch asks for objects by their labels. */
+export function selectorOf(labels: Readonly<Record<string, string>>): string {
+  return Object.entries(labels)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(",");
+}
 
 /** `oao-<8 hex of the run>-<10 hex of the item>-<attempt>`: a node's own name may be too long. */
 export function podName(uid: string, key: NodeKey, attempt: number): string {

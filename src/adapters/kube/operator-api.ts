@@ -4,7 +4,8 @@ import { request as httpsRequest, type RequestOptions } from "node:https";
 import { type ConnectionOptions, getCACertificates, connect as tlsConnect } from "node:tls";
 import type { KubeConfig } from "@kubernetes/client-node";
 import type { KubeClient } from "./client.ts";
-import { isKubeError, unless } from "./kube-error.ts";
+import { unless } from "./kube-error.ts";
+import { selectorOf } from "./names.ts";
 import type { Tunnel } from "./port-forward.ts";
 import { resourcePath, resources } from "./resources.ts";
 
@@ -113,10 +114,7 @@ export class OperatorApi {
   /** Everybody whom the cluster knows may read it, by its name. */
   async #named(name: string): Promise<Published | undefined> {
     const path = resourcePath(resources.configMaps, { namespace: this.#place.namespace, name });
-    const found = await this.#client.request<{ data: Published }>({ path }).catch((error: unknown) => {
-      if (isKubeError(error, 404) || isKubeError(error, 403)) return undefined;
-      throw error;
-    });
+    const found = await this.#client.request<{ data: Published }>({ path }).catch(unless(404, 403));
     return found?.data;
   }
 
@@ -209,12 +207,6 @@ interface Pod {
   readonly metadata: { readonly name: string };
   readonly spec?: { readonly containers: readonly { readonly env?: readonly EnvVar[] }[] };
   readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
-}
-
-function selectorOf(labels: Readonly<Record<string, string>>): string {
-  return Object.entries(labels)
-    .map(([name, value]) => `${name}=${value}`)
-    .join(",");
 }
 
 function isReady({ type, status }: { readonly type: string; readonly status: string }): boolean {

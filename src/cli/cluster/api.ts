@@ -9,8 +9,6 @@ import type { Terminal } from "../terminal.ts";
 import type { ClusterConnection } from "./connect.ts";
 import type { PlaceFlags } from "./place.ts";
 
-export type ApiFlags = PlaceFlags;
-
 /** Of one run. */
 export interface RunApi {
   /** Lines of a read such as `trace?canonical=true`, as they come; with `body` it is asked by POST. Throws CliError. */
@@ -23,7 +21,7 @@ const operatorNamespace = "oao-system";
 const json = { "Content-Type": "application/json" };
 
 /** Talks to nobody yet. Throws CliError. */
-export function runApi(cluster: ClusterConnection, key: ObjectKey, flags: ApiFlags, { env }: Terminal): RunApi {
+export function runApi(cluster: ClusterConnection, key: ObjectKey, flags: PlaceFlags, { env }: Terminal): RunApi {
   const server = flags.server ?? (env["OAO_SERVER"] || undefined);
   if (server !== undefined && URL.parse(server)?.protocol !== "https:")
     throw new CliError(`--server ${server} is no https:// address`, ["as in --server https://oao.example.com"]);

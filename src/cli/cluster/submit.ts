@@ -16,7 +16,6 @@ import { followToExit } from "./outcome.ts";
 import { askedPlace, type PlaceFlags } from "./place.ts";
 
 export interface SubmitFlags extends ManifestFlags, PlaceFlags {
-  readonly redis?: string | undefined;
   readonly output?: string | undefined;
 }
 

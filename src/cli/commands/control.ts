@@ -13,7 +13,6 @@ import { endedError, hasEnded } from "../outcome.ts";
 import type { Terminal } from "../terminal.ts";
 
 export interface ControlFlags extends PlaceFlags {
-  readonly redis?: string | undefined;
   /** Seconds to wait for the run to get there. */
   readonly timeout?: number | undefined;
 }

@@ -1,4 +1,5 @@
 /** oao diff */
+import type { PlaceFlags } from "../cluster/place.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import type { StepEntry } from "../../core/steps/format.ts";
 import { alignSteps, type PlacedStep, type StepPair, type Steps } from "../../core/trace/align.ts";
@@ -8,7 +9,7 @@ import { itemJournals } from "../../host/journals.ts";
 import { checkChains } from "../../host/record-changed.ts";
 import { hasEnded } from "../outcome.ts";
 import { pairDifferences, pairsAtOnce } from "../pair-differences.ts";
-import { type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
+import { type NamedRecord, withRecord } from "../records.ts";
 import { diffText, type ShownPair, timeOf, tokensOf } from "../render/diff-text.ts";
 import { checkFormat } from "../render/output.ts";
 import { oneLine, painter } from "../render/style.ts";
@@ -16,7 +17,7 @@ import { table } from "../render/table.ts";
 import { elapsed } from "../../ui/figures.ts";
 import type { Terminal } from "../terminal.ts";
 
-export interface DiffFlags extends RecordFlags {
+export interface DiffFlags extends PlaceFlags {
   readonly all?: boolean | undefined;
   readonly output?: string | undefined;
 }

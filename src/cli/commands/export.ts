@@ -1,4 +1,5 @@
 /** oao export */
+import type { PlaceFlags } from "../cluster/place.ts";
 import { open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
@@ -6,10 +7,10 @@ import { BundleWriter } from "../../core/trace/bundle.ts";
 import type { RecordReport } from "../../core/trace/verify.ts";
 import { CliError } from "../errors.ts";
 import { contentDropped } from "../outcome.ts";
-import { checkRecord, mustBeRecorded, type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
+import { checkRecord, mustBeRecorded, type NamedRecord, withRecord } from "../records.ts";
 import type { Terminal } from "../terminal.ts";
 
-export interface ExportFlags extends RecordFlags {
+export interface ExportFlags extends PlaceFlags {
   readonly outputFile?: string | undefined;
 }
 

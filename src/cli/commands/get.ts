@@ -121,9 +121,7 @@ function phaseOf(index: LocalIndex, run: LocalRun): string {
   return isHosted(index, run) ? phase : `${phase} (no process)`;
 }
 
-export interface TreeFlags extends PlaceFlags {
-  readonly redis?: string | undefined;
-}
+export interface TreeFlags extends PlaceFlags {}
 
 export function tree(name: string, flags: TreeFlags, terminal: Terminal): Promise<CliExitCode> {
   return withRun(name, flags, terminal, {

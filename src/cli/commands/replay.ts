@@ -29,7 +29,6 @@ import type { Terminal } from "../terminal.ts";
 export interface ReplayCommandFlags extends ReplayFlags, PlaceFlags {
   readonly name?: string | undefined;
   readonly policy?: readonly string[] | undefined;
-  readonly redis?: string | undefined;
   readonly output?: string | undefined;
 }
 

@@ -21,7 +21,6 @@ import { checkRedis, fileStoreUrl, withoutPassword } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
 
 export interface RunFlags extends ManifestFlags, PlaceFlags {
-  readonly redis?: string | undefined;
   readonly output?: string | undefined;
 }
 
@@ -49,7 +48,6 @@ export async function run(file: string, flags: RunFlags, terminal: Terminal): Pr
 }
 
 export interface ResumeFlags extends PlaceFlags {
-  readonly redis?: string | undefined;
   readonly output?: string | undefined;
 }
 

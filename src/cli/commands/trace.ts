@@ -1,4 +1,5 @@
 /** oao trace */
+import type { PlaceFlags } from "../cluster/place.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { Sha256 } from "../../core/digest/digest.ts";
 import type { Json } from "../../core/digest/json.ts";
@@ -11,14 +12,14 @@ import { contentDropped, hasEnded } from "../outcome.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
 import { runApi } from "../cluster/api.ts";
 import type { ClusterConnection } from "../cluster/connect.ts";
-import { type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
+import { type NamedRecord, withRecord } from "../records.ts";
 import { checkFormat } from "../render/output.ts";
 import { fit, oneLine, saidOnce } from "../render/style.ts";
 import { table } from "../render/table.ts";
 import { elapsed } from "../../ui/figures.ts";
 import type { Terminal } from "../terminal.ts";
 
-export interface TraceFlags extends RecordFlags {
+export interface TraceFlags extends PlaceFlags {
   readonly canonical?: boolean | undefined;
   readonly all?: boolean | undefined;
   readonly output?: string | undefined;

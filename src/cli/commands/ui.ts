@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { withRun } from "../cluster/locate.ts";
-import type { ApiFlags } from "../cluster/api.ts";
+import type { PlaceFlags } from "../cluster/place.ts";
 import { askedPlace } from "../cluster/place.ts";
 import { CliError } from "../errors.ts";
 import { openIndex } from "../home.ts";
@@ -14,7 +14,7 @@ import { LocalSource } from "../ui/local-source.ts";
 import type { RunSource } from "../ui/run-source.ts";
 import { serveUi } from "../ui/server.ts";
 
-export interface UiFlags extends ApiFlags {
+export interface UiFlags extends PlaceFlags {
   readonly port?: number | undefined;
   readonly open?: boolean | undefined;
   readonly allNamespaces?: boolean | undefined;

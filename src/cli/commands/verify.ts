@@ -1,15 +1,16 @@
 /** oao verify */
+import type { PlaceFlags } from "../cluster/place.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import type { RecordReport } from "../../core/trace/verify.ts";
 import { CliError } from "../errors.ts";
 import { contentDropped } from "../outcome.ts";
-import { checkRecord, mustBeRecorded, type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
+import { checkRecord, mustBeRecorded, type NamedRecord, withRecord } from "../records.ts";
 import { rerun, type Rerun } from "../rerun.ts";
 import { checkFormat, structured } from "../render/output.ts";
 import { oneLine } from "../render/style.ts";
 import type { Terminal } from "../terminal.ts";
 
-export interface VerifyFlags extends RecordFlags {
+export interface VerifyFlags extends PlaceFlags {
   readonly output?: string | undefined;
   /** --no-replay */
   readonly replay?: boolean | undefined;

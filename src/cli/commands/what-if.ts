@@ -1,4 +1,5 @@
 /** oao replay NAME… --strict --policy FILE: what policies would have stopped of runs that are recorded. Nothing is run, called or stored. */
+import type { PlaceFlags } from "../cluster/place.ts";
 import { type CliExitCode, cliExitCodes } from "../../api/exit-codes.ts";
 import { combinePolicies } from "../../core/policy/combine.ts";
 import type { EffectivePolicy } from "../../core/policy/types.ts";
@@ -6,7 +7,7 @@ import { type FoundCall, type WhatIf, whatIf } from "../../core/policy/what-if.t
 import { readJournals } from "../../host/journals.ts";
 import { checkChains } from "../../host/record-changed.ts";
 import { CliError } from "../errors.ts";
-import { mustBeRecorded, type NamedRecord, type RecordFlags, withRecord } from "../records.ts";
+import { mustBeRecorded, type NamedRecord, withRecord } from "../records.ts";
 import type { OutputFormat } from "../render/output.ts";
 import { structured } from "../render/output.ts";
 import { oneLine, type Paint, painter } from "../render/style.ts";
@@ -14,7 +15,7 @@ import { table } from "../render/table.ts";
 import { readPolicies } from "../run-manifest.ts";
 import type { Terminal } from "../terminal.ts";
 
-export interface WhatIfFlags extends RecordFlags {
+export interface WhatIfFlags extends PlaceFlags {
   readonly policy?: readonly string[] | undefined;
 }
 

@@ -4,7 +4,8 @@ import { shownSpec } from "../../core/replay/spec.ts";
 import type { Snapshot } from "../../core/steps/format.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
 import type { GraphNodeInfo, RunDetail, RunKey, RunList, ServerEvent } from "../../ui/wire.ts";
-import { type ApiFlags, runApi } from "../cluster/api.ts";
+import { runApi } from "../cluster/api.ts";
+import type { PlaceFlags } from "../cluster/place.ts";
 import type { ClusterConnection } from "../cluster/connect.ts";
 import { clusterFailure } from "../cluster/failures.ts";
 import { createReplay } from "../commands/replay.ts";
@@ -33,7 +34,7 @@ export class ClusterSource implements RunSource {
   /** The connection stays the caller's to close. */
   constructor(
     cluster: ClusterConnection,
-    flags: ApiFlags & { readonly allNamespaces?: boolean | undefined },
+    flags: PlaceFlags & { readonly allNamespaces?: boolean | undefined },
     terminal: Terminal,
   ) {
     this.#cluster = cluster;

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { RunRecord } from "../../host/journals.ts";
 import type { ObjectKey, StoredExecution } from "../../ports/cluster.ts";
 import type { OpenBundle } from "../bundles.ts";
-import type { ApiFlags } from "../cluster/api.ts";
+import type { PlaceFlags } from "../cluster/place.ts";
 import type { ClusterConnection } from "../cluster/connect.ts";
 import { CliError } from "../errors.ts";
 import { openExport } from "../records.ts";
@@ -13,12 +13,12 @@ import type { Terminal } from "../terminal.ts";
 
 export class ExportedRecords {
   readonly #cluster: ClusterConnection;
-  readonly #flags: ApiFlags;
+  readonly #flags: PlaceFlags;
   readonly #terminal: Terminal;
   readonly #opened = new Map<string, Promise<OpenBundle>>();
   #folder: Promise<string> | undefined;
 
-  constructor(cluster: ClusterConnection, flags: ApiFlags, terminal: Terminal) {
+  constructor(cluster: ClusterConnection, flags: PlaceFlags, terminal: Terminal) {
     this.#cluster = cluster;
     this.#flags = flags;
     this.#terminal = terminal;

@@ -182,8 +182,8 @@ function summaryOf(source: TracedCall | Finding, record: RunRecord, number: numb
 /** Without the bodies: the digests of a request would have to be put together from all earlier ones. */
 function lightRow(source: TracedCall | Finding): TraceRow {
   const options = { uid: "", body: () => undefined, numbered: false };
-  if (!("canonical" in source)) return only(traceRowsWithFindings([source.journal], [], [source], options));
-  return only(traceRows([{ ...source, entry: { ...source.entry, input: { body: "" }, output: null } }], options));
+  if (!("canonical" in source)) return single(traceRowsWithFindings([source.journal], [], [source], options));
+  return single(traceRows([{ ...source, entry: { ...source.entry, input: { body: "" }, output: null } }], options));
 }
 
 async function rowOf(
@@ -194,10 +194,10 @@ async function rowOf(
   if (!("canonical" in source)) return { ...lightRow(source), execution_id: record.uid };
   const bodies = await readBodies(record, shown(bodiesOf(source)));
   const options = { uid: record.uid, body: (digest: string) => bodies.get(digest), numbered: false };
-  return { ...only(traceRows([source], options)), step_number: summary.number };
+  return { ...single(traceRows([source], options)), step_number: summary.number };
 }
 
-function only([row]: readonly TraceRow[]): TraceRow {
+function single([row]: readonly TraceRow[]): TraceRow {
   if (row === undefined) throw new Error("a step gives one row");
   return row;
 }

@@ -230,7 +230,7 @@ export class RecordCheck {
     const changed = immutableFields.filter(
       (field) => canonicalJson(told[field] ?? null) !== canonicalJson(spec[field] ?? null),
     );
-    if (changed.length > 0) this.#tell("spec", `it is not that of the snapshot: ${changed.join(", ")}`);
+    if (changed.length > 0) this.#tell("line 1, spec", `it is not that of the snapshot: ${changed.join(", ")}`);
     if (rules === undefined || status.executionHash === undefined) return;
     const hash = executionHash(spec, rules);
     if (status.executionHash !== hash.executionHash)

@@ -1,6 +1,6 @@
 /**
- * How far a stream of events has come, as its ids say it: entries told of each node item, and whether the end was. Whoever shows the id again goes on from
- * there, at any replica. Nodes are named by their place among the run's, sorted by name: that list never changes once there is one.
+ * How far a stream of events has come, as its ids say it: entries told of each node item, and whether the end was. Whoever shows the id
+ * again goes on from there, at any replica. Nodes are named by their place among the run's, sorted by name: that list never changes once there is one.
  */
 import { deflateRawSync, inflateRawSync } from "node:zlib";
 import { itemName } from "../../core/protocol/names.ts";

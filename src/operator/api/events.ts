@@ -14,8 +14,10 @@ import { keysOfRows } from "../../core/planner/needs.ts";
 import type { ObjectKey, StoredExecution } from "../../ports/cluster.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import { cursorText, type Positions, readCursor, saysEnd } from "./event-cursor.ts";
+import { type GrownItem, grownItems } from "./grown-items.ts";
 import type { Runs } from "./runs.ts";
 import type { Handlers } from "./server.ts";
+import { streamed } from "./send.ts";
 import { Turns } from "./turns.ts";
 
 export interface EventsOptions {
@@ -31,11 +33,12 @@ const streamMs = 300_000;
 const aliveMs = 15_000;
 /** Wake-ups of the store may be missed. */
 const lookMs = 2_000;
+/** The field `retry` of the stream: so long a client waits after a broken connection before it comes back. */
+const reconnectMs = 1_000;
 /** Between looks at a run that changes all the time. */
 const pauseMs = 200;
 /** An id is told after so many steps at most: after a break in between, these come again. */
 const pageSize = 16;
-const keysPage = 200;
 const streams = { atOnce: 200, perCaller: 10, waiting: 0 };
 
 export function events(options: EventsOptions): Pick<Handlers, "events"> {
@@ -48,14 +51,8 @@ export function events(options: EventsOptions): Pick<Handlers, "events"> {
       const follower = new Follower(run, store, cursor);
       if (cursor !== undefined && (await follower.isTold())) return { status: 204 };
       const leave = await turns.take(caller.username, signal);
-      signal.addEventListener("abort", leave, { once: true });
-      if (signal.aborted) leave();
-      return {
-        status: 200,
-        type: accepts,
-        headers: { "X-Accel-Buffering": "no" },
-        body: follow(follower, options, signal),
-      };
+      const answer = streamed(follow(follower, options, signal), { accepts, signal }, leave);
+      return { ...answer, headers: { "X-Accel-Buffering": "no" } };
     },
   };
 }
@@ -85,7 +82,7 @@ async function* follow(
   const unwatch = await follower.store.watch(follower.run.uid, () => wake.resolve());
   let saidMs = clock.monotonicMs();
   try {
-    yield "retry: 1000\n\n";
+    yield `retry: ${reconnectMs}\n\n`;
     while (!stop.aborted && clock.monotonicMs() < endMs) {
       wake = Promise.withResolvers<void>();
       for await (const text of follower.news()) {
@@ -134,7 +131,7 @@ class Follower {
   /** Steps before the status that tells their end; what is told here is not told again. */
   async *news(): AsyncGenerator<string> {
     const { run } = this;
-    for await (const [key, from, length] of this.#grown(run)) yield* this.#steps(run, key, from, length);
+    for await (const { key, from, length } of this.#grown(run)) yield* this.#steps(run, key, from, length);
     const { status } = run;
     const text = JSON.stringify(told(status));
     const isEnd = status?.completedAt !== undefined;
@@ -143,18 +140,9 @@ class Follower {
     this.hasEnded = isEnd;
   }
 
-  /** Items with entries that were not told: from where, up to where. */
-  async *#grown(run: StoredExecution): AsyncGenerator<readonly [NodeKey, number, number]> {
-    const keys = journalKeys(run);
-    for (let at = 0; at < keys.length; at += keysPage) {
-      const page = keys.slice(at, at + keysPage);
-      const { items } = await this.store.view(run.uid, page);
-      for (const [place, key] of page.entries()) {
-        const length = items[place]?.length ?? 0;
-        const from = this.#positions(run).get(itemName(key)) ?? 0;
-        if (length > from) yield [key, from, length];
-      }
-    }
+  /** Items with entries that were not told. */
+  #grown(run: StoredExecution): AsyncGenerator<GrownItem> {
+    return grownItems(this.store, run.uid, journalKeys(run), (item) => this.#positions(run).get(item) ?? 0);
   }
 
   async *#steps(run: StoredExecution, key: NodeKey, from: number, length: number): AsyncGenerator<string> {

@@ -57,9 +57,7 @@ export class HeldJournals {
     }
     const journal = async (key: NodeKey) => {
       const place = placeOf(uid, key);
-      const known = this.#held.get(place)?.journal;
-      // Of a run that has ended nothing more can be recorded.
-      const found = known !== undefined && hasEnded ? known : await grownJournal(record, key, known);
+      const found = await grownJournal(record, key, this.#held.get(place)?.journal);
       this.#hold(place, found);
       return found;
     };

@@ -1,37 +1,26 @@
 /** What is read out of a run's record once all of it is known to hold: trace and bundle; and its digests. */
 import type { ObjectKey } from "../../ports/cluster.ts";
-import type { JournalStore } from "../../ports/store.ts";
 import { Problem } from "./problems.ts";
-import { readRecord, type RunRecord } from "../../host/journals.ts";
+import type { RunRecord } from "../../host/journals.ts";
 import { RecordChanged } from "../../host/record-changed.ts";
 import { recordParts } from "../../host/record-parts.ts";
 import { BundleWriter } from "../../core/trace/bundle.ts";
 import { RecordCheck } from "../../core/trace/verify.ts";
 import { HeldJournals, type Journals } from "./held-journals.ts";
 import { canonicalTrace, traceRowsOf, verified } from "./record.ts";
-import type { Runs } from "./runs.ts";
+import { recordOf, type RecordOptions } from "./runs.ts";
 import type { Call, Handlers } from "./server.ts";
 import { type Answer, streamed } from "./send.ts";
 import { Turns } from "./turns.ts";
 
-export interface ReadsOptions {
-  readonly runs: Runs;
-  readonly store: () => Promise<JournalStore>;
-}
-
 /** Each holds one node's journal in memory. */
 const readers = { atOnce: 2, perCaller: 1, waiting: 50 };
 
-export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "hash" | "export"> {
+export function reads(options: RecordOptions): Pick<Handlers, "trace" | "hash" | "export"> {
   const turns = new Turns(readers);
   const held = new HeldJournals();
   /** An export reads it all in pages itself, and nobody asks for the next one. */
   const unheld = new HeldJournals({ bytesMax: 0, keptMs: 0 });
-
-  async function recordOf({ caller, params }: Call): Promise<RunRecord> {
-    const run = await runs.readable(caller, params as unknown as ObjectKey);
-    return readRecord(await store(), run);
-  }
 
   /** The record's chains hold before any of it is sent: a changed one is refused rather than broken off. Takes a turn. */
   async function checked(
@@ -53,7 +42,7 @@ export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "
   return {
     async trace(call) {
       const { from_step: from = 1, limit = Infinity, all = false, canonical = false } = call.query as TraceQuery;
-      const record = await recordOf(call);
+      const record = await recordOf(options, call);
       const journals = held.of(record, from === 1 || canonical);
       return checked(record, journals, call, (steps) => {
         checkRecord(record, steps, from);
@@ -63,7 +52,7 @@ export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "
     },
 
     async export(call) {
-      const record = await recordOf(call);
+      const record = await recordOf(options, call);
       if (record.status?.completedAt === undefined)
         throw new Problem("conflict", "it has not ended: what is recorded of it still grows");
       if (record.recorder !== record.uid)
@@ -79,7 +68,7 @@ export function reads({ runs, store }: ReadsOptions): Pick<Handlers, "trace" | "
 
     async hash(call) {
       const { caller, params, accepts } = call;
-      const { uid, status } = await runs.readable(caller, params as unknown as ObjectKey);
+      const { uid, status } = await options.runs.readable(caller, params as unknown as ObjectKey);
       const { executionHash, hashParts, traceHash, journalHead, steps } = status ?? {};
       const told = { execution_id: uid, executionHash, hashParts, steps, traceHash, journalHead };
       return { status: 200, type: accepts, body: `${JSON.stringify(told)}\n` };

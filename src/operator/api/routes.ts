@@ -29,13 +29,7 @@ export interface Operation {
 
 const reads: readonly ProblemKind[] = ["not-found"];
 const bodyReads: readonly ProblemKind[] = [...reads, "body-too-large", "unsupported-media-type"];
-const replays: readonly ProblemKind[] = [
-  "bad-request",
-  "not-found",
-  "conflict",
-  "body-too-large",
-  "unsupported-media-type",
-];
+const replays: readonly ProblemKind[] = ["not-found", "conflict", "body-too-large", "unsupported-media-type"];
 
 const replay = {
   method: "POST",

@@ -3,18 +3,31 @@ import type { KubeClient } from "../../adapters/kube/client.ts";
 import { unless } from "../../adapters/kube/kube-error.ts";
 import { resourcePath, resources } from "../../adapters/kube/resources.ts";
 import { type KubeExecution, storedExecution } from "../../adapters/kube/stored.ts";
+import { readRecord, type RunRecord } from "../../host/journals.ts";
 import { loadSnapshot } from "../../host/observe.ts";
 import type { ObjectKey, StoredExecution } from "../../ports/cluster.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import type { Caller } from "./authenticate.ts";
 import type { Authorizer } from "./authorize.ts";
 import { notFound } from "./problems.ts";
+import type { Call } from "./server.ts";
 
 export interface Runs {
   /** The run, for a caller who may read its journal. Throws Problem (not-found) for others and where it is not there (A1). */
   readable(caller: Caller, key: ObjectKey): Promise<StoredExecution>;
   /** As `readable`. */
   readableByUid(caller: Caller, uid: string): Promise<StoredExecution>;
+}
+
+export interface RecordOptions {
+  readonly runs: Pick<Runs, "readable">;
+  readonly store: () => Promise<JournalStore>;
+}
+
+/** The record of the run that a call names. Throws as `readable` does. */
+export async function recordOf({ runs, store }: RecordOptions, { caller, params }: Call): Promise<RunRecord> {
+  const run = await runs.readable(caller, params as unknown as ObjectKey);
+  return readRecord(await store(), run);
 }
 
 export interface RunsOptions {

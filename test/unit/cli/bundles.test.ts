@@ -223,12 +223,12 @@ describe("a tampered bundle", () => {
   test.each<[what: string, told: string, change: (said: Said) => Said]>([
     [
       "prompt",
-      "spec: it is not that of the snapshot: agents",
+      "line 1, spec: it is not that of the snapshot: agents",
       (said) => ({ ...said, spec: { ...said.spec, agents: [{ name: "a", model: "main", systemPrompt: "Lie." }] } }),
     ],
     [
       "deadline",
-      "spec: it is not that of the snapshot: activeDeadlineSeconds",
+      "line 1, spec: it is not that of the snapshot: activeDeadlineSeconds",
       (said) => ({ ...said, spec: { ...said.spec, activeDeadlineSeconds: 9 } }),
     ],
     [

@@ -35,9 +35,12 @@ function apiOf(store: () => MemoryStore) {
     async *lines(what, body) {
       const call = { caller: { username: "a", groups: [] }, params: run.key, body, accepts: "application/jsonl" };
       const handler = what === "bodies" ? handlers.bodies : handlers.journalAfter;
-      const answer = await handler({ ...call, signal: new AbortController().signal } as unknown as Call);
+      const over = new AbortController();
+      const answer = await handler({ ...call, signal: over.signal } as unknown as Call);
       let text = "";
       for await (const part of answer.body as AsyncIterable<string>) text += part;
+      // As the server does when an answer was sent.
+      over.abort();
       const lines = text.split("\n").filter((line) => line !== "");
       if (what === "bodies") asked.push(lines.length);
       else told.push(lines.length);

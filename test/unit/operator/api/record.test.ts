@@ -126,34 +126,40 @@ describe("a trace that is read page by page", () => {
     expect(asked.entries).toBe(total);
   });
 
-  test("of a run at work shows what has been recorded meanwhile, and reads no more than that", async () => {
-    const { run, store } = await counted();
-    const [talk] = run.journals as [ItemJournal];
-    const { completedAt: _, ...status } = run.status;
-    const atWork = { ...run, status };
-    const half = new MemoryStore({ nowMs: () => 0 });
-    const cut = Math.floor(talk.entries.length / 2);
-    const put = (entries: ItemJournal["entries"]) => putRun(half, { ...run, journals: [{ ...talk, entries }] });
-    await put(talk.entries.slice(0, cut));
-    let read = 0;
-    const reading: RecordStore = {
-      entries: async (...args) => {
-        const found = await half.entries(...args);
-        read += found.length;
-        return found;
-      },
-      bodies: (...args) => store.bodies(...args),
-    };
-    const held = new HeldJournals();
-    const look = async () => {
-      const record = await readRecord(reading, atWork);
-      return verified(record, held.of(record, false));
-    };
-    const before = await look();
-    await put(talk.entries);
-    expect(await look()).toBeGreaterThan(before);
-    expect(read).toBe(talk.entries.length);
-    expect(await look()).toBe(steps);
-    expect(read).toBe(talk.entries.length);
-  });
+  test.each([
+    ["and is still", false],
+    ["and has ended since", true],
+  ])(
+    "of a run that was at work %s shows what has been recorded meanwhile, and reads no more than that",
+    async (_, hasEnded) => {
+      const { run, store } = await counted();
+      const [talk] = run.journals as [ItemJournal];
+      const { completedAt = "", ...status } = run.status;
+      const atWork = { ...run, status };
+      const half = new MemoryStore({ nowMs: () => 0 });
+      const cut = Math.floor(talk.entries.length / 2);
+      const put = (entries: ItemJournal["entries"]) => putRun(half, { ...run, journals: [{ ...talk, entries }] });
+      await put(talk.entries.slice(0, cut));
+      let read = 0;
+      const reading: RecordStore = {
+        entries: async (...args) => {
+          const found = await half.entries(...args);
+          read += found.length;
+          return found;
+        },
+        bodies: (...args) => store.bodies(...args),
+      };
+      const held = new HeldJournals();
+      const look = async (seen = hasEnded ? { ...run, status: { ...status, completedAt } } : atWork) => {
+        const record = await readRecord(reading, seen);
+        return verified(record, held.of(record, false));
+      };
+      const before = await look(atWork);
+      await put(talk.entries);
+      expect(await look()).toBeGreaterThan(before);
+      expect(read).toBe(talk.entries.length);
+      expect(await look()).toBe(steps);
+      expect(read).toBe(talk.entries.length);
+    },
+  );
 });
