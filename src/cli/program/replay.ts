@@ -23,7 +23,7 @@ export function replayCommand(program: Command, terminal: Terminal, exit: (code:
   )
     .option(
       "--from-step <number>",
-      "make calls again from this step on; those before are answered from the record",
+      "ask models again from this step on; those before are answered from the record, as are tools (--tool-outputs)",
       wholeNumber,
     )
     .option("--from <node/step>", "the same place by node: write/2, or rate[3]/1 for an item of forEach")
