@@ -14,11 +14,11 @@ import { textsOf } from "../core/steps/bodies.ts";
 import { readEntry } from "../core/steps/chain.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { TraceHasher } from "../core/trace/canonical.ts";
-import { inOrder, type ItemJournal, reusedSteps } from "../core/trace/journal.ts";
+import { entriesOf, inOrder, type ItemJournal, reusedSteps } from "../core/trace/journal.ts";
 import { shownSpec } from "../core/replay/spec.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
 import { bodiesOfRuns, entryPages, linked, type RecordStore } from "./lineage.ts";
-import { checkBodies, checkChains, RecordChanged } from "./record-changed.ts";
+import { checkBodies, checkChain, checkChains, RecordChanged } from "./record-changed.ts";
 
 const bodiesPage = 512;
 
@@ -100,7 +100,14 @@ export async function grownJournal(record: RunRecord, key: NodeKey, known?: Item
   // A store that was rolled back, and healed: what was read before may not be there any more.
   const follows = before.length === 0 || added[0]?.prevHash === before.at(-1)?.hash;
   if (!follows) added = await allOf(record.entries(key));
-  const journal = await record.linked(key, follows ? [...before, ...added] : added);
+  const entries = follows ? [...before, ...added] : added;
+  if (known !== undefined && follows) {
+    const grown = { ...known, entries };
+    checkChain(known.uid ?? record.recorder, grown, before);
+    // What an item reuses of another run, a try says at its start.
+    if (!entriesOf(entries).some(({ type }, index) => index >= before.length && type === "start")) return grown;
+  }
+  const journal = await record.linked(key, entries);
   checkChains(record.recorder, journal);
   return journal;
 }

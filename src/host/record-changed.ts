@@ -3,7 +3,7 @@ import { cliExitCodes } from "../api/exit-codes.ts";
 import { sha256Hex } from "../core/digest/digest.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import { itemName } from "../core/protocol/names.ts";
-import type { NodeKey } from "../core/protocol/types.ts";
+import type { NodeKey, StoredEntry } from "../core/protocol/types.ts";
 import { verifyChain } from "../core/trace/chain-check.ts";
 import type { ItemJournal } from "../core/trace/journal.ts";
 
@@ -23,9 +23,9 @@ export function journalChanged(key: NodeKey, why: string): RecordChanged {
   return new RecordChanged(`the journal of node ${itemName(key)}`, why);
 }
 
-/** Of these entries alone. Throws RecordChanged. */
-export function checkChain(uid: string, journal: ItemJournal): void {
-  const broken = verifyChain(uid, journal);
+/** Of these entries alone, of which those `before` were checked before. Throws RecordChanged. */
+export function checkChain(uid: string, journal: ItemJournal, before?: readonly StoredEntry[]): void {
+  const broken = verifyChain(uid, journal, before);
   if (broken !== undefined) throw journalChanged(journal, `entry ${broken.index}: ${broken.reason}`);
 }
 

@@ -5,12 +5,11 @@ import { itemName } from "../core/protocol/names.ts";
 import type { StoredEntry } from "../core/protocol/types.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { foldHistory } from "../core/steps/history.ts";
-import { verifyChain } from "../core/trace/chain-check.ts";
 import { entriesOf } from "../core/trace/journal.ts";
+import { entryPages } from "../host/lineage.ts";
+import { checkChain } from "../host/record-changed.ts";
 import type { WorkerOrder } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
-
-const entriesPage = 512;
 
 /** G2: the snapshot is named by digest; any other is refused. */
 export async function readSnapshot(order: WorkerOrder, store: JournalStore): Promise<Snapshot> {
@@ -27,11 +26,9 @@ export async function readSnapshot(order: WorkerOrder, store: JournalStore): Pro
 
 export async function readHistory(order: WorkerOrder, store: JournalStore, length: number) {
   const stored: StoredEntry[] = [];
-  while (stored.length < length) {
-    const page = await store.entries(order.uid, order, stored.length, Math.min(entriesPage, length - stored.length));
-    if (page.length === 0) break;
-    stored.push(...page);
-  }
+  for await (const page of entryPages(store, order.uid, order)) stored.push(...page);
+  // What came after the claim is nothing to go on from.
+  stored.length = Math.min(stored.length, length);
   // The status has seen this entry: a store that holds another in its place was rolled back and has gone another way.
   if (
     order.known !== undefined &&
@@ -42,12 +39,12 @@ export async function readHistory(order: WorkerOrder, store: JournalStore, lengt
       "OAO_DURABILITY_LOST",
       `entry ${order.known.length - 1} of ${itemName(order)} is not the one that the status has seen`,
     );
-  const broken = stored.length < length ? stored.length : verifyChain(order.uid, { ...order, entries: stored })?.index;
-  if (broken !== undefined)
+  if (stored.length < length)
     throw new OaoError(
       "OAO_DURABILITY_LOST",
-      `journal of ${itemName(order)} does not hold together at entry ${broken} of ${length}`,
+      `the journal of ${itemName(order)} ends at entry ${stored.length} of ${length}`,
     );
+  checkChain(order.uid, { ...order, entries: stored });
   const entries = entriesOf(stored);
   const outputs = entries.flatMap((entry) =>
     entry.type === "step" && entry.try === order.try && entry.output !== null ? [entry.output.body] : [],

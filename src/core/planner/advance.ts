@@ -1,9 +1,9 @@
 /** One row on from what became of its attempt: end, next try (own fault), restart (loss), or wait. Two separate counters. */
 import { statusLimits } from "../../api/status.ts";
 import { askDoubt } from "./approvals.ts";
-import { type Draft, isReleased, killWorkers, recordOf, stopOf, stopWorkers, wakeAt } from "./draft.ts";
+import { type Draft, isReleased, killWorkers, recordOf, seenItem, stopOf, stopWorkers, wakeAt } from "./draft.ts";
 import { overdue, ownFault, timedOut } from "./faults.ts";
-import { seenItem, type Verdict } from "./judge.ts";
+import type { Verdict } from "./judge.ts";
 import { firstRestartDelayMs, lost, restart } from "./losses.ts";
 import { isEnded } from "./node-machine.ts";
 import { succeed } from "./origin.ts";

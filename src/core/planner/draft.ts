@@ -4,13 +4,21 @@ import { byCodeUnit, type SpecGraph, specGraph } from "../dag/spec-graph.ts";
 import { itemName } from "../protocol/names.ts";
 import type { ItemRecord, NodeKey, StoredBody } from "../protocol/types.ts";
 import { isEnded } from "./node-machine.ts";
-import { finishedOf, type NodeRow, type Row, thawRows } from "./rows.ts";
+import { apply, finishedOf, type NodeRow, type Row, thawRows } from "./rows.ts";
 import { lossSeenAtMs } from "./store-life.ts";
-import type { Decision, Loss, Seen, SeenWorker } from "./types.ts";
+import type { Decision, Loss, Seen, SeenItem, SeenWorker } from "./types.ts";
+
+export const stopReasons = [
+  "PolicyViolation",
+  "DeadlineExceeded",
+  "Cancelled",
+  "DurabilityLost",
+  "RecordChanged",
+] as const;
 
 /** Why a run is ended before its nodes are. The first one stands. */
 export interface Stop {
-  readonly reason: "PolicyViolation" | "DeadlineExceeded" | "Cancelled" | "DurabilityLost" | "RecordChanged";
+  readonly reason: (typeof stopReasons)[number];
   readonly message: string;
 }
 
@@ -21,7 +29,8 @@ export interface Draft {
   /** In the spec's order. */
   readonly rows: readonly NodeRow[];
   readonly byName: ReadonlyMap<string, NodeRow>;
-  readonly records: ReadonlyMap<string, ItemRecord | undefined>;
+  /** By itemName. */
+  readonly items: ReadonlyMap<string, SeenItem>;
   readonly workers: ReadonlyMap<string, readonly SeenWorker[]>;
   /** Hex digests of the bodies that were asked for. */
   readonly asked: ReadonlySet<string>;
@@ -45,7 +54,12 @@ export interface Draft {
   size: number;
 }
 
-export function draftOf(seen: Seen, nowMs: number, asked: ReadonlySet<string>): Draft {
+export function draftOf(
+  seen: Seen,
+  nowMs: number,
+  asked: ReadonlySet<string>,
+  items: ReadonlyMap<string, SeenItem>,
+): Draft {
   const graph = specGraph(seen.spec);
   const rows = thawRows(graph, seen.status);
   const workers = new Map<string, SeenWorker[]>();
@@ -63,7 +77,7 @@ export function draftOf(seen: Seen, nowMs: number, asked: ReadonlySet<string>): 
     graph,
     rows,
     byName: new Map(rows.map((row) => [row.node.name, row])),
-    records: new Map(seen.items.map(({ key, record }) => [itemName(key), record])),
+    items,
     workers,
     asked,
     decisions: [],
@@ -88,7 +102,12 @@ function byView(a: SeenWorker, b: SeenWorker): number {
 }
 
 export function recordOf(draft: Draft, key: NodeKey): ItemRecord | undefined {
-  return draft.records.get(itemName(key));
+  return draft.items.get(itemName(key))?.record;
+}
+
+/** What was read of a row's item; undefined = it was of no interest. */
+export function seenItem(draft: Draft, row: Row): SeenItem | undefined {
+  return draft.items.get(itemName(row.key));
 }
 
 export function wakeAt(draft: Draft, atMs: number): void {
@@ -163,11 +182,20 @@ export function absence(
   };
 }
 
+/** Ends a row that cannot go on without an output, `whose` it is: with its run where it is gone, alone where it was changed, as its own worker would. */
+export function endWithout(draft: Draft, row: NodeRow, digest: string, whose: string): void {
+  const { reason, is } = absence(draft, digest);
+  const message = `the output of ${whose} ${is}`;
+  if (reason === "RecordChanged") return apply(row, "fail", draft.nowMs, reason, message);
+  draft.stop ??= { reason, message };
+  apply(row, "lose", draft.nowMs, reason);
+}
+
 /** Hex digest of a node's output: null = it has none (not succeeded, or nothing given), undefined = not read yet. */
-export function outputDigest(draft: Pick<Draft, "byName" | "records">, name: string): string | null | undefined {
+export function outputDigest(draft: Pick<Draft, "byName" | "items">, name: string): string | null | undefined {
   const row = draft.byName.get(name);
   if (row === undefined || row.state !== "Succeeded") return null;
   if (row.node.spec.forEach !== undefined) return row.output ?? null;
-  const finished = finishedOf(row, draft.records.get(name));
+  const finished = finishedOf(row, draft.items.get(name)?.record);
   return finished?.outcome === "Succeeded" ? finished.output : undefined;
 }

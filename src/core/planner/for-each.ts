@@ -1,8 +1,9 @@
 /** The end of a forEach node: one failed item fails it, all succeeded make the ordered list. */
 import type { Json } from "../digest/json.ts";
+import { itemName } from "../protocol/names.ts";
 import { packBody } from "../steps/bodies.ts";
 import { cancelRow } from "./advance.ts";
-import { absence, type Draft, recordOf, stopOf, wakeNow } from "./draft.ts";
+import { type Draft, endWithout, recordOf, stopOf, wakeNow } from "./draft.ts";
 import { isAtWork, isEnded } from "./node-machine.ts";
 import { apply, finishedOf, type NodeRow, type Row } from "./rows.ts";
 
@@ -30,13 +31,7 @@ function gather(draft: Draft, row: NodeRow): void {
   for (const item of row.items) {
     const output = outputOf(draft, item);
     if (output === "NotRead") return wakeNow(draft);
-    if ("absent" in output) {
-      const { reason, is } = absence(draft, output.absent);
-      const message = `the output of ${row.node.name}[${item.key.item ?? 0}] ${is}`;
-      if (reason === "RecordChanged") return apply(row, "fail", draft.nowMs, reason, message);
-      draft.stop ??= { reason, message };
-      return apply(row, "lose", draft.nowMs, reason);
-    }
+    if ("absent" in output) return endWithout(draft, row, output.absent, itemName(item.key));
     outputs.push(output.value);
   }
   const packed = packBody(outputs);

@@ -3,10 +3,10 @@ import type { WorkerFailure } from "../../api/exit-codes.ts";
 import { itemName } from "../protocol/names.ts";
 import type { ItemRecord } from "../protocol/types.ts";
 import type { Finished } from "../steps/format.ts";
-import { type Draft, recordOf } from "./draft.ts";
+import { type Draft, recordOf, seenItem } from "./draft.ts";
 import { originEnd } from "./origin.ts";
 import { finishedOf, isBehind, isMarked, marks, type Row } from "./rows.ts";
-import type { SeenDoubt, SeenItem, SeenWorker } from "./types.ts";
+import type { SeenDoubt, SeenWorker } from "./types.ts";
 
 interface Blocked {
   readonly failure: WorkerFailure;
@@ -93,11 +93,6 @@ export function judge(draft: Draft, row: Row): Verdict {
   if (!claimed) return { is: "Unseen" };
   if (leaseEndsMs !== undefined) return { is: "Working", claimed: true, leaseEndsMs };
   return { is: "Gone", how: "Lost", detail: "the worker is gone" };
-}
-
-export function seenItem(draft: Draft, row: Row): SeenItem | undefined {
-  const name = itemName(row.key);
-  return draft.seen.items.find(({ key }) => itemName(key) === name);
 }
 
 /** J2 fences a worker that works on in spite of it, so a listed one is trusted until it ends or its lease does. */

@@ -28,9 +28,9 @@ import { isoTime, parseTime } from "./time.ts";
 import type { Decision, Plan, Seen } from "./types.ts";
 
 export function plan(seen: Seen, nowMs: number): Plan {
-  const records = new Map(seen.items.map(({ key, record }) => [itemName(key), record]));
-  const asked = new Set(outputsNeeded(seen.spec, seen.status, (key) => records.get(itemName(key))));
-  const draft = draftOf(seen, nowMs, asked);
+  const items = new Map(seen.items.map((item) => [itemName(item.key), item]));
+  const asked = new Set(outputsNeeded(seen.spec, seen.status, (key) => items.get(itemName(key))?.record));
+  const draft = draftOf(seen, nowMs, asked, items);
   if (seen.status.completedAt !== undefined) return planEnded(draft);
   const isClosing = isAllEnded(draft);
   const wasMainEnded = isMainEnded(draft);

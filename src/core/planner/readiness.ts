@@ -4,7 +4,7 @@ import { evaluateCondition, evaluateItems, type ExpressionScope } from "../expre
 import type { Json } from "../digest/json.ts";
 import { sizes } from "../../api/defaults.ts";
 import { askNode } from "./approvals.ts";
-import { absence, type Draft, isMainEnded, outputDigest, wakeNow } from "./draft.ts";
+import { type Draft, endWithout, isMainEnded, outputDigest, wakeNow } from "./draft.ts";
 import { isEnded } from "./node-machine.ts";
 import { decidedBefore, originEnd } from "./origin.ts";
 import { apply, type NodeRow, queued } from "./rows.ts";
@@ -109,12 +109,7 @@ function expressionFailed(draft: Draft, row: NodeRow, error: unknown): void {
 
 function notLoaded(draft: Draft, row: NodeRow, why: "NotRead" | { readonly absent: string }): void {
   if (why === "NotRead") return wakeNow(draft);
-  const { reason, is } = absence(draft, why.absent);
-  const message = `the output of a node that ${row.node.name} names ${is}`;
-  // As where its own worker finds it: that node fails.
-  if (reason === "RecordChanged") return apply(row, "fail", draft.nowMs, reason, message);
-  draft.stop ??= { reason, message };
-  apply(row, "lose", draft.nowMs, reason);
+  endWithout(draft, row, why.absent, `a node that ${row.node.name} names`);
 }
 
 /** Outputs of those of `names` that succeeded; the others are simply not there. */

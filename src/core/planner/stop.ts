@@ -1,24 +1,16 @@
 /** What ends a run before its nodes do, and the control state that says so to every worker. */
 import { transition } from "../protocol/control.ts";
 import type { ControlState } from "../protocol/types.ts";
-import { type Draft, isAllEnded, isMainEnded, runsOnCancel, type Stop } from "./draft.ts";
+import { type Draft, isAllEnded, isMainEnded, runsOnCancel, type Stop, stopReasons } from "./draft.ts";
 import type { Verdict } from "./judge.ts";
 import { isEnded } from "./node-machine.ts";
 import type { NodeRow, Row } from "./rows.ts";
 
-const stopReasons: readonly string[] = [
-  "PolicyViolation",
-  "DeadlineExceeded",
-  "Cancelled",
-  "DurabilityLost",
-  "RecordChanged",
-];
-
 /** The stop that an earlier pass has written to the status: it stands, whatever happens later. */
 export function latchedStop(draft: Draft): Stop | undefined {
   const condition = draft.seen.status.conditions.find((each) => each.type === "Succeeded");
-  if (condition?.status !== "False" || !stopReasons.includes(condition.reason)) return undefined;
-  return { reason: condition.reason as Stop["reason"], message: condition.message };
+  const reason = stopReasons.find((each) => each === condition?.reason);
+  return condition?.status === "False" && reason !== undefined ? { reason, message: condition.message } : undefined;
 }
 
 /** Looks at the verdicts of this pass before any of them is acted on, so that no node is restarted into a stopped run. */

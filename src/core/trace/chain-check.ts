@@ -4,7 +4,7 @@ import { genesis } from "../protocol/names.ts";
 import type { NodeKey, StoredEntry } from "../protocol/types.ts";
 import { formatProblem } from "../steps/chain.ts";
 import type { JournalEntry } from "../steps/format.ts";
-import { type ItemJournal, keepEntries } from "./journal.ts";
+import { entriesOf, type ItemJournal, keepEntries } from "./journal.ts";
 
 export interface BrokenChain {
   /** Index of the first entry that does not hold. */
@@ -60,13 +60,18 @@ export class ChainCheck {
 }
 
 /**
- * Of one item's whole journal. Undefined = it holds. An entry cut off at the end is not seen here: compare the length with the
- * status for that.
+ * Of one item's whole journal, of which those `before` are known to hold. Undefined = it holds. An entry cut off at the end is not seen
+ * here: compare the length with the status for that.
  */
-export function verifyChain(uid: string, journal: ItemJournal): BrokenChain | undefined {
-  const check = new ChainCheck(uid, journal);
-  const entries: JournalEntry[] = [];
-  for (const stored of journal.entries) {
+export function verifyChain(
+  uid: string,
+  journal: ItemJournal,
+  before: readonly StoredEntry[] = [],
+): BrokenChain | undefined {
+  const last = before.at(-1);
+  const check = new ChainCheck(uid, journal, last && { length: before.length, head: last.hash });
+  const entries: JournalEntry[] = [...entriesOf(before)];
+  for (const stored of journal.entries.slice(before.length)) {
     const entry = check.next(stored);
     if (entry !== undefined) entries.push(entry);
   }

@@ -4,7 +4,7 @@ import { chain, readEntry } from "../../../src/core/steps/chain.ts";
 import { genesis } from "../../../src/core/protocol/names.ts";
 import { canonicalLines, emptyTraceHash, traceHash, TraceHasher } from "../../../src/core/trace/canonical.ts";
 import { verifyChain } from "../../../src/core/trace/chain-check.ts";
-import { canonicalSteps, findingsOf, inOrder, tracedCalls } from "../../../src/core/trace/journal.ts";
+import { entriesOf, canonicalSteps, findingsOf, inOrder, tracedCalls } from "../../../src/core/trace/journal.ts";
 import { isRequestRef, rebuildRequest } from "../../../src/core/trace/request.ts";
 import { bodiesOf, traceRows, traceRowsWithFindings } from "../../../src/core/trace/rows.ts";
 import type { RequestRef } from "../../../src/core/steps/format.ts";
@@ -243,6 +243,19 @@ describe("the hash chain", () => {
     });
     const garbled = entries.map((entry) => (entry.index === 3 ? { ...entry, bytes: "{" } : entry));
     expect(verifyChain(uid, { node: "gather", entries: garbled })?.index).toBe(3);
+  });
+
+  it("is looked at from where it was known to hold on, and then known as a whole", () => {
+    const { entries } = whole();
+    const before = entries.slice(0, 2);
+    const grown = [...entries];
+    expect(verifyChain(uid, { node: "gather", entries: grown }, before)).toBeUndefined();
+    expect(entriesOf(grown)).toEqual(entriesOf(entries));
+    const other = chain([step(new Bodies(), [9, 9])], 2, "0".repeat(64));
+    expect(verifyChain(uid, { node: "gather", entries: [...before, ...other] }, before)).toEqual({
+      index: 2,
+      reason: "it does not follow the entry before it",
+    });
   });
 
   it("is bound to the run and the node", () => {
