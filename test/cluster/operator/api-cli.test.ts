@@ -219,17 +219,8 @@ test("finds the API of a release of any name, and asks which one is meant where 
 });
 
 test("ui shows the steps of runs that have ended, also of a Strict replay, compares them, and replays one from a step", async () => {
-  const args = ["ui", "--no-open", "-n", field.namespace, "--on", "cluster", ...server()];
-  const env = { KUBECONFIG: join(field.folder, "alice.kubeconfig"), OAO_OPERATOR_NAMESPACE: field.home };
-  const page = field.place.start(args, env);
-  await page.said("Ctrl-C ends it");
-  const [, origin = "", token = ""] = /(http:\S+\/)#(\S+)/.exec(page.text()) ?? [];
-  const call = async <T>(path: string, body?: object): Promise<T> => {
-    const how = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
-    const answer = await fetch(`${origin}api/${path}`, { ...how, headers: { authorization: `Bearer ${token}` } });
-    expect(answer.status, path).toBe(200);
-    return (await answer.json()) as T;
-  };
+  const page = await openPage("alice");
+  const call = page.read;
   const runs = `runs/${field.namespace}`;
   const steps = await call<StepPage>(`${runs}/brief/steps`);
   expect([steps.total, steps.steps.at(-1)?.number]).toEqual([12, 12]);
@@ -246,8 +237,7 @@ test("ui shows the steps of runs that have ended, also of a Strict replay, compa
   expect((await call<DiffPage>(pair(replayed.name))).counts).toMatchObject({ Same: 11, Alike: 1 });
   expect(await oao("alice", "replay", "brief", "--name", "strict-too")).toMatchObject({ code: 0 });
   expect((await call<DiffPage>(pair("strict-too"))).counts).toMatchObject({ Same: 12, Changed: 0 });
-  page.child.kill("SIGINT");
-  expect((await page.ended).code).toBe(0);
+  await page.end();
 });
 
 /** The page's API, as somebody whose kubeconfig is there. */
@@ -258,9 +248,14 @@ async function openPage(who: string) {
   await page.said("Ctrl-C ends it");
   const [, origin = "", token = ""] = /(http:\S+\/)#(\S+)/.exec(page.text()) ?? [];
   const headers = { authorization: `Bearer ${token}` };
-  const asked = (path: string) => fetch(`${origin}api/${path}`, { headers });
-  const read = async <T>(path: string): Promise<T> => {
-    const answer = await asked(path);
+  const asked = (path: string, body?: object) =>
+    fetch(
+      `${origin}api/${path}`,
+      body === undefined ? { headers } : { headers, method: "POST", body: JSON.stringify(body) },
+    );
+  /** With a body it is posted. */
+  const read = async <T>(path: string, body?: object): Promise<T> => {
+    const answer = await asked(path, body);
     expect(answer.status, path).toBe(200);
     return (await answer.json()) as T;
   };
