@@ -4,9 +4,9 @@ import { type FileHandle, open } from "node:fs/promises";
 import { cliExitCodes } from "../api/exit-codes.ts";
 import { itemKey, itemName } from "../core/protocol/names.ts";
 import type { NodeKey, StoredBody, StoredEntry } from "../core/protocol/types.ts";
-import type { Snapshot } from "../core/steps/format.ts";
 import { BundleError, BundleReader } from "../core/trace/bundle.ts";
 import { shownSpec } from "../core/replay/spec.ts";
+import { SnapshotReader } from "../core/replay/stored-snapshot.ts";
 import { type ItemJournal, reuseOf } from "../core/trace/journal.ts";
 import { ChainCheck } from "../core/trace/chain-check.ts";
 import type { RecordPart } from "../core/trace/record-part.ts";
@@ -115,20 +115,21 @@ export async function openBundle(path: string): Promise<OpenBundle> {
   const items: Places = new Map();
   const keys: NodeKey[] = [];
   const bodies = new Map<string, { readonly offset: number; readonly length: number }>();
-  let snapshot: Snapshot | undefined;
-  let wanted: string | undefined;
+  let reader: SnapshotReader | undefined;
   const { report, problems } = await checkBundle(path, ({ part, offset, length }) => {
-    if (part.kind === "run") wanted = part.execution.status.snapshot;
+    const { snapshot: digest } = part.kind === "run" ? part.execution.status : {};
+    if (digest !== undefined) reader = new SnapshotReader(digest);
     if (part.kind === "item") {
       if (part.run === undefined) keys.push(part.key);
       items.set(placeName(part.run, part.key), offset);
     }
     if (part.kind !== "body") return;
     bodies.set(part.body.digest, { offset, length });
-    if (part.body.digest === wanted) snapshot = snapshotOf(part.body);
+    if (part.body.digest === reader?.wanted) readSnapshot(reader, part.body);
   });
   if (report === undefined || problems.length > 0) throw tampered(path, problems);
   const { execution } = report;
+  const { snapshot } = reader ?? {};
   const file = await open(path);
   const { status, ...object } = execution;
   const { uid } = object.metadata;
@@ -163,11 +164,11 @@ function placeName(run: string | undefined, key: NodeKey): string {
 }
 
 /** One that cannot be read is told by the check. */
-function snapshotOf({ bytes }: StoredBody): Snapshot | undefined {
+function readSnapshot(reader: SnapshotReader, { bytes }: StoredBody): void {
   try {
-    return JSON.parse(bytes) as Snapshot;
+    reader.read(bytes);
   } catch {
-    return undefined;
+    return;
   }
 }
 

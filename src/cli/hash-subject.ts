@@ -10,6 +10,7 @@ import { hashOf } from "../core/hash/execution-hash.ts";
 import { lintManifest } from "../core/manifest/lint.ts";
 import { isWhole, shownSpec } from "../core/replay/spec.ts";
 import type { Snapshot } from "../core/steps/format.ts";
+import { loadSnapshot } from "../host/snapshots.ts";
 import { governingPolicies } from "../host/governing.ts";
 import type { StoredExecution, StoredPolicy } from "../ports/cluster.ts";
 import { withRun } from "./cluster/locate.ts";
@@ -147,9 +148,12 @@ async function ofLocalRun(name: string, index: LocalIndex, run: LocalRun, termin
   // It was refused: the policies of now, if they are still what it was refused under.
   if (digest === undefined) return ofRun(name, run, rulesNow(run, [], index.policies.list(run.key.namespace)));
   const store = await openJournalToLook(run, givenRedis(run, undefined, terminal.env));
-  const bytes = (await store?.bodies(run.uid, [digest]))?.get(digest);
-  await store?.close();
-  return ofRun(name, run, bytes === undefined ? {} : (JSON.parse(bytes) as Snapshot));
+  if (store === undefined) return ofRun(name, run, {});
+  try {
+    return ofRun(name, run, (await loadSnapshot(store, run.uid, digest)) ?? {});
+  } finally {
+    await store.close();
+  }
 }
 
 function rulesNow(

@@ -1,7 +1,7 @@
 import type { LocalRun } from "../adapters/local/local-run.ts";
 import type { Json } from "../core/digest/json.ts";
 import { unpackBody } from "../core/steps/bodies.ts";
-import { readBodies } from "../host/journals.ts";
+import { readBodies, readRecord } from "../host/journals.ts";
 import { openRunStore } from "./store.ts";
 
 /** The whole result of a run that succeeded: from the journal, else the preview in the status. Undefined = it has none. */
@@ -11,7 +11,7 @@ export async function readResult(run: LocalRun, redis: string | undefined): Prom
   const digest = result.digest.replace(/^sha256:/, "");
   const store = await openRunStore(run, redis);
   try {
-    const bodies = await readBodies({ bodies: (digests) => store.bodies(run.uid, digests) }, [digest]);
+    const bodies = await readBodies(await readRecord(store, run), [digest]);
     const bytes = bodies.get(digest);
     if (bytes !== undefined) return unpackBody(bytes, (text) => bodies.get(text) ?? `sha256:${text}`);
   } finally {

@@ -6,7 +6,7 @@
 import type { ExecutionStatus } from "../api/status.ts";
 import type { Execution, ExecutionSpec } from "../api/types.ts";
 import { specGraph } from "../core/dag/spec-graph.ts";
-import { type Digest, sha256Hex } from "../core/digest/digest.ts";
+import type { Digest } from "../core/digest/digest.ts";
 import { keysOf } from "../core/planner/needs.ts";
 import { thawRows } from "../core/planner/rows.ts";
 import type { NodeKey, StoredEntry } from "../core/protocol/types.ts";
@@ -18,7 +18,8 @@ import { entriesOf, inOrder, type ItemJournal, reusedSteps } from "../core/trace
 import { shownSpec } from "../core/replay/spec.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
 import { bodiesOfRuns, entryPages, linked, type RecordStore } from "./lineage.ts";
-import { checkBodies, checkChain, checkChains, RecordChanged } from "./record-changed.ts";
+import { checkBodies, checkChain, checkChains } from "./record-changed.ts";
+import { loadSnapshot } from "./snapshots.ts";
 
 const bodiesPage = 512;
 
@@ -68,11 +69,7 @@ export async function readRecord(store: RecordStore, run: Run, snapshot?: Snapsh
 
 /** What the run was opened with, to be shown or replayed; undefined = never opened, or gone. Throws RecordChanged, StoreUnavailable. */
 export async function readSnapshot(store: RecordStore, { uid, status }: Run): Promise<Snapshot | undefined> {
-  const digest = status?.snapshot?.replace(/^sha256:/, "");
-  const bytes = digest === undefined ? undefined : (await store.bodies(uid, [digest])).get(digest);
-  if (bytes === undefined) return undefined;
-  if (sha256Hex(bytes) !== digest) throw new RecordChanged("the snapshot of the run", "it does not have its digest");
-  return JSON.parse(bytes) as Snapshot;
+  return status?.snapshot === undefined ? undefined : loadSnapshot(store, uid, status.snapshot);
 }
 
 function journalKeys(spec: ExecutionSpec, status: ExecutionStatus | undefined): readonly NodeKey[] {

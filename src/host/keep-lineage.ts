@@ -3,7 +3,7 @@ import { specGraph } from "../core/dag/spec-graph.ts";
 import type { NodeKey } from "../core/protocol/types.ts";
 import { plannedSpec } from "../core/replay/strict.ts";
 import type { JournalStore } from "../ports/store.ts";
-import { loadSnapshot } from "./observe.ts";
+import { loadSnapshot } from "./snapshots.ts";
 
 /** While it runs it is not known for how long: a week, and its own retention after that. */
 export const runningSeconds = 7 * 86_400;

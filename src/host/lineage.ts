@@ -74,7 +74,7 @@ export function readEntriesFrom(
 
 /** Bodies of the first run that has each; a missing one is absent from the map. Throws StoreUnavailable. */
 export async function bodiesOfRuns(
-  store: RecordStore,
+  store: Pick<RecordStore, "bodies">,
   uids: readonly string[],
   digests: readonly string[],
 ): Promise<ReadonlyMap<string, string>> {

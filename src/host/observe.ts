@@ -9,7 +9,7 @@ import type { OpenCall, Seen, SeenDoubt, SeenItem } from "../core/planner/types.
 import { itemName } from "../core/protocol/names.ts";
 import type { ItemRecord, NodeKey } from "../core/protocol/types.ts";
 import { textsOf, unpackBody } from "../core/steps/bodies.ts";
-import type { IntentEntry, Snapshot } from "../core/steps/format.ts";
+import type { IntentEntry } from "../core/steps/format.ts";
 import { foldHistory } from "../core/steps/history.ts";
 import { doubtRequest } from "../core/steps/identity.ts";
 import { ChainCheck } from "../core/trace/chain-check.ts";
@@ -21,11 +21,12 @@ import type { HostIo } from "./io.ts";
 import { readOrigins } from "./origins.ts";
 import { bodiesOfRuns, readEntriesFrom } from "./lineage.ts";
 import { journalChanged, RecordChanged } from "./record-changed.ts";
+import { loadSnapshot } from "./snapshots.ts";
 import { storeLife } from "./store-life.ts";
 
 /**
  * `status` and `digest` are those of the stored run. Workers are listed before the journal is read, so that a worker seen
- * as ended has written all it ever will. Undefined = the snapshot body is gone. Throws StoreUnavailable.
+ * as ended has written all it ever will. Undefined = the snapshot body is gone. Throws RecordChanged, StoreUnavailable.
  */
 export async function observe(
   run: StoredExecution,
@@ -83,7 +84,7 @@ export async function observe(
     spec: planned,
     policy: snapshot.policy,
     replay,
-    origins: replay?.mode === "Fork" ? await readOrigins(store, snapshot, replay, status, io) : undefined,
+    origins: replay?.mode === "Fork" ? await readOrigins(store, snapshot, replay, io) : undefined,
     snapshot: digest,
     status,
     execution: view.execution,
@@ -94,13 +95,6 @@ export async function observe(
     changedOutputs,
     store: await storeLife(store, io.clock.monotonicMs()),
   };
-}
-
-/** What the run was opened with; undefined = the store does not have it (any more). Throws StoreUnavailable. */
-export async function loadSnapshot(store: JournalStore, uid: string, digest: string): Promise<Snapshot | undefined> {
-  const bytes = (await store.bodies(uid, [digest])).get(digest);
-  if (bytes === undefined || sha256Hex(bytes) !== digest) return undefined;
-  return JSON.parse(bytes) as Snapshot;
 }
 
 /** The first NonIdempotent call in doubt that nobody has decided about. */

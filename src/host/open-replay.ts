@@ -17,10 +17,13 @@ import type { JournalStore } from "../ports/store.ts";
 import type { HostIo } from "./io.ts";
 import { readSnapshot } from "./journals.ts";
 import { lastTry } from "./origins.ts";
+import { loadSnapshot } from "./snapshots.ts";
 
 export interface ResolvedReplay {
   readonly spec: ExecutionSpec;
   readonly replay: Replay;
+  /** The snapshot that `replay.base` names. */
+  readonly base: Snapshot | undefined;
 }
 
 /** `refused`: why there is nothing to replay, and what to do. Throws RecordChanged, StoreUnavailable. */
@@ -65,24 +68,27 @@ export async function resolveReplay(
     return refused(
       `what was recorded is changed (${changed.join(", ")}), and a Strict replay proves that nothing has. Leave it out, or try it from a step on: --from-step N (in a manifest mode: Fork with fromStep)`,
     );
-  const base = {
+  const base = await baseOf(snapshot, parent, origin.uid, store);
+  const common = {
     mode,
     parent: { uid: origin.uid, name, snapshot: hexOf(status.snapshot) },
     lineage: origin.lineage,
     isPatched: changed.length > 0,
     toolOutputs: asked.toolOutputs ?? "Recorded",
+    ...(base === undefined ? {} : { base: base.digest }),
   } as const;
   if (mode === "Strict") {
     const times = asked.times === undefined ? {} : { times: asked.times };
-    return { spec, replay: { ...base, end: endOf(status, snapshot), ...times } };
+    return { spec, base: base?.snapshot, replay: { ...common, end: endOf(status, snapshot), ...times } };
   }
   const itemCounts = Object.fromEntries(
     status.nodes.flatMap((row) => (row.itemCount === undefined ? [] : [[row.name, row.itemCount]])),
   );
-  const counted = { ...base, ...(Object.keys(itemCounts).length === 0 ? {} : { itemCounts }) };
-  if (!hasCursor(asked)) return { spec, replay: counted };
+  const at = new Date(run.createdAtMs).toISOString();
+  const counted = { ...common, at, ...(Object.keys(itemCounts).length === 0 ? {} : { itemCounts }) };
+  if (!hasCursor(asked)) return { spec, base: base?.snapshot, replay: counted };
   const cursor = await findCursor(asked, snapshot, status, origin.uid, store);
-  return "refused" in cursor ? refused(cursor.refused) : { spec, replay: { ...counted, cursor } };
+  return "refused" in cursor ? refused(cursor.refused) : { spec, base: base?.snapshot, replay: { ...counted, cursor } };
 }
 
 const gone = "is gone: its retention (journalRetentionSeconds) is over, or it is in another store";
@@ -98,6 +104,22 @@ async function isOriginGone(store: JournalStore, uid: string, { nodes, traceHash
 function originOf({ replay }: Snapshot, { uid }: StoredExecution): { uid: string; lineage: readonly string[] } {
   if (replay?.mode === "Strict") return { uid: replay.parent.uid, lineage: replay.lineage };
   return { uid, lineage: [uid, ...(replay?.lineage ?? [])] };
+}
+
+/**
+ * What a replay's snapshot is stored as a change of: that of the run whose journals it reads first, since these are kept for it. A
+ * Strict parent's own is not. Undefined = there is none of this kind.
+ */
+async function baseOf(
+  snapshot: Snapshot,
+  { status }: StoredExecution,
+  origin: string,
+  store: JournalStore,
+): Promise<{ readonly digest: string; readonly snapshot: Snapshot } | undefined> {
+  if (snapshot.replay?.mode !== "Strict") return { digest: hexOf(status?.snapshot ?? ""), snapshot };
+  const digest = snapshot.replay.base;
+  const base = digest === undefined ? undefined : await loadSnapshot(store, origin, digest);
+  return digest === undefined || base === undefined ? undefined : { digest, snapshot: base };
 }
 
 function endOf(status: ExecutionStatus, { spec, replay }: Snapshot): ParentEnd {

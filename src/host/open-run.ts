@@ -18,15 +18,15 @@ import { executionLimits } from "../core/policy/limits.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { plannedSpec } from "../core/replay/strict.ts";
 import { isWhole, shownSpec } from "../core/replay/spec.ts";
-import type { Replay } from "../core/replay/types.ts";
+import { snapshotBytes } from "../core/replay/stored-snapshot.ts";
 import type { ExecutionSpec } from "../api/types.ts";
-import { resolveReplay } from "./open-replay.ts";
+import { type ResolvedReplay, resolveReplay } from "./open-replay.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
 import { governingPolicies, type Ungoverned } from "./governing.ts";
 import { freshStatus, held, otherHolder } from "./holder.ts";
 import type { HostIo } from "./io.ts";
 import { keepLineage, runningSeconds } from "./keep-lineage.ts";
-import { loadSnapshot } from "./observe.ts";
+import { loadSnapshot } from "./snapshots.ts";
 import { checkParent } from "./origins.ts";
 import { RecordChanged } from "./record-changed.ts";
 import { lookAgainMs } from "./slots.ts";
@@ -90,7 +90,9 @@ export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened>
     if (unfit !== undefined) return waits(run, fresh, unfit, nowMs);
     const changed = await unlessChanged(() => checkReplayed(run, resolved, io));
     if (changed instanceof RecordChanged) return recordChanged(changed);
-    started = await start(run, resolved, policy, rules, images, io);
+    const opened = await unlessChanged(() => start(run, resolved, policy, rules, images, io));
+    if (opened instanceof RecordChanged) return recordChanged(opened);
+    started = opened;
     return started;
   } finally {
     if (started === undefined) io.slots.give(run);
@@ -98,10 +100,9 @@ export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened>
 }
 
 /** With all that a replay inherits. */
-async function resolve(
-  run: StoredExecution,
-  io: HostIo,
-): Promise<{ readonly spec: ExecutionSpec; readonly replay?: Replay } | { readonly refused: string }> {
+type Resolved = Pick<ResolvedReplay, "spec"> & Partial<ResolvedReplay>;
+
+async function resolve(run: StoredExecution, io: HostIo): Promise<Resolved | { readonly refused: string }> {
   const { spec } = run.object;
   if (spec.replay !== undefined) return resolveReplay(run, spec.replay, io);
   return isWhole(spec) ? { spec } : { refused: "it has no task or no nodes, and no replay to inherit them from" };
@@ -118,11 +119,7 @@ async function unlessChanged<T>(work: () => Promise<T>): Promise<T | RecordChang
 }
 
 /** Once, when it starts: a run that waits for its turn is resolved many times. */
-async function checkReplayed(
-  run: StoredExecution,
-  { spec, replay }: { readonly spec: ExecutionSpec; readonly replay?: Replay },
-  io: HostIo,
-): Promise<void> {
+async function checkReplayed(run: StoredExecution, { spec, replay }: Resolved, io: HostIo): Promise<void> {
   if (replay !== undefined) await checkParent(await io.journal(run), { spec }, replay);
 }
 
@@ -138,7 +135,7 @@ function specProblems(spec: ExecutionSpec): readonly string[] {
 
 async function start(
   found: StoredExecution,
-  { spec, replay }: { readonly spec: ExecutionSpec; readonly replay?: Replay },
+  { spec, replay, base }: Resolved,
   policy: EffectivePolicy,
   rules: readonly PolicySpec[],
   audited: readonly Violation[],
@@ -146,11 +143,11 @@ async function start(
 ): Promise<Opened> {
   const run = await io.cluster.hold(found, io.operator); // no worker may outlive its object unseen
   const { uid, key } = run;
-  const base = { v: 1, uid, namespace: key.namespace, name: key.name, spec, policy, rules } as const;
+  const snapshot = { v: 1, uid, namespace: key.namespace, name: key.name, spec, policy, rules } as const;
   // Before it is opened: what it reads must be there for as long as it is.
   const kept = runningSeconds + (spec.journalRetentionSeconds ?? executionDefaults.journalRetentionSeconds);
   if (replay !== undefined) await keepLineage(await io.journal(run), replay.lineage, kept);
-  const fixed = await open(run, io, replay === undefined ? base : { ...base, replay });
+  const fixed = await open(run, io, replay === undefined ? snapshot : { ...snapshot, replay }, base);
   io.snapshots.set(fixed.digest, fixed.snapshot);
   const opened = { snapshot: fixed.digest, ...fixedBy(fixed.snapshot, rules) };
   const auditFindings = [...new Set(audited.map(({ message }) => message.slice(0, statusLimits.messageChars)))];
@@ -229,13 +226,13 @@ interface Fixed {
 }
 
 /** The snapshot that stands from now on: this one, or that of a host which died before it wrote the status, under the policies of that moment. */
-async function open(run: StoredExecution, io: HostIo, snapshot: Snapshot): Promise<Fixed> {
+async function open(run: StoredExecution, io: HostIo, snapshot: Snapshot, base: Snapshot | undefined): Promise<Fixed> {
   const store = await io.journal(run);
-  const bytes = canonicalJson(snapshot);
+  const bytes = snapshotBytes(snapshot, base);
   const digest = sha256Hex(bytes);
   await store.putBodies(run.uid, [{ digest, bytes }]);
   const reply = await store.execute(run.uid, { op: "open", snapshot: digest, ...executionLimits(snapshot.policy) });
-  if (reply.code === "OK") return { digest, snapshot: JSON.parse(bytes) as Snapshot };
+  if (reply.code === "OK") return { digest, snapshot: JSON.parse(canonicalJson(snapshot)) as Snapshot };
   const first = (await store.view(run.uid, [])).execution?.snapshot;
   const stands = first === undefined ? undefined : await loadSnapshot(store, run.uid, first);
   if (reply.code === "INVALID" && first !== undefined && stands !== undefined)

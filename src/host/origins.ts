@@ -1,10 +1,9 @@
 /** What the record of the run that a Fork replays says of each node item: read once per run, since it has ended. */
-import type { ExecutionStatus } from "../api/status.ts";
 import type { Origin } from "../core/planner/types.ts";
 import { keysOfRows } from "../core/planner/needs.ts";
 import { itemName } from "../core/protocol/names.ts";
 import type { ItemRecord, NodeKey } from "../core/protocol/types.ts";
-import { referenceTo, reusedEnd } from "../core/replay/fork.ts";
+import { reusedEnd } from "../core/replay/fork.ts";
 import type { Replay } from "../core/replay/types.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { stepsOf } from "../core/trace/journal.ts";
@@ -23,7 +22,6 @@ export async function readOrigins(
   store: JournalStore,
   snapshot: Snapshot,
   replay: Replay,
-  { startedAt = "" }: ExecutionStatus,
   io: Pick<HostIo, "snapshots">,
 ): Promise<Origins> {
   const runs = held.get(io.snapshots) ?? new Map<string, Origins>();
@@ -39,8 +37,7 @@ export async function readOrigins(
     if (record === undefined || uid === undefined) continue;
     const last = await lastTry(store, uid, key, record);
     const finished = reusedEnd(snapshot.spec, replay, key, record);
-    const end =
-      finished === undefined ? undefined : { finished, reuse: referenceTo(uid, last.steps, replay), at: startedAt };
+    const end = finished === undefined ? undefined : { finished, steps: last.steps };
     origins.set(itemName(key), { try: last.try, end });
   }
   runs.set(snapshot.uid, origins);

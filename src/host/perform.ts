@@ -6,7 +6,6 @@ import type { StoredExecution } from "../ports/cluster.ts";
 import { recordAnswer } from "./answers.ts";
 import type { HostIo } from "./io.ts";
 import { keepLineage } from "./keep-lineage.ts";
-import { recordReuse } from "./record-end.ts";
 
 /** Throws what the ports throw; the loop backs off and plans anew. */
 export async function perform(decision: Decision, run: StoredExecution, io: HostIo): Promise<void> {
@@ -35,8 +34,6 @@ export async function perform(decision: Decision, run: StoredExecution, io: Host
       });
     case "RecordAnswer":
       return recordAnswer(run, decision, io);
-    case "RecordReuse":
-      return recordReuse(run, decision, io);
     case "Seal": {
       const store = await io.journal(run);
       if (decision.lineage !== undefined) await keepLineage(store, decision.lineage, decision.expireSeconds);

@@ -4,12 +4,14 @@ import type { ExecutionStatus } from "../api/status.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import { expiryOf } from "../core/planner/expiry.ts";
 import { failedStatus, plan } from "../core/planner/plan.ts";
-import type { Decision, Plan } from "../core/planner/types.ts";
-import type { NodeKey } from "../core/protocol/types.ts";
+import type { Decision, Plan, Seen } from "../core/planner/types.ts";
+import type { NodeKey, StoredBody } from "../core/protocol/types.ts";
 import type { ObjectKey, StoredExecution } from "../ports/cluster.ts";
+import type { JournalStore } from "../ports/store.ts";
 import { held, otherHolder } from "./holder.ts";
 import type { HostIo } from "./io.ts";
 import { readEnd, readRecord } from "./journals.ts";
+import { bodiesOfRuns } from "./lineage.ts";
 import { observe } from "./observe.ts";
 import { openRun } from "./open-run.ts";
 import { perform } from "./perform.ts";
@@ -52,8 +54,11 @@ async function pass(
   snapshot: string,
   io: HostIo,
 ): Promise<number | undefined> {
-  const planned = await look(run, status, snapshot, io);
-  if (planned === undefined) return snapshotGone(run, status, io);
+  const planned = await look(run, status, snapshot, io).catch((error: unknown) => {
+    if (error instanceof RecordChanged) return error;
+    throw error;
+  });
+  if (planned === undefined || planned instanceof RecordChanged) return unreadable(run, status, planned, io);
   const { decisions, losses, wakeAfterMs } = planned;
   const hash = await endHash(run, planned.status, snapshot, io);
   const next = { ...planned.status, ...hash };
@@ -111,24 +116,53 @@ async function look(
     const seen = await observe(run, status, snapshot, io);
     if (seen === undefined) return undefined;
     const planned = plan(seen, io.clock.nowMs());
-    if (planned.bodies.length > 0) await (await io.journal(run)).putBodies(run.uid, planned.bodies);
+    if (planned.bodies.length > 0) await putNew(await io.journal(run), run.uid, seen, planned.bodies);
     if (planned.decisions.length > 0 || planned.wakeAfterMs !== 0 || looks === looksMax) return planned;
     status = planned.status;
   }
+}
+
+/** What a run that this one replays has already is read from there. */
+async function putNew(
+  store: JournalStore,
+  uid: string,
+  { replay }: Seen,
+  bodies: readonly StoredBody[],
+): Promise<void> {
+  const digests = bodies.map(({ digest }) => digest);
+  const known = await bodiesOfRuns(store, replay?.lineage ?? [], digests);
+  await store.putBodies(
+    uid,
+    bodies.filter(({ digest }) => !known.has(digest)),
+  );
 }
 
 function pauseBefore(run: StoredExecution, next: ExecutionStatus, io: HostIo): number {
   return io.pace?.waitMs(run.uid, changeOf(run.status, next), io.clock.monotonicMs()) ?? 0;
 }
 
-/** The journal vanished under a run: nothing of it can be resumed or even named any more. */
-async function snapshotGone(run: StoredExecution, status: ExecutionStatus, io: HostIo): Promise<undefined> {
+/** What a run goes on from vanished under it, or was edited: nothing of it can be resumed. */
+async function unreadable(
+  run: StoredExecution,
+  status: ExecutionStatus,
+  changed: RecordChanged | undefined,
+  io: HostIo,
+): Promise<undefined> {
   if (status.completedAt !== undefined)
     return finish(run, { ...status, observedGeneration: run.generation, sealed: true }, io);
-  const message = `the journal store does not have the snapshot ${status.snapshot ?? ""} that this run was opened with`;
-  await write(run, failedStatus(status, "DurabilityLost", message, run.generation, io.clock.nowMs()), io);
-  await stopAll(run, io);
-  return undefined;
+  const gone = `the journal store does not have the snapshot ${status.snapshot ?? ""} that this run was opened with`;
+  const [reason, message] = changed === undefined ? ["DurabilityLost", gone] : ["RecordChanged", changed.message];
+  if (changed !== undefined) await expireJournal(run, status, io);
+  return finish(run, failedStatus(status, reason, message, run.generation, io.clock.nowMs()), io);
+}
+
+/** Of a run that is given up: what is left of its journal goes when its retention is over. */
+async function expireJournal(run: StoredExecution, { nodes }: ExecutionStatus, io: HostIo): Promise<void> {
+  const { journalRetentionSeconds: seconds = executionDefaults.journalRetentionSeconds } = run.object.spec;
+  const items = nodes.flatMap(({ name: node, itemCount }): NodeKey[] =>
+    itemCount === undefined ? [{ node }] : Array.from({ length: itemCount }, (_, item) => ({ node, item })),
+  );
+  await perform({ kind: "Seal", items, expireSeconds: seconds, dropBodies: false, keep: [] }, run, io);
 }
 
 async function finish(run: StoredExecution, status: ExecutionStatus, io: HostIo): Promise<undefined> {
@@ -187,11 +221,7 @@ async function letGo(run: StoredExecution, io: HostIo): Promise<number | undefin
     );
   if (!(await stopAll(run, io))) return stopLookMs;
   if (isOpen) {
-    const { journalRetentionSeconds: seconds = executionDefaults.journalRetentionSeconds } = run.object.spec;
-    const items = status.nodes.flatMap(({ name: node, itemCount }): NodeKey[] =>
-      itemCount === undefined ? [{ node }] : Array.from({ length: itemCount }, (_, item) => ({ node, item })),
-    );
-    await perform({ kind: "Seal", items, expireSeconds: seconds, dropBodies: false, keep: [] }, run, io);
+    await expireJournal(run, status, io);
     io.report?.({ kind: "LetGo", key: run.key, uid: run.uid });
   }
   await io.cluster.release(run);

@@ -1,7 +1,6 @@
-/** Ends of node items that no worker works on: an approval's answer, and what a replay reuses. */
+/** Ends of node items that no worker works on: an approval's answer. */
 import { canonicalJson, sha256Hex } from "../core/digest/digest.ts";
 import { OaoError } from "../core/errors/errors.ts";
-import type { RecordedReuse } from "../core/planner/types.ts";
 import { emptyLedger } from "../core/protocol/amounts.ts";
 import { genesis, itemName } from "../core/protocol/names.ts";
 import type { NodeKey, StoredBody } from "../core/protocol/types.ts";
@@ -53,43 +52,6 @@ export async function recordEnd(run: StoredExecution, end: RecordedEnd, io: Pick
   const reply = await store.execute(run.uid, { ...content, digest, entries, bodies });
   if (reply.code === "OK" || reply.code === "FENCED" || reply.code === "CLAIMED") return;
   throw refused(run, key, "finish", reply);
-}
-
-/** The item's steps and its end are the parent's: a reference, however many there are. */
-export async function recordReuse(
-  run: StoredExecution,
-  { key, attempt, try: tryNumber, snapshot, end }: RecordedReuse,
-  io: Pick<HostIo, "journal">,
-): Promise<void> {
-  const { finished, reuse, at } = end;
-  const common = { attempt, try: tryNumber, at };
-  const start: EntryDraft = {
-    type: "start",
-    ...common,
-    snapshot,
-    runtime: { format: 1, version: "", node: "" },
-    tools: {},
-    reuse,
-  };
-  const finish: EntryDraft = {
-    type: "finish",
-    ...common,
-    outcome: finished.outcome,
-    output: finished.output === null ? null : { body: finished.output },
-    error: finished.error,
-  };
-  const claimId = `reuse/${attempt}`;
-  const recorded = {
-    key,
-    attempt,
-    try: tryNumber,
-    claimId,
-    drafts: [start, finish],
-    bodies: [],
-    finished,
-    steps: reuse.steps,
-  };
-  await recordEnd(run, recorded, io);
 }
 
 function refused(run: StoredExecution, key: NodeKey, op: string, reply: object): OaoError {

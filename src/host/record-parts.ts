@@ -4,6 +4,7 @@ import { textsOf } from "../core/steps/bodies.ts";
 import { readEntry } from "../core/steps/chain.ts";
 import type { ItemJournal } from "../core/trace/journal.ts";
 import { bodiesOfEntry, bodiesOfStatus, type RecordedExecution, type RecordPart } from "../core/trace/record-part.ts";
+import { SnapshotReader } from "../core/replay/stored-snapshot.ts";
 import type { RunRecord } from "./journals.ts";
 
 /** Bodies may have megabytes each. */
@@ -17,14 +18,15 @@ const bodiesAtOnce = 16;
 export async function* recordParts(record: RunRecord): AsyncGenerator<RecordPart, void> {
   const execution = exportedExecution(record);
   yield { kind: "run", execution, content: record.snapshot?.policy.recording.content ?? "Full" };
-  const roots = new Set(bodiesOfStatus(execution.status));
+  const snapshots = await snapshotBodies(record);
+  const roots = new Set([...snapshots, ...bodiesOfStatus(execution.status)]);
   for (const key of record.keys) {
     for await (const part of itemParts(record, key)) {
       if (part.kind === "entry") for (const digest of referredTo(part.bytes) ?? []) roots.add(digest);
       yield part;
     }
   }
-  yield* bodyParts(record, [...roots]);
+  yield* bodyParts(record, [...roots], new Set(snapshots));
 }
 
 async function* itemParts(record: RunRecord, key: NodeKey): AsyncGenerator<RecordPart, void> {
@@ -56,7 +58,30 @@ function* originParts(journal: ItemJournal | undefined): Generator<RecordPart, v
   for (const { hash, bytes } of entries) yield { kind: "entry", hash, bytes };
 }
 
-async function* bodyParts(record: RunRecord, roots: readonly string[]): AsyncGenerator<RecordPart, void> {
+/** The snapshot and what it is stored as a change of. One that cannot be read is told by whoever checks it. */
+async function snapshotBodies(record: RunRecord): Promise<string[]> {
+  const digests: string[] = [];
+  if (record.status?.snapshot === undefined) return digests;
+  const reader = new SnapshotReader(record.status.snapshot);
+  while (reader.wanted !== undefined) {
+    const { wanted } = reader;
+    digests.push(wanted);
+    const bytes = (await record.bodies([wanted])).get(wanted);
+    if (bytes === undefined) break;
+    try {
+      reader.read(bytes);
+    } catch {
+      break;
+    }
+  }
+  return digests;
+}
+
+async function* bodyParts(
+  record: RunRecord,
+  roots: readonly string[],
+  snapshots: ReadonlySet<string>,
+): AsyncGenerator<RecordPart, void> {
   const given = new Set<string>();
   for (let from = 0; from < roots.length; from += bodiesAtOnce) {
     const page = roots.slice(from, from + bodiesAtOnce);
@@ -66,7 +91,7 @@ async function* bodyParts(record: RunRecord, roots: readonly string[]): AsyncGen
       if (bytes === undefined) continue;
       if (!given.has(root)) yield { kind: "body", body: { digest: root, bytes } };
       given.add(root);
-      const texts = [...new Set(readTexts(bytes))].filter((digest) => !given.has(digest));
+      const texts = [...new Set(snapshots.has(root) ? [] : readTexts(bytes))].filter((digest) => !given.has(digest));
       for (const text of texts) {
         const textBytes = (await record.bodies([text])).get(text);
         if (textBytes === undefined) continue;

@@ -9,11 +9,13 @@ import { RedisStore } from "../adapters/store/redis/redis-store.ts";
 import { RunUsers } from "../adapters/store/redis/run-users.ts";
 import { otherHolder } from "../host/holder.ts";
 import { SnapshotCache } from "../host/io.ts";
-import { loadSnapshot } from "../host/observe.ts";
+import { withLineage } from "../host/lineage-store.ts";
+import { loadSnapshot } from "../host/snapshots.ts";
 import { runLoop } from "../host/run-loop.ts";
 import { storeLife } from "../host/store-life.ts";
 import { Slots } from "../host/slots.ts";
 import { StatusPace } from "../host/status-pace.ts";
+import type { JournalStore } from "../ports/store.ts";
 import type { OperatorConfig } from "./config.ts";
 import type { Gauges, Metrics } from "./metrics.ts";
 import { tokensByModel } from "./model-tokens.ts";
@@ -171,7 +173,7 @@ const fitnessLookMs = 10_000;
 
 /** Not ready while the store loses journals as it is set: whoever installs sees it at once, not with the first run. */
 async function watchFitness(
-  store: RedisStore,
+  store: JournalStore,
   { allowUnfitStore }: OperatorConfig,
   say: (unready: string | undefined) => void,
   signal: AbortSignal,
@@ -192,7 +194,7 @@ async function watchFitness(
 }
 
 interface Stores {
-  readonly store: RedisStore;
+  readonly store: JournalStore;
   readonly users: RunUsers;
 }
 
@@ -206,7 +208,7 @@ async function connectStores(
   const access = { ca: config.storeCa };
   while (!signal.aborted) {
     try {
-      const store = await RedisStore.connect(config.storeUrl, { access });
+      const store = withLineage(await RedisStore.connect(config.storeUrl, { access }));
       const users = await RunUsers.connect(config.storeUrl, {
         clock: systemClock,
         key: config.storeUserKey,

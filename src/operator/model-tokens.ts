@@ -2,7 +2,7 @@
 import type { ExecutionStatus } from "../api/status.ts";
 import type { NodeKey } from "../core/protocol/types.ts";
 import { readEntry } from "../core/steps/chain.ts";
-import { loadSnapshot } from "../host/observe.ts";
+import { loadSnapshot } from "../host/snapshots.ts";
 import type { JournalStore } from "../ports/store.ts";
 
 export interface ModelTokens {

@@ -1,5 +1,4 @@
 /** What the journal store holds for an attempt: its snapshot, and what earlier attempts recorded. Each is checked as it is read. */
-import { sha256Hex } from "../core/digest/digest.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import { itemName } from "../core/protocol/names.ts";
 import type { StoredEntry } from "../core/protocol/types.ts";
@@ -8,20 +7,15 @@ import { foldHistory } from "../core/steps/history.ts";
 import { entriesOf } from "../core/trace/journal.ts";
 import { entryPages } from "../host/lineage.ts";
 import { checkChain } from "../host/record-changed.ts";
+import { loadSnapshot } from "../host/snapshots.ts";
 import type { WorkerOrder } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
 
-/** G2: the snapshot is named by digest; any other is refused. */
+/** G2: the snapshot is named by digest; any other is refused. Throws RecordChanged, OAO_DURABILITY_LOST, StoreUnavailable. */
 export async function readSnapshot(order: WorkerOrder, store: JournalStore): Promise<Snapshot> {
-  const bytes = (await store.bodies(order.uid, [order.snapshot])).get(order.snapshot);
-  if (bytes === undefined)
-    throw new OaoError("OAO_DURABILITY_LOST", `the journal store does not have snapshot ${order.snapshot}`);
-  if (sha256Hex(bytes) !== order.snapshot)
-    throw new OaoError(
-      "OAO_SNAPSHOT_MISMATCH",
-      "the stored snapshot does not have the digest this worker was ordered with",
-    );
-  return JSON.parse(bytes) as Snapshot;
+  const snapshot = await loadSnapshot(store, order.uid, order.snapshot);
+  if (snapshot !== undefined) return snapshot;
+  throw new OaoError("OAO_DURABILITY_LOST", `the journal store does not have snapshot ${order.snapshot}`);
 }
 
 export async function readHistory(order: WorkerOrder, store: JournalStore, length: number) {

@@ -132,9 +132,10 @@ async function forks(world: ReplayWorld, parents: readonly EndedRun[]): Promise<
       rows.push([
         String(length),
         String(n),
-        String(stored.cursor),
-        String(Math.round(stored.others / stored.nodes)),
+        String(stored.total),
         String(stored.snapshot),
+        String(stored.entries),
+        String(stored.bodies),
         summary(taken, 0).text,
         String(last.live.length),
       ]);
@@ -142,8 +143,8 @@ async function forks(world: ReplayWorld, parents: readonly EndedRun[]): Promise<
     }
   }
   printTable(
-    "f. A fork at step n: bytes it adds for what it reuses, and milliseconds to its end: median (min–max)",
-    ["steps", "n", "cursor's node", "each other node", "its spec", "ms", "live calls"],
+    "f. A fork at step n: bytes that it stores but for its live calls, and milliseconds to its end: median (min–max)",
+    ["steps", "n", "bytes", "snapshot", "entries", "bodies", "ms", "live calls"],
     rows,
   );
 }

@@ -210,30 +210,61 @@ describe("a replay is not refused", () => {
 });
 
 describe("a replay stores", () => {
-  it("as little for a late step as for an early one: what it reuses is read by reference", async () => {
-    const toolCalls = Array.from({ length: 9 }, (_, n) => ({ name: "search", arguments: { q: `${n}` } }));
-    const long: ReplayShape = {
-      ...shape,
-      spec: (urls) => ({ ...base(urls, ["search"]), nodes: [armed("long", "long"), plain("beside", "beside")] }),
-      script: { rules: [{ match: { prompt: "long", times: 12 }, reply: { toolCalls } }, echo] },
-    };
-    const recorded = await recordShape(long);
+  const toolCalls = Array.from({ length: 9 }, (_, n) => ({ name: "search", arguments: { q: `${n}` } }));
+  const items = JSON.stringify(
+    Array.from({ length: 60 }, (_, n) => `item ${n}, ${"which says a little more. ".repeat(4)}`),
+  );
+  const besides = Array.from({ length: 30 }, (_, n) => `beside-${n}`);
+  /** Long prompts, many nodes, a long list of outputs and a long result: nothing of it is new in a replay. */
+  const large: ReplayShape = {
+    ...shape,
+    spec: (urls) => ({
+      ...base(urls, ["search"]),
+      nodes: [
+        armed("long", `long ${"a long prompt ".repeat(300)}`),
+        ...besides.map((name) => plain(name, `${name} ${"of many words ".repeat(30)}`)),
+        { ...plain("rate", "rate $(item)"), forEach: { items } },
+        { ...plain("last", "last $(nodes.rate.output)"), dependsOn: besides },
+      ],
+    }),
+    script: { rules: [{ match: { prompt: "long", times: 12 }, reply: { toolCalls } }, echo] },
+  };
+
+  it("2 KiB at most, whatever the step and however much it reuses: that is read by reference", async () => {
+    const recorded = await recordShape(large);
     const { world, parent } = recorded;
     try {
-      expect(parent.steps.length).toBe(122);
+      expect(parent.steps.length).toBe(121 + 30 + 60 + 1);
       const sizes: number[] = [];
-      for (const n of [3, 60, 122]) {
+      for (const n of [1, 35, 93, 151, 180, parent.steps.length]) {
         const fork = await world.replay("parent", { fromStep: n });
-        const { cursor, others, nodes } = storedBytes(world, fork);
-        expect(nodes).toBe(1);
-        sizes.push(cursor + others);
+        // All before it, and every node that does not depend on it.
+        expect(fork.status.replay?.reusedSteps, `fork at ${n}`).toBeGreaterThanOrEqual(n - 1);
+        const { total, ...parts } = storedBytes(world, fork);
+        expect(total, JSON.stringify(parts)).toBeLessThanOrEqual(2_048);
+        if (n > 30 && n <= 151) sizes.push(total);
+        const again = await world.replay(fork.name, { fromStep: n });
+        expect(storedBytes(world, again).total).toBeLessThanOrEqual(2_048);
+        expect(again.status.traceHash).toBe((await world.replay(again.name)).status.traceHash);
       }
-      const [early = 0, ...later] = sizes;
-      expect(early).toBeLessThanOrEqual(2_048);
-      // The step number has a digit or two more.
-      for (const size of later) expect(size - early).toBeLessThan(8);
-      const strict = storedBytes(world, await world.replay("parent"));
-      expect(strict.cursor + strict.others).toBeLessThanOrEqual(2_048);
+      // Of one node: the step number has a digit or two more.
+      expect(sizes).toHaveLength(3);
+      expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThan(8);
+    } finally {
+      await recorded.close();
+    }
+  });
+
+  it("of a change what is changed", async () => {
+    const recorded = await recordShape(large);
+    const { world } = recorded;
+    try {
+      const own = { nodes: [{ name: "last", agent: { ref: "plain", prompt: "the last one" } }] };
+      const fork = await world.replay("parent", { fromStep: recorded.parent.steps.length }, own);
+      expect(fork.status.phase).toBe("Succeeded");
+      const { total, ...parts } = storedBytes(world, fork);
+      expect(total, JSON.stringify(parts)).toBeLessThanOrEqual(2_048);
+      expect(fork.record.snapshot?.spec.nodes.at(-1)).toMatchObject(own.nodes[0] ?? {});
     } finally {
       await recorded.close();
     }

@@ -17,6 +17,7 @@ import { readEntry } from "../../src/core/steps/chain.ts";
 import type { StepEntry } from "../../src/core/steps/format.ts";
 import { canonicalSteps, type TracedCall } from "../../src/core/trace/journal.ts";
 import { type HostIo, SnapshotCache } from "../../src/host/io.ts";
+import { withLineage } from "../../src/host/lineage-store.ts";
 import { readJournals, readRecord, type RunRecord } from "../../src/host/journals.ts";
 import { defaultPolicyLabel } from "../../src/host/governing.ts";
 import { type RunLoop, runLoop } from "../../src/host/run-loop.ts";
@@ -70,7 +71,8 @@ interface HostedWorker {
 
 export class ReplayWorld implements Cluster {
   readonly listsAll = true;
-  readonly store = new MemoryStore(systemClock);
+  /** As host and workers open it. */
+  readonly store = withLineage(new MemoryStore(systemClock));
   readonly runs = new Map<string, StoredExecution>();
   /** Passes that threw. */
   readonly failures: unknown[] = [];

@@ -1,31 +1,39 @@
-/** What a replay adds to the store for what it reuses: all that it stores, but for its spec and what its live calls left. */
+/** What a replay adds to the store: all of it, but for what its live calls left there. */
 import { readEntry } from "../../src/core/steps/chain.ts";
+import { textsOf } from "../../src/core/steps/bodies.ts";
+import { bodiesOfEntry } from "../../src/core/trace/record-part.ts";
 import type { EndedRun, ReplayWorld } from "./replay-world.ts";
 
 export interface StoredBytes {
-  /** Starts of nodes that made calls of their own. */
-  readonly cursor: number;
-  /** Whole journals of nodes that made none, and how many these are. */
-  readonly others: number;
-  readonly nodes: number;
-  /** Spec, policy and, of a strict replay, how its parent's nodes ended: as large as they are, whatever is replayed. */
+  /** What it was opened with. */
   readonly snapshot: number;
+  /** Of nodes that made no call, and of the others the one that says what they reuse. */
+  readonly entries: number;
+  /** Bodies that no live call left. */
+  readonly bodies: number;
+  readonly total: number;
 }
 
 export function storedBytes({ store }: ReplayWorld, { uid, status }: EndedRun): StoredBytes {
   const { entries, bodies } = store.recordsOf(uid);
-  let [cursor, others, nodes] = [0, 0, 0];
+  const lived = new Set<string>();
+  let entryBytes = 0;
   for (const stored of entries.values()) {
-    const parsed = stored.map((each) => ({ type: readEntry(each).type, bytes: Buffer.byteLength(each.bytes) }));
-    const isLive = parsed.some(({ type }) => type === "intent");
-    const counted = isLive ? parsed.filter(({ type }) => type === "start") : parsed;
-    const sum = counted.reduce((bytes, each) => bytes + each.bytes, 0);
-    if (isLive) cursor += sum;
-    else {
-      others += sum;
-      nodes += 1;
+    const parsed = stored.map((each) => ({ entry: readEntry(each), size: Buffer.byteLength(each.bytes) }));
+    const isLive = parsed.some(({ entry }) => entry.type === "intent");
+    for (const { entry, size } of parsed) {
+      const isReuse = entry.type === "start" && entry.reuse !== undefined;
+      if (isLive && !isReuse) for (const digest of bodiesOfEntry(entry)) lived.add(digest);
+      else entryBytes += size;
     }
   }
-  const snapshot = Buffer.byteLength(bodies.get((status.snapshot ?? "").replace(/^sha256:/, "")) ?? "");
-  return { cursor, others, nodes, snapshot };
+  for (const digest of lived) for (const text of textsOf(bodies.get(digest) ?? "")) lived.add(text);
+  // Its result is of its own making: where it is its parent's, it is not stored.
+  if (status.result !== undefined) lived.add(status.result.digest.replace(/^sha256:/, ""));
+  const opened = (status.snapshot ?? "").replace(/^sha256:/, "");
+  const snapshot = Buffer.byteLength(bodies.get(opened) ?? "");
+  let bodyBytes = 0;
+  for (const [digest, bytes] of bodies)
+    if (digest !== opened && !lived.has(digest)) bodyBytes += Buffer.byteLength(bytes);
+  return { snapshot, entries: entryBytes, bodies: bodyBytes, total: snapshot + entryBytes + bodyBytes };
 }

@@ -6,7 +6,9 @@ import { overdue, ownFault, timedOut } from "./faults.ts";
 import type { Verdict } from "./judge.ts";
 import { firstRestartDelayMs, lost, restart } from "./losses.ts";
 import { isEnded } from "./node-machine.ts";
-import { succeed } from "./origin.ts";
+import { takenOverAttempt } from "../replay/taken-over.ts";
+import { beginTry, isTakenOver, succeed } from "./origin.ts";
+import type { KnownEnd } from "./types.ts";
 import { apply, isBehind, isMarked, marks, type Row, shorten, tellsLoss } from "./rows.ts";
 
 /** Worker events wake the host; this is for the ones that get lost. */
@@ -45,6 +47,14 @@ export function advance(draft: Draft, row: Row, verdict: Verdict): void {
   }
 }
 
+/** A row that ends as in the run that this one replays: nobody works on it, so it waits for no turn. */
+export function takeOver(draft: Draft, row: Row, end: KnownEnd): void {
+  beginTry(draft.seen, row);
+  row.attempt = takenOverAttempt;
+  apply(row, "start", draft.nowMs);
+  finished(draft, row, { is: "Finished", ...end });
+}
+
 /** Ends a row that has not finished, once its last attempt is fenced. */
 export function cancelRow(draft: Draft, row: Row): void {
   if (isEnded(row.state) || !isReleased(draft, row)) return;
@@ -58,7 +68,7 @@ function finished(draft: Draft, row: Row, { finished: result, steps }: Of<"Finis
   for (const message of result.audited ?? [])
     if (draft.audited.size < statusLimits.auditFindings)
       draft.audited.add(message.slice(0, statusLimits.messageChars).toWellFormed());
-  if (result.outcome === "Succeeded") return succeed(draft, row);
+  if (result.outcome === "Succeeded") return succeed(draft.seen, row, draft.nowMs);
   const error = result.error ?? { class: "Unknown", message: "" };
   // What lost the attempt before is why anything is in doubt.
   const isExplained = error.class === "InDoubt" && row.message !== undefined && !isMarked(row);
@@ -158,6 +168,7 @@ export function notePosition(draft: Draft, row: Row): void {
   if (record === undefined || record.length === 0 || isBehind(row, record)) return;
   // However the row ends, these are the steps that it has.
   row.steps = record.steps;
+  if (isTakenOver(draft.seen, row.key, record)) return;
   row.journal = { length: record.length, head: record.head.slice(0, 16) };
 }
 

@@ -4,6 +4,7 @@ import { byCodeUnit, type SpecGraph, specGraph } from "../dag/spec-graph.ts";
 import { itemName } from "../protocol/names.ts";
 import type { ItemRecord, NodeKey, StoredBody } from "../protocol/types.ts";
 import { isEnded } from "./node-machine.ts";
+import { isTakenOver } from "./origin.ts";
 import { apply, finishedOf, type NodeRow, type Row, thawRows } from "./rows.ts";
 import { lossSeenAtMs } from "./store-life.ts";
 import type { Decision, Loss, Seen, SeenItem, SeenWorker } from "./types.ts";
@@ -162,6 +163,7 @@ export function liveWorkers(draft: Draft, row: Row): readonly SeenWorker[] {
  */
 export function isReleased(draft: Draft, row: Row): boolean {
   if (row.attempt === 0 || draft.seen.execution === undefined) return true;
+  if (isTakenOver(draft.seen, row.key, row)) return true;
   const record = recordOf(draft, row.key);
   if (record !== undefined && record.attempt >= row.attempt && record.claimId === "") return true;
   const attempt = Math.max(row.attempt, record?.attempt ?? 0);

@@ -2,9 +2,10 @@
 import type { Json } from "../digest/json.ts";
 import { itemName } from "../protocol/names.ts";
 import { packBody } from "../steps/bodies.ts";
-import { cancelRow } from "./advance.ts";
+import { cancelRow, takeOver } from "./advance.ts";
 import { type Draft, endWithout, recordOf, stopOf, wakeNow } from "./draft.ts";
 import { isAtWork, isEnded } from "./node-machine.ts";
+import { originEnd } from "./origin.ts";
 import { apply, finishedOf, type NodeRow, type Row } from "./rows.ts";
 
 /** For a forEach node that has been expanded and is not ended; its items have been advanced. */
@@ -13,8 +14,12 @@ export function settleForEach(draft: Draft, row: NodeRow): void {
   const stop = stopOf(draft, row);
   const failed = row.items.find((item) => item.state === "Failed");
   if (stop !== undefined || failed !== undefined) {
-    // Siblings at work go on to their own end; what waits never starts.
-    for (const item of row.items) if (!isAtWork(item.state)) cancelRow(draft, item);
+    // Siblings at work go on to their own end; what waits never starts, but for what is taken over: that has its end.
+    for (const item of row.items) {
+      const end = originEnd(draft.seen, item);
+      if (end !== undefined) takeOver(draft, item, end);
+      if (!isAtWork(item.state)) cancelRow(draft, item);
+    }
     if (!row.items.every((item) => isEnded(item.state))) return;
     sumSteps(row);
     row.itemsDone = row.items.filter((item) => item.state === "Succeeded").length;

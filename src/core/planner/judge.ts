@@ -4,7 +4,6 @@ import { itemName } from "../protocol/names.ts";
 import type { ItemRecord } from "../protocol/types.ts";
 import type { Finished } from "../steps/format.ts";
 import { type Draft, recordOf, seenItem } from "./draft.ts";
-import { originEnd } from "./origin.ts";
 import { finishedOf, isBehind, isMarked, marks, type Row } from "./rows.ts";
 import type { SeenDoubt, SeenWorker } from "./types.ts";
 
@@ -56,7 +55,7 @@ export function judge(draft: Draft, row: Row): Verdict {
   const changed = seenItem(draft, row)?.changed;
   if (changed !== undefined) return { is: "Changed", detail: changed };
   // Nobody works on it but the host, which writes answer and end in one.
-  if (row.node.spec.approval !== undefined || originEnd(draft.seen, row) !== undefined) return { is: "Unseen" };
+  if (row.node.spec.approval !== undefined) return { is: "Unseen" };
   const views = (draft.workers.get(itemName(row.key)) ?? []).filter((view) => view.attempt === row.attempt);
   const exited = views.find((view) => view.state === "Exited");
   const claimed = record?.attempt === row.attempt && record.claimId !== "";

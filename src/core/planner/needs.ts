@@ -5,7 +5,7 @@ import { type GraphNode, specGraph } from "../dag/spec-graph.ts";
 import { itemName } from "../protocol/names.ts";
 import type { ItemRecord, NodeKey } from "../protocol/types.ts";
 import { isAtWork, isEnded } from "./node-machine.ts";
-import { finishedOf, marks, type NodeRow, type Row, thawRows } from "./rows.ts";
+import { begunOf, finishedOf, marks, type NodeRow, type Row, thawRows } from "./rows.ts";
 
 interface Rows {
   readonly spec: ExecutionSpec;
@@ -26,7 +26,8 @@ export function itemsOfInterest(spec: ExecutionSpec, status: ExecutionStatus): r
     if (isClosing) for (const key of keysOf(row)) add(key);
     if (isEnded(row.state)) continue;
     for (const each of [row, ...row.items]) if (each.attempt > 0 && !isEnded(each.state)) add(each.key);
-    if (row.items.length === row.itemCount) for (const item of row.items) add(item.key);
+    if (row.items.length === row.itemCount && row.items.every(({ attempt }) => attempt > 0))
+      for (const item of row.items) add(item.key);
     if (!mayRunSoon(row, byName)) continue;
     for (const name of [...row.node.conditionNames, ...row.node.inputNames]) {
       if (byName.get(name)?.node.spec.forEach === undefined && (byName.get(name)?.attempt ?? 0) > 0)
@@ -82,8 +83,10 @@ export function keysOf(row: Pick<NodeRow, "node" | "itemCount" | "attempt">): re
 
 /** The same of rows as a status has them, of a run that has ended. */
 export function keysOfRows(rows: readonly NodeStatus[]): readonly NodeKey[] {
-  return rows.flatMap(({ name: node, itemCount, state }): NodeKey[] => {
-    if (itemCount === undefined) return state === "Skipped" || state === "Pending" ? [] : [{ node }];
+  const hasBegun = begunOf(rows);
+  return rows.flatMap((row): NodeKey[] => {
+    const { name: node, itemCount } = row;
+    if (itemCount === undefined) return hasBegun(row) ? [{ node }] : [];
     return Array.from({ length: itemCount }, (_, item) => ({ node, item }));
   });
 }

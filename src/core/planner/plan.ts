@@ -163,8 +163,7 @@ const ranks = {
   StopWorker: 2,
   StartWorker: 3,
   RecordAnswer: 4,
-  RecordReuse: 5,
-  Seal: 6,
+  Seal: 5,
 } as const;
 
 function sorted(decisions: readonly Decision[]): readonly Decision[] {
@@ -197,7 +196,6 @@ function keyOf(decision: Decision): NodeKey & { attempt: number } {
     case "ReleaseAttempt":
     case "StartWorker":
     case "RecordAnswer":
-    case "RecordReuse":
       return { ...decision.key, attempt: decision.attempt };
   }
 }

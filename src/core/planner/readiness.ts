@@ -3,11 +3,12 @@ import { ExpressionError } from "../expressions/errors.ts";
 import { evaluateCondition, evaluateItems, type ExpressionScope } from "../expressions/evaluate.ts";
 import type { Json } from "../digest/json.ts";
 import { sizes } from "../../api/defaults.ts";
+import { takeOver } from "./advance.ts";
 import { askNode } from "./approvals.ts";
 import { type Draft, endWithout, isMainEnded, outputDigest, wakeNow } from "./draft.ts";
 import { isEnded } from "./node-machine.ts";
 import { decidedBefore, originEnd } from "./origin.ts";
-import { apply, type NodeRow, queued } from "./rows.ts";
+import { apply, newItem, type NodeRow, queued } from "./rows.ts";
 
 /** Missing outputs, by kind: not read yet (look again), or not to be had from the store: `absent` is the digest. */
 type Loaded =
@@ -34,9 +35,11 @@ export function settlePending(draft: Draft, row: NodeRow): void {
   const isMissing = inputNames.some((name) => draft.byName.get(name)?.state !== "Succeeded");
   // Also where a finally node names the output of a failed main node: its own siblings tidy up all the same.
   if (isMissing) return apply(row, "skip", draft.nowMs, "DependencySkipped");
-  if (decided?.items !== undefined) return expandTo(draft, row, decided.items);
+  if (decided?.items !== undefined) return takeOverItems(draft, row, decided.items);
   if (spec.forEach !== undefined) return expand(draft, row, spec.forEach.items);
-  if (spec.approval !== undefined && originEnd(draft.seen, row) === undefined) {
+  const end = originEnd(draft.seen, row);
+  if (end !== undefined) return takeOver(draft, row, end);
+  if (spec.approval !== undefined) {
     const scope = load(draft, row.node.approvalNames);
     if (scope === "NotRead" || scope.absent !== undefined) return notLoaded(draft, row, scope);
     return askNode(draft, row, { input: inputOf(draft), nodes: scope.outputs });
@@ -99,6 +102,18 @@ function expandTo(draft: Draft, row: NodeRow, length: number): void {
   draft.size = others + length;
   apply(row, "expand", draft.nowMs);
   row.startedAtMs = draft.nowMs;
+}
+
+/** Wherever in the list they are; the others wait for their turn, and so does one that failed: it ends its node. */
+function takeOverItems(draft: Draft, row: NodeRow, length: number): void {
+  expandTo(draft, row, length);
+  const items = Array.from({ length: row.itemCount ?? 0 }, (_, index) => newItem(row, index));
+  const last = items.findLastIndex((item) => originEnd(draft.seen, item) !== undefined);
+  for (const item of items.slice(0, last + 1)) {
+    row.items.push(item);
+    const end = originEnd(draft.seen, item);
+    if (end?.finished.outcome === "Succeeded") takeOver(draft, item, end);
+  }
 }
 
 /** ExpressionTooExpensive, ExpressionFailed or InvalidExpression: the same data gives the same end, so never retried. */

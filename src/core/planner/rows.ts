@@ -87,8 +87,17 @@ export function isLarge(rows: readonly { readonly itemCount?: number | undefined
 
 /** What an absent `attempt` stands for in a large run. */
 export function impliedAttempt(row: Pick<Row, "key" | "node" | "state">): number {
-  if (row.node.spec.forEach !== undefined && row.key.item === undefined) return 0;
-  return isAtWork(row.state) || row.state === "Succeeded" || row.state === "Failed" ? 1 : 0;
+  return row.node.spec.forEach !== undefined && row.key.item === undefined ? 0 : impliedBy(row.state);
+}
+
+function impliedBy(state: NodeState): number {
+  return isAtWork(state) || state === "Succeeded" || state === "Failed" ? 1 : 0;
+}
+
+/** Whether each of `rows`, as a status has them, was ever begun. */
+export function begunOf(rows: readonly NodeStatus[]): (row: NodeStatus) => boolean {
+  const large = isLarge(rows);
+  return ({ attempt, state }) => (attempt ?? (large ? impliedBy(state) : 0)) > 0;
 }
 
 export function thawRows(graph: SpecGraph, status: ExecutionStatus): NodeRow[] {

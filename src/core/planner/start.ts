@@ -2,11 +2,12 @@
 import { executionDefaults } from "../../api/defaults.ts";
 import { itemName } from "../protocol/names.ts";
 import type { KnownPosition } from "../protocol/types.ts";
+import { takeOver } from "./advance.ts";
 import { answerOf } from "./approvals.ts";
 import { type Draft, liveWorkers, outputDigest, recordOf, stopOf, wakeAt, wakeNow } from "./draft.ts";
 import { blockedStart } from "./judge.ts";
 import { isAtWork, isEnded } from "./node-machine.ts";
-import { beginTry, orderReuse, originEnd } from "./origin.ts";
+import { beginTry, isTakenOver, originEnd } from "./origin.ts";
 import type { Answer, Approved, SeenWorker } from "./types.ts";
 import {
   apply,
@@ -59,7 +60,13 @@ function startItems(draft: Draft, row: NodeRow, free: number): number {
   const atWork = row.items.filter((item) => isAtWork(item.state)).length;
   const room = Math.min(free, (row.node.spec.forEach?.maxParallel ?? Number.POSITIVE_INFINITY) - atWork);
   let started = 0;
-  for (const item of row.items) started += startRow(draft, item, room - started);
+  for (const item of row.items) {
+    started += startRow(draft, item, room - started);
+    if (item.state !== "Failed") continue;
+    // It was taken over, and ends the node: none is started behind it.
+    wakeNow(draft);
+    return started;
+  }
   while (started < room && row.items.length < row.itemCount) {
     const item = newItem(row, row.items.length);
     if (startRow(draft, item, room - started) === 0) break;
@@ -78,7 +85,10 @@ function startRow(draft: Draft, row: Row, free: number): 0 | 1 {
   const isReady =
     row.state === "Retrying" ||
     (row.state === "Pending" && (row.attempt > 0 || row.reason === queued || row.key.item !== undefined));
-  if (!isReady || free <= 0) return 0;
+  if (!isReady) return 0;
+  const end = originEnd(draft.seen, row);
+  if (end !== undefined) takeOver(draft, row, end);
+  if (end !== undefined || free <= 0) return 0;
   const record = recordOf(draft, row.key);
   if (isBehind(row, record)) {
     const detail = `the store holds ${record?.length ?? 0} entries, ${row.journal?.length ?? 0} were seen`;
@@ -90,7 +100,7 @@ function startRow(draft: Draft, row: Row, free: number): 0 | 1 {
     wakeNow(draft);
     return 0;
   }
-  beginTry(draft, row);
+  beginTry(draft.seen, row);
   // Above every number ever seen, also one that a status which was lost had given out.
   const views = draft.workers.get(itemName(row.key)) ?? [];
   row.attempt = Math.max(row.attempt, record?.attempt ?? 0, ...views.map((view) => view.attempt)) + 1;
@@ -106,11 +116,6 @@ function lossOf({ reason, message }: Row): string | undefined {
 }
 
 function order(draft: Draft, row: Row): void {
-  const end = originEnd(draft.seen, row);
-  if (end !== undefined) {
-    orderReuse(draft, row, end);
-    return wakeAt(draft, draft.nowMs + answerLookMs);
-  }
   if (row.node.spec.approval !== undefined) return orderAnswer(draft, row);
   const outputs = outputsOf(draft, row);
   if (outputs === undefined) return wakeNow(draft);
@@ -174,6 +179,6 @@ function outputsOf(draft: Draft, row: Row): Readonly<Record<string, string>> | u
 /** The status holds 16 digits of the head, the record just read has all of them. */
 function knownPosition(draft: Draft, row: Row): KnownPosition | undefined {
   const record = recordOf(draft, row.key);
-  if (record === undefined || record.length === 0) return undefined;
+  if (record === undefined || record.length === 0 || isTakenOver(draft.seen, row.key, record)) return undefined;
   return { length: record.length, head: record.head };
 }

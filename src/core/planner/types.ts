@@ -6,7 +6,7 @@ import type { ApprovalStatus, ExecutionStatus } from "../../api/status.ts";
 import type { Json } from "../digest/json.ts";
 import type { EffectivePolicy } from "../policy/types.ts";
 import type { Replay } from "../replay/types.ts";
-import type { Finished, Reuse } from "../steps/format.ts";
+import type { Finished } from "../steps/format.ts";
 import type {
   ControlState,
   ExecutionRecord,
@@ -71,28 +71,18 @@ export interface RecordedAnswer {
   readonly approval: Approved;
 }
 
-export interface RecordedReuse {
-  readonly key: NodeKey;
-  readonly attempt: number;
-  readonly try: number;
-  /** Hex digest, as workers get it. */
-  readonly snapshot: string;
-  readonly end: KnownEnd;
-}
-
-/** How a node item ended in the run that this one replays, with what is reused of it. */
+/** How a node item ended in the run that this one replays. */
 export interface KnownEnd {
   readonly finished: Finished;
-  readonly reuse: Reuse;
-  /** When this run began: the entries that say so are the same on every host. */
-  readonly at: string;
+  /** Numbered ones. */
+  readonly steps: number;
 }
 
 /** What the record of a replayed run says of a node item. */
 export interface Origin {
   /** Of its last try. */
   readonly try: number;
-  /** Undefined = it is run again. */
+  /** Its steps and its end are the fork's too; undefined = it is run again. */
   readonly end: KnownEnd | undefined;
 }
 
@@ -172,8 +162,6 @@ export type Decision =
     }
   /** Write an approval node's answer into its journal, and end it. */
   | ({ readonly kind: "RecordAnswer" } & RecordedAnswer)
-  /** Write into a node item's journal that its steps and its end are those of the run that is replayed. */
-  | ({ readonly kind: "RecordReuse" } & RecordedReuse)
   /** The end of a run: bodies go when only digests are kept, the journal of all `items` vanishes after `expireSeconds`. */
   | {
       readonly kind: "Seal";

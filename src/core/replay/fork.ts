@@ -2,6 +2,7 @@
 import type { ExecutionSpec } from "../../api/types.ts";
 import { descendants } from "../dag/dag.ts";
 import { specGraph } from "../dag/spec-graph.ts";
+import { finishedOf } from "../planner/rows.ts";
 import type { ItemRecord, NodeKey } from "../protocol/types.ts";
 import type { Finished, Reuse } from "../steps/format.ts";
 import type { RecordedCall } from "./reused-steps.ts";
@@ -25,10 +26,10 @@ export function reusedEnd(
   key: NodeKey,
   record: ItemRecord | undefined,
 ): Finished | undefined {
-  if (record?.finished === undefined || isDependent(spec, replay, key) || isAtCursor(replay, key)) return undefined;
-  const finished = JSON.parse(record.finished) as Finished;
+  if (record === undefined || isDependent(spec, replay, key) || isAtCursor(replay, key)) return undefined;
+  const finished = finishedOf(record, record);
   // What a policy ended is for the policies of now to judge.
-  return finished.error?.class === "PolicyViolation" ? undefined : finished;
+  return finished?.error?.class === "PolicyViolation" ? undefined : finished;
 }
 
 /**

@@ -38,6 +38,10 @@ export interface Replay {
   /** Of a Strict replay. */
   readonly end?: ParentEnd;
   readonly times?: number;
+  /** Hex digest of the snapshot that this one is stored as a change of, in the lineage's first run; absent = it is stored whole. */
+  readonly base?: string;
+  /** Of a Fork: when it was created. What it takes over is not stored, and says this time; absent = it is stored (first hosts of forks). */
+  readonly at?: string;
 }
 
 /** Where a replay first went another way than the record. */

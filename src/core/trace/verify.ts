@@ -14,6 +14,7 @@ import { executionHash } from "../hash/execution-hash.ts";
 import { itemName } from "../protocol/names.ts";
 import type { NodeKey, StoredBody, StoredEntry } from "../protocol/types.ts";
 import { inherit } from "../replay/spec.ts";
+import { SnapshotReader } from "../replay/stored-snapshot.ts";
 import { textsOf } from "../steps/bodies.ts";
 import type { JournalEntry, Snapshot } from "../steps/format.ts";
 import { ChainCheck } from "./chain-check.ts";
@@ -76,6 +77,9 @@ export class RecordCheck {
   /** Digest -> what refers to it first. */
   readonly #roots = new Map<string, string>();
   readonly #texts = new Map<string, string>();
+  /** Of the snapshot. */
+  readonly #bases = new Map<string, string>();
+  #snapshot: SnapshotReader | undefined;
   readonly #bodies = new Set<string>();
   #run: Extract<RecordPart, { kind: "run" }> | undefined;
   #open: OpenItem | undefined;
@@ -86,6 +90,7 @@ export class RecordCheck {
     switch (part.kind) {
       case "run":
         this.#run = part;
+        if (this.#snapshotDigest !== undefined) this.#snapshot = new SnapshotReader(this.#snapshotDigest);
         for (const digest of bodiesOfStatus(part.execution.status)) this.#roots.set(digest, "the status");
         return;
       case "item":
@@ -180,7 +185,7 @@ export class RecordCheck {
    */
   #checkStart(where: string, entry: JournalEntry): void {
     if (entry.type !== "start" || (entry.snapshot === "" && entry.reuse !== undefined)) return;
-    if (`sha256:${entry.snapshot}` !== this.#snapshot)
+    if (entry.snapshot !== this.#snapshotDigest)
       this.#tell("status.snapshot", `it is not the snapshot that ${where} names`);
   }
 
@@ -200,19 +205,25 @@ export class RecordCheck {
     if (this.#bodies.has(digest)) this.#tell(where, "it is there twice");
     this.#bodies.add(digest);
     if (sha256Hex(bytes) !== digest) return this.#tell(where, "it does not have its digest");
-    if (!this.#roots.has(digest)) return;
     try {
+      if (digest === this.#snapshot?.wanted) return this.#addToSnapshot(this.#snapshot, where, bytes);
+      if (!this.#roots.has(digest)) return;
       for (const text of textsOf(bytes)) this.#texts.set(text, where);
-      if (`sha256:${digest}` === this.#snapshot) this.#checkSnapshot(JSON.parse(bytes) as Partial<Snapshot>);
     } catch {
       this.#tell(where, "it is not JSON");
     }
   }
 
-  /** With its algorithm, however the status writes it. */
-  get #snapshot(): string | undefined {
-    const { snapshot } = this.#run?.execution.status ?? {};
-    return snapshot === undefined ? undefined : `sha256:${snapshot.replace(/^sha256:/, "")}`;
+  /** Hex, however the status writes it. */
+  get #snapshotDigest(): string | undefined {
+    return this.#run?.execution.status.snapshot?.replace(/^sha256:/, "");
+  }
+
+  /** The snapshot itself, or what it is stored as a change of: they come in this order. */
+  #addToSnapshot(reader: SnapshotReader, where: string, bytes: string): void {
+    reader.read(bytes);
+    if (reader.wanted !== undefined) this.#bases.set(reader.wanted, where);
+    if (reader.snapshot !== undefined) this.#checkSnapshot(reader.snapshot);
   }
 
   /** What line 1 says of the run, where the snapshot, which the chains name, says it too: but for its name, which an import may change. */
@@ -241,10 +252,11 @@ export class RecordCheck {
   }
 
   #checkBodies(content: RecordedContent): void {
-    const wanted = new Map([...this.#texts, ...this.#roots]);
+    const wanted = new Map([...this.#texts, ...this.#roots, ...this.#bases]);
     for (const [digest, by] of wanted) {
       if (this.#bodies.has(digest)) continue;
-      if (content === "DigestOnly" && `sha256:${digest}` !== this.#snapshot) continue;
+      const isSnapshot = digest === this.#snapshotDigest || this.#bases.has(digest);
+      if (content === "DigestOnly" && !isSnapshot) continue;
       this.#tell(`body sha256:${digest}`, `it is missing; ${by} refers to it`);
     }
     for (const digest of this.#bodies)

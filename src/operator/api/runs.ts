@@ -4,7 +4,8 @@ import { unless } from "../../adapters/kube/kube-error.ts";
 import { resourcePath, resources } from "../../adapters/kube/resources.ts";
 import { type KubeExecution, storedExecution } from "../../adapters/kube/stored.ts";
 import { readRecord, type RunRecord } from "../../host/journals.ts";
-import { loadSnapshot } from "../../host/observe.ts";
+import { RecordChanged } from "../../host/record-changed.ts";
+import { loadSnapshot } from "../../host/snapshots.ts";
 import type { ObjectKey, StoredExecution } from "../../ports/cluster.ts";
 import type { JournalStore } from "../../ports/store.ts";
 import type { Caller } from "./authenticate.ts";
@@ -39,6 +40,10 @@ export interface RunsOptions {
 /** Of a UID that nobody knows: the cluster is asked about the caller all the same, so that both answers take the same time. */
 const nowhere: ObjectKey = { namespace: "default", name: "unknown" };
 
+function unlessChanged(error: unknown): undefined {
+  if (!(error instanceof RecordChanged)) throw error;
+}
+
 export function runs({ client, authorizer, store }: RunsOptions): Runs {
   /** Undefined = not there, or in a namespace that the operator is not for. */
   async function get(key: ObjectKey): Promise<StoredExecution | undefined> {
@@ -59,7 +64,8 @@ export function runs({ client, authorizer, store }: RunsOptions): Runs {
     const journals = await store();
     const { execution } = await journals.view(uid, []);
     if (execution === undefined) return undefined;
-    const snapshot = await loadSnapshot(journals, uid, execution.snapshot);
+    // One that was edited is told to whoever may read the run, and there is no telling who may.
+    const snapshot = await loadSnapshot(journals, uid, execution.snapshot).catch(unlessChanged);
     return snapshot === undefined ? undefined : { namespace: snapshot.namespace, name: snapshot.name };
   }
 

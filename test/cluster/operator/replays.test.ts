@@ -5,6 +5,7 @@ import { secretName } from "../../../src/adapters/kube/names.ts";
 import { resourcePath, resources } from "../../../src/adapters/kube/resources.ts";
 import type { KubeExecution } from "../../../src/adapters/kube/stored.ts";
 import { runKeys } from "../../../src/adapters/store/redis/keys.ts";
+import { script as storeScript } from "../../../src/adapters/store/redis/scripts.ts";
 import { sample } from "../../cli/harness.ts";
 import { countCalls, type CountingProxy } from "../../support/counting-proxy.ts";
 import { eventually } from "../../support/patience.ts";
@@ -166,12 +167,18 @@ describe("a Fork", () => {
     const kept = runKeys(parent.metadata.uid);
     const unrelated = runKeys((await field.get("strict-0")).metadata.uid);
     expect(await redis.lrange(kept.entries({ node: "demand" }), 0, -1)).not.toEqual([]);
+    const view = [storeScript("view").sha, "1"] as const;
+    expect(await redis.evalsha_ro(...view, kept.item({ node: "demand" }))).toMatchObject([
+      expect.arrayContaining(["fin"]),
+    ]);
     for (const [command, ...args] of [
       ["RPUSH", kept.entries({ node: "demand" }), "{}"],
       ["DEL", kept.entries({ node: "demand" })],
       ["HSET", kept.bodies, "x", "y"],
       ["EXPIRE", kept.execution, "1"],
       ["HGETALL", unrelated.execution],
+      ["EVALSHA", ...view, kept.item({ node: "demand" })],
+      ["EVALSHA_RO", ...view, unrelated.item({ node: "demand" })],
     ] as const)
       await expect(redis.call(command, ...args), command).rejects.toThrow(/NOPERM/);
     redis.disconnect();
@@ -183,6 +190,21 @@ describe("a Fork", () => {
       usage: { modelCalls: 1, toolCalls: 0 },
     });
     expect(calls()).toEqual([(before[0] ?? 0) + 1, before[1]]);
+    // Of what it takes over it stores nothing.
+    for (const node of ["demand", "rivals"])
+      expect(await field.redis.command("EXISTS", runKeys(uid).item({ node }))).toMatch(/:0/);
+  });
+
+  test("of a fork goes on from inside a node that this one took over itself", async () => {
+    await create("deeper", { replay: { executionRef: { name: "fork" }, from: { node: "demand", step: 4 } } });
+    const run = await field.until("deeper", ended);
+    // Both rivals' answers and searches, three steps of demand, and the scores.
+    expect(run.status).toMatchObject({
+      phase: "Succeeded",
+      replay: { mode: "Fork", liveSteps: 2 },
+      usage: { modelCalls: 2, toolCalls: 0 },
+    });
+    expect(run.status?.steps).toBe((await field.get("fork")).status?.steps);
   });
 
   test("and what it is made of outlive their parent: it is replayed after that one is deleted", async () => {

@@ -128,7 +128,25 @@ describe("a run", () => {
     const first = sha256Hex("{}");
     await world.store.execute(uid, { op: "open", snapshot: first, limits: {}, auditLimits: {} });
     await world.store.putBodies(uid, [{ digest: first, bytes: '{"v":1}' }]);
-    await expect(reconcile(key, world.io)).rejects.toThrow("the journal of team-a/r cannot be opened");
+    await settle(world, key);
+    expect(reasonOf(world, "r")).toEqual(["False", "RecordChanged"]);
+    expect(world.orders).toEqual([]);
+  });
+
+  test("whose snapshot is edited while it is at work is told that it was, ends, and leaves no worker and no journal behind", async () => {
+    const world = new World();
+    const key = world.apply("r", { ...diamond, journalRetentionSeconds: 0 });
+    await settle(world, key);
+    expect(world.views).not.toEqual([]);
+    const { bodies } = world.store.recordsOf(uid);
+    const digest = world.status("r").snapshot?.replace(/^sha256:/, "") ?? "";
+    bodies.set(digest, (bodies.get(digest) ?? "").replace('"task":"t"', '"task":"u"'));
+    // A host that has read it goes on from what it was; so it is another one.
+    const next = { ...world.io, snapshots: new SnapshotCache() };
+    for (let pass = 0; pass < 4; pass += 1) await reconcile(key, next);
+    expect(reasonOf(world, "r")).toEqual(["False", "RecordChanged"]);
+    expect(world.stopped.map(({ node }) => node)).toEqual(world.orders.map(({ node }) => node));
+    expect((await world.store.view(uid, [])).execution).toBeUndefined();
   });
 
   test("survives the loss of its host before every single effect, and starts no attempt twice", async () => {

@@ -151,8 +151,6 @@ export class ModelHost {
         const run = { uid, key: { namespace: "n", name: "r" } } as StoredExecution;
         return recordAnswer(run, decision, { journal: () => this.store });
       }
-      case "RecordReuse":
-        throw new Error("no run here is a replay");
       case "Seal":
         return;
     }

@@ -169,14 +169,16 @@ export class RedisStore implements JournalStore {
 
   async #run(name: ScriptName, keys: readonly string[], args: readonly string[]): Promise<unknown> {
     const { sha, text } = script(name);
+    // Whoever may only read a run, as the user of one that replays it, is refused anything else.
+    const evaluate = name === "view" ? "evalsha_ro" : "evalsha";
     try {
-      return await this.#redis.evalsha(sha, keys.length, ...keys, ...args);
+      return await this.#redis[evaluate](sha, keys.length, ...keys, ...args);
     } catch (error) {
       // Nothing ran. Redis has forgotten its scripts (restart, SCRIPT FLUSH).
       if (replyCode(error) !== "NOSCRIPT") throw error;
     }
     await this.#redis.script("LOAD", text);
-    return this.#redis.evalsha(sha, keys.length, ...keys, ...args);
+    return this.#redis[evaluate](sha, keys.length, ...keys, ...args);
   }
 
   async #ask<T>(work: () => Promise<T>): Promise<T> {

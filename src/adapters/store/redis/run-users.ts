@@ -17,6 +17,7 @@ import { script, scriptNames } from "./scripts.ts";
 /** What the scripts of a worker call, what it reads outside them, and its wake-ups. */
 const workerCommands = [
   "evalsha",
+  "evalsha_ro",
   "hget",
   "hgetall",
   "hmget",
