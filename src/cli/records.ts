@@ -63,7 +63,8 @@ export async function withLocalRecord<T>(
   const store = await openRunStore(run, givenRedis(run, flags.redis, terminal.env));
   try {
     const record = await readRecord(store, run);
-    if (await isGone(record)) throw journalGone(run, record);
+    const missing = await missingRun(record);
+    if (missing !== undefined) throw journalGone(run, missing);
     return await work({ record, name: run.key.name });
   } finally {
     await store.close();
@@ -102,24 +103,32 @@ export async function checkRecord(
   return report;
 }
 
-export function journalGone({ key: { namespace, name } }: LocalRun, { uid, recorder, snapshot }: RunRecord): CliError {
-  const parent = recorder === uid ? undefined : snapshot?.replay?.parent.name;
-  const what = parent === undefined ? `${namespace}/${name}` : `${namespace}/${parent}, which ${name} replays,`;
+/** `whose`: as `missingRun` names it. */
+export function journalGone({ key: { namespace, name } }: LocalRun, whose: string): CliError {
+  const what = whose === name ? `${namespace}/${name}` : `${namespace}/${whose}, which ${name} replays,`;
   return new CliError(
     `the journal of ${what} is gone: its retention (spec.journalRetentionSeconds) is over, or its file was removed`,
     ["a bundle of it brings it back: oao import FILE"],
   );
 }
 
-/** Nothing at all is left of a run that has ended: what was tampered with leaves something. */
-export async function isGone(record: RunRecord): Promise<boolean> {
-  const { uid, recorder, status, snapshot, keys } = record;
-  if (status?.completedAt === undefined || status.snapshot === undefined) return false;
-  // A Strict replay's own journal has the snapshot; what it shows is its parent's, of which a run without a step leaves nothing to miss.
-  if (snapshot !== undefined && (recorder === uid || (status.traceHash ?? emptyTraceHash) === emptyTraceHash))
-    return false;
-  for (const key of keys) if (!(await record.entries(key).next()).done) return false;
-  return true;
+/**
+ * The run of whose journal nothing at all is left: this one, which has ended, or the one that it replays and cannot be read without.
+ * Undefined = it is there, or was tampered with: that leaves something.
+ */
+export async function missingRun(record: RunRecord): Promise<string | undefined> {
+  const { uid, object, recorder, status, snapshot, keys } = record;
+  const { name = "" } = object.metadata;
+  if (status?.completedAt === undefined || status.snapshot === undefined) return undefined;
+  if (snapshot === undefined) {
+    const own = await record.bodies([status.snapshot.replace(/^sha256:/, "")]);
+    if (own.size > 0) return object.spec.replay?.executionRef.name ?? name;
+  } else if (recorder === uid || (status.traceHash ?? emptyTraceHash) === emptyTraceHash) {
+    // A Strict replay's own journal has the snapshot; what it shows is its parent's, of which a run without a step leaves nothing to miss.
+    return undefined;
+  }
+  for (const key of keys) if (!(await record.entries(key).next()).done) return undefined;
+  return recorder === uid ? name : (snapshot?.replay?.parent.name ?? name);
 }
 
 /** Of a cluster's run: what its operator exports, checked as every bundle is. */

@@ -46,7 +46,7 @@ export async function resolveReplay(
   const store = await io.journal(run);
   if (status.snapshot === undefined) return refused("it was never started, so nothing is recorded");
   const snapshot = await readSnapshot(store, parent);
-  if (snapshot === undefined) return refused(`its journal ${gone}`);
+  if (snapshot === undefined) return refused(await whatIsGone(parent, status.snapshot, store));
   if (snapshot.policy.recording.content === "DigestOnly")
     return refused(
       "a policy let it record digests only (recording.content: DigestOnly), so there are no answers to replay",
@@ -89,6 +89,15 @@ export async function resolveReplay(
   if (!hasCursor(asked)) return { spec, base: base?.snapshot, replay: counted };
   const cursor = await findCursor(asked, snapshot, status, origin.uid, store);
   return "refused" in cursor ? refused(cursor.refused) : { spec, base: base?.snapshot, replay: { ...counted, cursor } };
+}
+
+/** A replay's own journal may be there without the one that it cannot be read without. */
+async function whatIsGone({ uid, object }: StoredExecution, digest: string, store: JournalStore): Promise<string> {
+  const isThere = (await store.bodies(uid, [hexOf(digest)])).size > 0;
+  const { executionRef } = object.spec.replay ?? {};
+  return isThere && executionRef !== undefined
+    ? `the journal of ${executionRef.name}, which it replays, ${gone}`
+    : `its journal ${gone}`;
 }
 
 const gone = "is gone: its retention (journalRetentionSeconds) is over, or it is in another store";

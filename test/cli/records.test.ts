@@ -209,7 +209,7 @@ describe("a run whose journal's time is over", () => {
     expect(parent.filter((file) => existsSync(file))).toEqual([]);
     expect(await place.oao(["replay", "strict"])).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining("the journal of two, which it replays, is gone"),
+      stderr: expect.stringContaining("the journal of default/two, which strict replays, is gone"),
     });
     expect(await place.oao(["import", "two.jsonl"])).toMatchObject({
       code: 0,

@@ -140,6 +140,24 @@ it("is part of a fork that is cancelled, wherever in a list it is", async () => 
   }
 });
 
+it("cannot be replayed without the journal that it was taken from, which is named", async () => {
+  const { world, parent, close } = await recordShape(littleShape);
+  try {
+    const fork = await world.replay("parent", { from: { node: "tell", step: 1 } });
+    const { bodies } = world.store.recordsOf(parent.uid);
+    bodies.clear();
+    const refused = await world.replay(fork.name);
+    expect(refused.status.conditions.find(({ type }) => type === "Succeeded")).toMatchObject({
+      reason: "ReplayRefused",
+      message: expect.stringContaining(
+        `${fork.name} cannot be replayed: the journal of parent, which it replays, is gone`,
+      ),
+    });
+  } finally {
+    await close();
+  }
+});
+
 it("is lost with its parent's journal, and not run again in silence", async () => {
   const { world, parent, close } = await recordShape(littleShape);
   try {

@@ -21,7 +21,7 @@ import { openIndex } from "../home.ts";
 import { contentDropped } from "../outcome.ts";
 import { nameArguments } from "../render/run-tables.ts";
 import { checkName } from "../run-manifest.ts";
-import { isGone } from "../records.ts";
+import { missingRun } from "../records.ts";
 import { fileStoreUrl, givenRedis, mayHaveJournal, openRunStore } from "../store.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -118,7 +118,8 @@ async function isJournalGone(run: LocalRun, terminal: Terminal): Promise<boolean
     );
   });
   try {
-    return await isGone(await readRecord(store, run));
+    // What another run lacks is brought back with that one.
+    return (await missingRun(await readRecord(store, run))) === name;
   } finally {
     await store.close();
   }

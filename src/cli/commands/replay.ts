@@ -17,7 +17,7 @@ import type { PlaceFlags } from "../cluster/place.ts";
 import { CliError } from "../errors.ts";
 import { hostRun, type HostRunOptions } from "../host-run.ts";
 import { hasEnded } from "../outcome.ts";
-import { journalGone } from "../records.ts";
+import { journalGone, missingRun } from "../records.ts";
 import { checkFormat } from "../render/output.ts";
 import { nameArguments } from "../render/run-tables.ts";
 import { inheritingReplay, type ReplayFlags, replayOf } from "../replay-manifest.ts";
@@ -140,7 +140,7 @@ function checkEnded(parent: StoredExecution): void {
 async function recordedSpec(parent: LocalRun, store: JournalStore): Promise<ExecutionSpec> {
   const record = await readRecord(store, parent);
   if (record.snapshot !== undefined) return record.snapshot.spec;
-  if (parent.status?.snapshot !== undefined) throw journalGone(parent, record);
+  if (parent.status?.snapshot !== undefined) throw journalGone(parent, (await missingRun(record)) ?? parent.key.name);
   throw new CliError(`${parent.key.namespace}/${parent.key.name} was never started, so nothing is recorded`);
 }
 
