@@ -3,7 +3,7 @@ import { executionDefaults } from "../api/defaults.ts";
 import type { PolicySpec } from "../api/policy.ts";
 import { type Condition, type ExecutionStatus, statusLimits } from "../api/status.ts";
 import { graphProblems } from "../core/dag/spec-graph.ts";
-import { canonicalJson, sha256Hex } from "../core/digest/digest.ts";
+import { canonicalJson } from "../core/digest/digest.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import { hashedRules } from "../core/hash/content.ts";
 import { driftOf, type ExecutionHash, executionHash, mismatchMessage } from "../core/hash/execution-hash.ts";
@@ -18,7 +18,7 @@ import { executionLimits } from "../core/policy/limits.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { plannedSpec } from "../core/replay/strict.ts";
 import { isWhole, shownSpec } from "../core/replay/spec.ts";
-import { snapshotBytes } from "../core/replay/stored-snapshot.ts";
+import { snapshotBodies } from "../core/replay/stored-snapshot.ts";
 import type { ExecutionSpec } from "../api/types.ts";
 import { type ResolvedReplay, resolveReplay } from "./open-replay.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
@@ -228,9 +228,12 @@ interface Fixed {
 /** The snapshot that stands from now on: this one, or that of a host which died before it wrote the status, under the policies of that moment. */
 async function open(run: StoredExecution, io: HostIo, snapshot: Snapshot, base: Snapshot | undefined): Promise<Fixed> {
   const store = await io.journal(run);
-  const bytes = snapshotBytes(snapshot, base);
-  const digest = sha256Hex(bytes);
-  await store.putBodies(run.uid, [{ digest, bytes }]);
+  const { snapshot: body, ends } = snapshotBodies(snapshot, base);
+  const { digest } = body;
+  const [origin] = snapshot.replay?.lineage ?? [];
+  // It is kept by now, and nothing that was recorded there names it.
+  if (ends !== undefined && origin !== undefined) await store.putBodies(origin, [ends]);
+  await store.putBodies(run.uid, [body]);
   const reply = await store.execute(run.uid, { op: "open", snapshot: digest, ...executionLimits(snapshot.policy) });
   if (reply.code === "OK") return { digest, snapshot: JSON.parse(canonicalJson(snapshot)) as Snapshot };
   const first = (await store.view(run.uid, [])).execution?.snapshot;

@@ -255,6 +255,20 @@ describe("a replay stores", () => {
     }
   });
 
+  it("of a Strict one no more, once it was replayed before", async () => {
+    const recorded = await recordShape(large);
+    const { world, parent } = recorded;
+    try {
+      await expectVerified(world, parent);
+      const before = world.store.recordsOf(parent.uid).bodies.size;
+      const strict = await expectVerified(world, parent);
+      expect(storedBytes(world, strict).total).toBeLessThanOrEqual(2_048);
+      expect(world.store.recordsOf(parent.uid).bodies.size).toBe(before);
+    } finally {
+      await recorded.close();
+    }
+  });
+
   it("of a change what is changed", async () => {
     const recorded = await recordShape(large);
     const { world } = recorded;

@@ -1,31 +1,63 @@
 /**
- * Snapshots as they are stored. That of a replay says what it changes of its base, the snapshot of the run that it replays, so that a
- * replay is as small as what is new in it: the base is read by its digest, as everything else of a parent is.
+ * Snapshots as they are stored. That of a replay says what it changes of its base, the snapshot of the run that it replays, and how the
+ * nodes of that one ended is a body of its own, the same for all who replay it strictly: so a replay is as small as what is new in it.
  */
-import { canonicalJson } from "../digest/digest.ts";
+import type { NodeStatus } from "../../api/status.ts";
+import { canonicalJson, sha256Hex } from "../digest/digest.ts";
 import type { Json, JsonObject } from "../digest/json.ts";
 import { patched, patchOf, type PatchOperation } from "../digest/json-patch.ts";
+import type { StoredBody } from "../protocol/types.ts";
 import type { Snapshot } from "../steps/format.ts";
+import type { ParentEnd, Replay } from "./types.ts";
 
 /** What a run may share with the run that it replays. */
 const shared = ["spec", "policy", "rules"] as const;
 
+/** `body`: hex digest of the list of rows. */
+interface StoredReplay extends Omit<Replay, "end"> {
+  readonly end?: Omit<ParentEnd, "nodes"> & { readonly nodes: readonly NodeStatus[] | { readonly body: string } };
+}
+
+interface WholeSnapshot extends Omit<Snapshot, "replay"> {
+  readonly replay?: StoredReplay;
+}
+
 /** A snapshot but for what is shared: `patch` (RFC 6902) makes that of the base's. */
-interface SnapshotChange extends Omit<Snapshot, (typeof shared)[number]> {
+interface SnapshotChange extends Omit<WholeSnapshot, (typeof shared)[number]> {
   readonly patch: readonly PatchOperation[];
 }
 
-type StoredSnapshot = Snapshot | SnapshotChange;
+export interface SnapshotBodies {
+  readonly snapshot: StoredBody;
+  /** Of a Strict replay: to be kept with the run that it replays. */
+  readonly ends: StoredBody | undefined;
+}
 
-/** Canonical JSON; `base` is the snapshot that `snapshot.replay.base` names. */
-export function snapshotBytes(snapshot: Snapshot, base: Snapshot | undefined): string {
-  if (snapshot.replay?.base === undefined || base === undefined) return canonicalJson(snapshot);
-  const { spec: _spec, policy: _policy, rules: _rules, ...own } = snapshot;
-  return canonicalJson({ ...own, patch: patchOf(sharedOf(base), sharedOf(snapshot)) } satisfies SnapshotChange);
+/** Canonical JSON each; `base` is the snapshot that `snapshot.replay.base` names. */
+export function snapshotBodies(snapshot: Snapshot, base: Snapshot | undefined): SnapshotBodies {
+  const { spec, policy, rules, replay, ...own } = snapshot;
+  const ends = replay?.end === undefined ? undefined : bodyOf(replay.end.nodes);
+  const told = replay === undefined ? {} : { replay: withEnds(replay, ends) };
+  const stored: WholeSnapshot | SnapshotChange =
+    replay?.base === undefined || base === undefined
+      ? { ...own, spec, policy, ...(rules === undefined ? {} : { rules }), ...told }
+      : { ...own, ...told, patch: patchOf(sharedOf(base), sharedOf(snapshot)) };
+  return { snapshot: bodyOf(stored), ends };
+}
+
+function withEnds({ end, ...replay }: Replay, ends: StoredBody | undefined): StoredReplay {
+  return end === undefined || ends === undefined
+    ? replay
+    : { ...replay, end: { ...end, nodes: { body: ends.digest } } };
+}
+
+function bodyOf(value: object): StoredBody {
+  const bytes = canonicalJson(value);
+  return { digest: sha256Hex(bytes), bytes };
 }
 
 /** Absent members as JSON has them: not at all. */
-function sharedOf(snapshot: Snapshot): Json {
+function sharedOf(snapshot: Pick<Snapshot, (typeof shared)[number]>): Json {
   const { spec, policy, rules } = snapshot;
   return JSON.parse(JSON.stringify({ spec, policy, rules })) as Json;
 }
@@ -34,7 +66,8 @@ function sharedOf(snapshot: Snapshot): Json {
 export class SnapshotReader {
   #wanted: string | undefined;
   readonly #changes: SnapshotChange[] = [];
-  #whole: Snapshot | undefined;
+  #whole: WholeSnapshot | undefined;
+  #snapshot: Snapshot | undefined;
 
   /** Of the snapshot, with or without its algorithm. */
   constructor(digest: string) {
@@ -48,31 +81,41 @@ export class SnapshotReader {
 
   /** Undefined until the last body was read. */
   get snapshot(): Snapshot | undefined {
-    return this.#whole;
+    return this.#snapshot;
   }
 
   /** Runs beside its own in which the wanted body may be, as far as they are known. */
   get lineage(): readonly string[] {
-    return this.#changes[0]?.replay?.lineage ?? [];
+    return (this.#changes[0] ?? this.#whole)?.replay?.lineage ?? [];
   }
 
-  /** The bytes of the wanted body. Throws where they are no snapshot. */
+  /** The bytes of the wanted body. Throws where they are not what is wanted. */
   read(bytes: string): void {
-    const stored = JSON.parse(bytes) as StoredSnapshot;
+    const body = JSON.parse(bytes) as WholeSnapshot | SnapshotChange | readonly NodeStatus[];
+    if (this.#whole !== undefined) return this.#end(this.#whole, body as readonly NodeStatus[]);
+    const stored = body as WholeSnapshot | SnapshotChange;
     if ("patch" in stored) {
       this.#changes.push(stored);
       this.#wanted = stored.replay?.base;
       if (this.#wanted === undefined) throw new SyntaxError("it is a change of a snapshot that it does not name");
       return;
     }
+    this.#whole = this.#changes.reduceRight(changedBy, stored);
+    const nodes = this.#whole.replay?.end?.nodes ?? [];
+    if ("body" in nodes) this.#wanted = nodes.body;
+    else this.#end(this.#whole, nodes);
+  }
+
+  /** With members in the order of one that is stored whole: what is made of it must not tell the two apart. */
+  #end({ replay, ...whole }: WholeSnapshot, nodes: readonly NodeStatus[]): void {
     this.#wanted = undefined;
-    const whole = this.#changes.reduceRight(changedBy, stored);
-    // With members in the order of a snapshot that is stored whole: what is made of it must not tell the two apart.
-    this.#whole = this.#changes.length === 0 ? whole : (JSON.parse(canonicalJson(whole)) as Snapshot);
+    const { end, ...rest } = replay ?? {};
+    const ended = end === undefined ? rest : { ...rest, end: { ...end, nodes } };
+    this.#snapshot = JSON.parse(canonicalJson(replay === undefined ? whole : { ...whole, replay: ended })) as Snapshot;
   }
 }
 
-function changedBy(base: Snapshot, { patch, ...own }: SnapshotChange): Snapshot {
+function changedBy(base: WholeSnapshot, { patch, ...own }: SnapshotChange): WholeSnapshot {
   const made = patched(sharedOf(base), patch) as JsonObject as unknown as Pick<Snapshot, (typeof shared)[number]>;
   return { ...own, ...made };
 }

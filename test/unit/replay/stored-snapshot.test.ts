@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { canonicalJson, sha256Hex } from "../../../src/core/digest/digest.ts";
 import type { Replay } from "../../../src/core/replay/types.ts";
-import { snapshotBytes, SnapshotReader } from "../../../src/core/replay/stored-snapshot.ts";
+import { snapshotBodies, SnapshotReader } from "../../../src/core/replay/stored-snapshot.ts";
 import type { Snapshot } from "../../../src/core/steps/format.ts";
 
 const first = {
@@ -24,14 +24,14 @@ function replayOf(parent: Snapshot, place: number, base: string, prompt: string)
 /** As stored by digest, each as a change of the one before it. */
 function generations(count: number): { readonly bodies: Map<string, string>; readonly last: Snapshot; digest: string } {
   const bodies = new Map<string, string>();
-  const put = (bytes: string) => {
-    bodies.set(sha256Hex(bytes), bytes);
-    return sha256Hex(bytes);
+  const put = ({ snapshot }: ReturnType<typeof snapshotBodies>) => {
+    bodies.set(snapshot.digest, snapshot.bytes);
+    return snapshot.digest;
   };
-  let [last, digest] = [first, put(snapshotBytes(first, undefined))];
+  let [last, digest] = [first, put(snapshotBodies(first, undefined))];
   for (let place = 1; place <= count; place += 1) {
     const next = replayOf(last, place, digest, `Go ${place}.`);
-    digest = put(snapshotBytes(next, last));
+    digest = put(snapshotBodies(next, last));
     last = next;
   }
   return { bodies, last, digest };
@@ -54,11 +54,35 @@ test("a replay's snapshot is stored as a change of its parent's, and read as if 
   }
 });
 
-test("one that replays what was not stored for it is stored whole", () => {
-  const snapshot = { ...first, replay: { mode: "Strict", lineage: ["u0"] } as unknown as Replay };
-  const bytes = snapshotBytes(snapshot, undefined);
-  expect(bytes).toBe(canonicalJson(snapshot));
-  expect(read(new Map([[sha256Hex(bytes), bytes]]), sha256Hex(bytes)).snapshot).toEqual(snapshot);
+test("how the nodes of the parent of a Strict replay ended is stored once, whoever replays it", () => {
+  const nodes = Array.from({ length: 500 }, (_, n) => ({ name: `n${n}`, state: "Succeeded", steps: n }));
+  const end = { phase: "Succeeded", reason: "Succeeded", message: "", nodes };
+  const strict = (uid: string) =>
+    ({ ...first, uid, replay: { mode: "Strict", lineage: ["u0"], base: "", end } }) as unknown as Snapshot;
+  const [one, two] = [snapshotBodies(strict("u1"), first), snapshotBodies(strict("u2"), first)];
+  expect(one.ends).toEqual(two.ends);
+  expect(one.snapshot.bytes.length).toBeLessThan(500);
+  const { digest, bytes } = one.ends ?? { digest: "", bytes: "" };
+  // Without a base it is stored whole but for that.
+  const whole = snapshotBodies(strict("u1"), undefined).snapshot;
+  const reader = read(
+    new Map([
+      [whole.digest, whole.bytes],
+      [digest, bytes],
+    ]),
+    whole.digest,
+  );
+  expect(reader.lineage).toEqual(["u0"]);
+  expect(JSON.stringify(reader.snapshot)).toBe(canonicalJson(strict("u1")));
+});
+
+test("one that another version stored as a whole is read as it is", () => {
+  const snapshot = {
+    ...first,
+    replay: { mode: "Strict", lineage: ["u0"], end: { phase: "Failed", nodes: [{ name: "a" }] } },
+  };
+  const bytes = canonicalJson(snapshot);
+  expect(read(new Map([["d", bytes]]), "d").snapshot).toEqual(snapshot);
 });
 
 test("a change of nothing, or that does not fit, is no snapshot", () => {
