@@ -24,7 +24,6 @@ beforeAll(async () => {
   const first = await world.replay("parent", { from: { node: "tell", step: 1 } });
   const changed = { agents: [{ name: "plain", model: "m", systemPrompt: "Be quick." }] };
   fork = await world.replay(first.name, { from: { node: "gather", step: 7 } }, changed);
-  expect(fork.status.phase).toBe("Succeeded");
   parts = [];
   for await (const part of recordParts(fork.record)) parts.push(part);
 });
@@ -41,14 +40,16 @@ async function problemsOf(changed: readonly RecordPart[]): Promise<string[]> {
 const isBody = (part: RecordPart) => part.kind === "body";
 
 it("is read as the run itself is, without any other", async () => {
+  expect(fork.status.phase).toBe("Succeeded");
   expect(await problemsOf(parts)).toEqual([]);
-  const { record, report, close } = await openBundle(file);
+  const bundle = await openBundle(file);
+  const { record, report } = bundle;
   expect(record.snapshot).toEqual(fork.record.snapshot);
   expect(record.spec.agents).toContainEqual({ name: "plain", model: "m", systemPrompt: "Be quick." });
   expect(report.traceHash).toBe(fork.status.traceHash);
   expect(await readEnd(record)).toEqual(await readEnd(fork.record));
   expect(await readJournals(record)).toEqual(await readJournals(fork.record));
-  await close();
+  await bundle.close();
 });
 
 it("says what it lacks, be it what its snapshot is a change of", async () => {

@@ -92,7 +92,7 @@ describe("a bundle", () => {
       const byPython = (content: string) => {
         writeFileSync(file, content);
         const program = fileURLToPath(new URL("verify_bundle.py", import.meta.url));
-        return spawnSync("python3", [program, file], { encoding: "utf8" });
+        return spawnSync("python3", ["-B", program, file], { encoding: "utf8" });
       };
       expect(byPython(text)).toMatchObject({
         status: 0,

@@ -2,15 +2,15 @@
 Of a run that replays no other one."""
 import hashlib
 import json
+import os
 import sys
+
+sys.path.append(os.path.join(os.path.dirname(__file__), "../../support"))
+from canonical_json import jcs
 
 
 def sha(data):
     return hashlib.sha256(data if isinstance(data, bytes) else data.encode()).hexdigest()
-
-
-def jcs(value):  # enough of RFC 8785 for what is hashed here: no fractions, names in ASCII
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def order(path):  # a path that begins with another one comes before it

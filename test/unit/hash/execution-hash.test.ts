@@ -224,7 +224,7 @@ const python = spawnSync("python3", ["--version"]).status === 0;
 function byPython(given: readonly { spec: unknown; rules: unknown }[]): unknown[] {
   const program = fileURLToPath(new URL("execution_hash.py", import.meta.url));
   const input = given.map((each) => `${JSON.stringify(each)}\n`).join("");
-  const { status, stdout, stderr } = spawnSync("python3", [program], { input, encoding: "utf8" });
+  const { status, stdout, stderr } = spawnSync("python3", ["-B", program], { input, encoding: "utf8" });
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   return stdout
     .split("\n")
