@@ -79,7 +79,9 @@ export async function resolveReplay(
   } as const;
   if (mode === "Strict") {
     const times = asked.times === undefined ? {} : { times: asked.times };
-    return { spec, base: base?.snapshot, replay: { ...common, end: endOf(status, snapshot), ...times } };
+    const end = endOf(status, snapshot);
+    if (end.nodes === undefined) return refused(`how the nodes of ${snapshot.replay?.parent.name ?? ""} ended ${gone}`);
+    return { spec, base: base?.snapshot, replay: { ...common, end, ...times } };
   }
   const itemCounts = Object.fromEntries(
     status.nodes.flatMap((row) => (row.itemCount === undefined ? [] : [[row.name, row.itemCount]])),
@@ -131,7 +133,7 @@ async function baseOf(
   return digest === undefined || base === undefined ? undefined : { digest, snapshot: base };
 }
 
-function endOf(status: ExecutionStatus, { spec, replay }: Snapshot): ParentEnd {
+function endOf(status: ExecutionStatus, { spec, replay }: Snapshot): NonNullable<Replay["end"]> {
   const { reason, message } = status.conditions.find(({ type }) => type === "Succeeded") ?? { reason: "", message: "" };
   const phase = status.phase as ParentEnd["phase"];
   const traced = status.traceHash === undefined ? {} : { traceHash: status.traceHash };

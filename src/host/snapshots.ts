@@ -19,7 +19,10 @@ export async function loadSnapshot(
   while (reader.wanted !== undefined) {
     const { wanted } = reader;
     const bytes = (await bodiesOfRuns(store, [uid, ...reader.lineage], [wanted])).get(wanted);
-    if (bytes === undefined) return undefined;
+    if (bytes === undefined) {
+      reader.lacks();
+      break;
+    }
     if (sha256Hex(bytes) !== wanted) throw new RecordChanged("the snapshot of the run", "it does not have its digest");
     reader.read(bytes);
   }

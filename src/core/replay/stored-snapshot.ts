@@ -15,7 +15,7 @@ const shared = ["spec", "policy", "rules"] as const;
 
 /** `body`: hex digest of the list of rows. */
 interface StoredReplay extends Omit<Replay, "end"> {
-  readonly end?: Omit<ParentEnd, "nodes"> & { readonly nodes: readonly NodeStatus[] | { readonly body: string } };
+  readonly end?: Omit<ParentEnd, "nodes"> & { readonly nodes?: readonly NodeStatus[] | { readonly body: string } };
 }
 
 interface WholeSnapshot extends Omit<Snapshot, "replay"> {
@@ -36,7 +36,7 @@ export interface SnapshotBodies {
 /** Canonical JSON each; `base` is the snapshot that `snapshot.replay.base` names. */
 export function snapshotBodies(snapshot: Snapshot, base: Snapshot | undefined): SnapshotBodies {
   const { spec, policy, rules, replay, ...own } = snapshot;
-  const ends = replay?.end === undefined ? undefined : bodyOf(replay.end.nodes);
+  const ends = replay?.end?.nodes === undefined ? undefined : bodyOf(replay.end.nodes);
   const told = replay === undefined ? {} : { replay: withEnds(replay, ends) };
   const stored: WholeSnapshot | SnapshotChange =
     replay?.base === undefined || base === undefined
@@ -46,9 +46,8 @@ export function snapshotBodies(snapshot: Snapshot, base: Snapshot | undefined): 
 }
 
 function withEnds({ end, ...replay }: Replay, ends: StoredBody | undefined): StoredReplay {
-  return end === undefined || ends === undefined
-    ? replay
-    : { ...replay, end: { ...end, nodes: { body: ends.digest } } };
+  if (end === undefined) return replay;
+  return { ...replay, end: ends === undefined ? end : { ...end, nodes: { body: ends.digest } } };
 }
 
 function bodyOf(value: object): StoredBody {
@@ -79,9 +78,15 @@ export class SnapshotReader {
     return this.#wanted;
   }
 
-  /** Undefined until the last body was read. */
+  /** Undefined until the last body was read, or is known to be gone and can be done without. */
   get snapshot(): Snapshot | undefined {
     return this.#snapshot;
+  }
+
+  /** The wanted body is not there. */
+  lacks(): void {
+    this.#wanted = undefined;
+    if (this.#whole !== undefined) this.#end(this.#whole, undefined);
   }
 
   /** Runs beside its own in which the wanted body may be, as far as they are known. */
@@ -107,10 +112,11 @@ export class SnapshotReader {
   }
 
   /** With members in the order of one that is stored whole: what is made of it must not tell the two apart. */
-  #end({ replay, ...whole }: WholeSnapshot, nodes: readonly NodeStatus[]): void {
+  #end({ replay, ...whole }: WholeSnapshot, nodes: readonly NodeStatus[] | undefined): void {
     this.#wanted = undefined;
     const { end, ...rest } = replay ?? {};
-    const ended = end === undefined ? rest : { ...rest, end: { ...end, nodes } };
+    const { nodes: _stored, ...told } = end ?? {};
+    const ended = end === undefined ? rest : { ...rest, end: nodes === undefined ? told : { ...told, nodes } };
     this.#snapshot = JSON.parse(canonicalJson(replay === undefined ? whole : { ...whole, replay: ended })) as Snapshot;
   }
 }

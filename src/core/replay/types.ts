@@ -35,8 +35,11 @@ export interface Replay {
   readonly cursor?: Cursor;
   /** Of a Fork: how many items each forEach node of the parent had. */
   readonly itemCounts?: Readonly<Record<string, number>>;
-  /** Of a Strict replay. */
-  readonly end?: ParentEnd;
+  /**
+   * Of a Strict replay. Without `nodes` where they went with the parent's journal, which was brought back without them: a replay at work
+   * cannot do without, whoever shows one can.
+   */
+  readonly end?: Omit<ParentEnd, "nodes"> & Partial<Pick<ParentEnd, "nodes">>;
   readonly times?: number;
   /** Hex digest of the snapshot that this one is stored as a change of, in the lineage's first run; absent = it is stored whole. */
   readonly base?: string;

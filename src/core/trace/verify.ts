@@ -16,11 +16,12 @@ import type { NodeKey, StoredBody, StoredEntry } from "../protocol/types.ts";
 import { inherit } from "../replay/spec.ts";
 import { SnapshotReader } from "../replay/stored-snapshot.ts";
 import { textsOf } from "../steps/bodies.ts";
-import type { JournalEntry, Snapshot } from "../steps/format.ts";
+import type { FinishEntry, JournalEntry, Snapshot } from "../steps/format.ts";
 import { ChainCheck } from "./chain-check.ts";
 import { emptyTraceHash, TraceHasher } from "./canonical.ts";
 import { type ItemHead, journalHead } from "./head.ts";
 import { type ItemJournal, reusedSteps } from "./journal.ts";
+import { untrueEnds } from "./told.ts";
 import {
   bodiesOfEntry,
   bodiesOfStatus,
@@ -60,6 +61,8 @@ interface OpenItem {
   /** Of another run: kept until the item that reuses it has been read. */
   readonly entries: StoredEntry[];
   lastTry: number;
+  /** Of that try. */
+  end: FinishEntry["outcome"] | undefined;
 }
 
 function brokenOf(item: OpenItem | undefined): RecordProblem[] {
@@ -72,6 +75,7 @@ export class RecordCheck {
   readonly #problems: RecordProblem[] = [];
   #entries = 0;
   readonly #heads: ItemHead[] = [];
+  readonly #ends = new Map<string, FinishEntry["outcome"] | undefined>();
   readonly #names = new Set<string>();
   readonly #trace = new TraceHasher();
   /** Digest -> what refers to it first. */
@@ -115,7 +119,7 @@ export class RecordCheck {
     this.#checkBodies(content);
     const { traceHash, steps } = this.#traced(() => this.#trace.end()) ?? { traceHash: emptyTraceHash, steps: 0 };
     const head = `sha256:${journalHead(this.#heads)}` as const;
-    this.#checkStatus(execution.status, head, traceHash);
+    this.#checkStatus(execution.status, head, traceHash, steps);
     return {
       execution,
       content,
@@ -136,7 +140,7 @@ export class RecordCheck {
     this.#names.add(name);
     if (run === undefined) this.#traced(() => this.#trace.item(key));
     const chain = new ChainCheck(run ?? this.#run?.execution.metadata.uid ?? "", key);
-    this.#open = { key, run, name, chain, entries: [], lastTry: 0 };
+    this.#open = { key, run, name, chain, entries: [], lastTry: 0, end: undefined };
     if (this.#origin !== undefined && itemName(this.#origin) !== itemName(key)) this.#origin = undefined;
   }
 
@@ -156,7 +160,10 @@ export class RecordCheck {
     if (chain.length === 0) this.#tell(name, "it has no entries");
     for (const { where, why } of brokenOf(this.#open)) this.#tell(where, why);
     this.#entries += chain.length;
-    if (run === undefined) this.#heads.push({ key, length: chain.length, head: chain.head });
+    if (run === undefined) {
+      this.#heads.push({ key, length: chain.length, head: chain.head });
+      this.#ends.set(itemName(key), this.#open.end);
+    }
     this.#origin = run === undefined ? undefined : { ...key, uid: run, entries, origin: this.#origin };
     this.#open = undefined;
   }
@@ -195,7 +202,9 @@ export class RecordCheck {
       open.lastTry = entry.try;
       const reused = reusedSteps({ ...open.key, entries: [stored], origin: this.#origin });
       for (const { entry: step } of reused) this.#trace.entry(step);
+      open.end = undefined;
     }
+    if (entry.type === "finish" && entry.try === open.lastTry) open.end = entry.outcome;
     this.#trace.entry(entry);
   }
 
@@ -264,7 +273,7 @@ export class RecordCheck {
   }
 
   /** Only of a record that holds in itself: else these would say the same again. */
-  #checkStatus(status: ExecutionStatus, head: Digest, traceHash: Digest): void {
+  #checkStatus(status: ExecutionStatus, head: Digest, traceHash: Digest, steps: number): void {
     if (this.#problems.length > 0) return;
     if (status.journalHead !== undefined && status.journalHead !== head) {
       const why = "the journals do not add up to it: entries were cut off at an end, a node was left out, or put in";
@@ -274,6 +283,8 @@ export class RecordCheck {
       this.#tell("status.journalHead", "it is missing, so nothing anchors the journals");
     if (status.traceHash !== undefined && status.traceHash !== traceHash)
       this.#tell("status.traceHash", `the canonical trace has the hash ${traceHash}`);
+    for (const { where, why } of untrueEnds(status, this.#snapshot?.snapshot?.spec, this.#ends, steps))
+      this.#tell(where, why);
   }
 
   #tell(where: string, why: string): void {

@@ -7,6 +7,7 @@ import { keysOfRows } from "../../core/planner/needs.ts";
 import type { RecordedCall } from "../../core/replay/reused-steps.ts";
 import { divergenceAt } from "../../core/replay/divergence.ts";
 import type { Verdict } from "../../core/replay/strict.ts";
+import { OaoError } from "../../core/errors/errors.ts";
 import type { Divergence, ParentEnd, Replay } from "../../core/replay/types.ts";
 import { itemName } from "../../core/protocol/names.ts";
 import type { Snapshot } from "../../core/steps/format.ts";
@@ -23,7 +24,10 @@ const programsMax = 5;
  * goes another way than the record. Throws StoreUnavailable, OAO_DURABILITY_LOST.
  */
 export async function strictReplay(snapshot: Snapshot, replay: Replay, io: ReplayIo): Promise<Verdict> {
-  const end: ParentEnd = replay.end ?? { phase: "Succeeded", reason: "", message: "", nodes: [] };
+  const { nodes } = replay.end ?? {};
+  if (replay.end === undefined || nodes === undefined)
+    throw new OaoError("OAO_DURABILITY_LOST", "the journal store does not have how the replayed run's nodes ended");
+  const end: ParentEnd = { ...replay.end, nodes };
   const journals = await readJournals(replay, end, io);
   const steps = journals.flatMap(stepsOf);
   const digests = outputDigests(journals, end);

@@ -244,7 +244,40 @@ describe("a tampered bundle", () => {
         return { ...said, status: { ...said.status, hashParts } } as Said;
       },
     ],
-  ])("is found out by its snapshot when line 1 tells another %s", async (_, told, change) => {
+    [
+      "end of a node",
+      "status.nodes[rate]: it says Succeeded, and the journal of rate[2] does not",
+      (said) => {
+        const nodes = said.status.nodes.map((row) => (row.name === "rate" ? { ...row, itemCount: 3 } : row));
+        return { ...said, status: { ...said.status, nodes } };
+      },
+    ],
+    [
+      "end of the run",
+      "status.phase: it says Succeeded, and node talk is Failed",
+      (said) => {
+        const nodes = said.status.nodes.map((row) =>
+          row.name === "talk" ? { ...row, state: "Failed" as const } : row,
+        );
+        return { ...said, status: { ...said.status, nodes } };
+      },
+    ],
+    [
+      "way past a node",
+      "status.nodes[talk]: it says Skipped, and there is a journal of it",
+      (said) => {
+        const nodes = said.status.nodes.map((row) =>
+          row.name === "talk" ? { ...row, state: "Skipped" as const } : row,
+        );
+        return { ...said, status: { ...said.status, nodes } };
+      },
+    ],
+    [
+      "number of steps",
+      "status.steps: it says 7, and 5 are recorded",
+      (said) => ({ ...said, status: { ...said.status, steps: 7 } }),
+    ],
+  ])("is found out by its snapshot and journals when line 1 tells another %s", async (_, told, change) => {
     const problems = await forged((parts) =>
       parts.map((part) => (part.kind === "run" ? { ...part, execution: change(part.execution) } : part)),
     );

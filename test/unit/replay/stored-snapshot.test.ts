@@ -74,6 +74,17 @@ test("how the nodes of the parent of a Strict replay ended is stored once, whoev
   );
   expect(reader.lineage).toEqual(["u0"]);
   expect(JSON.stringify(reader.snapshot)).toBe(canonicalJson(strict("u1")));
+  // Where that went with the parent's journal, which was brought back: shown all the same.
+  const lacking = new SnapshotReader(whole.digest);
+  lacking.read(whole.bytes);
+  expect([lacking.wanted, lacking.snapshot]).toEqual([digest, undefined]);
+  lacking.lacks();
+  const { nodes: _nodes, ...told } = end;
+  expect([lacking.wanted, lacking.snapshot?.replay?.end, lacking.snapshot?.spec]).toEqual([
+    undefined,
+    told,
+    first.spec,
+  ]);
 });
 
 test("one that another version stored as a whole is read as it is", () => {
