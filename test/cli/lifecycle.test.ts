@@ -85,6 +85,10 @@ describe("Ctrl-C", () => {
     expect(await status()).toMatchObject({ phase: "Suspended" });
     expect(workers()).toEqual([]);
     const before = await place.oao(["trace", "chain", "-o", "json"]);
+    expect(before.stderr).toContain("the run has not ended: steps have no numbers yet");
+    expect((await place.oao(["trace", "chain", "--canonical"])).stderr).toMatch(
+      /the run has not ended: .* as they are so far, .*\ntraceHash sha256:/,
+    );
     const resumed = await place.oao(["resume", "chain"]);
     expect(resumed.stderr).toContain("Succeeded");
     expect(resumed.stderr).not.toMatch(/ first +Succeeded/);

@@ -26,6 +26,8 @@ export interface TraceFlags extends PlaceFlags {
 }
 
 const notNumbered = "the run has not ended: steps have no numbers yet, only node and path\n";
+const notWhole =
+  "the run has not ended: steps are numbered and hashed as they are so far, and both change with the next\n";
 
 export async function trace(name: string, flags: TraceFlags, terminal: Terminal): Promise<CliExitCode> {
   const output = checkFormat(flags.output, ["table", "json", "jsonl"]) ?? "table";
@@ -33,7 +35,7 @@ export async function trace(name: string, flags: TraceFlags, terminal: Terminal)
   const here = async ({ record }: NamedRecord) => {
     const journals = await readJournals(record);
     for (const journal of journals) checkChains(record.recorder, journal);
-    if (!hasEnded(record.status)) terminal.err(notNumbered);
+    if (!hasEnded(record.status)) terminal.err(flags.canonical === true ? notWhole : notNumbered);
     if (flags.canonical === true) printCanonical(record, journals, terminal);
     else await printRows(record, journals, output, flags.all === true, terminal);
     if (isContentDropped(record)) terminal.err(`${contentDropped}\n`);
@@ -51,7 +53,7 @@ async function traceThere(
   terminal: Terminal,
 ): Promise<CliExitCode> {
   const api = runApi(cluster, run.key, flags, terminal);
-  if (!hasEnded(run.status)) terminal.err(notNumbered);
+  if (!hasEnded(run.status)) terminal.err(flags.canonical === true ? notWhole : notNumbered);
   if (flags.canonical === true) {
     const hash = new Sha256();
     for await (const line of api.lines("trace?canonical=true")) {
