@@ -150,7 +150,7 @@ async function ofLocalRun(name: string, index: LocalIndex, run: LocalRun, termin
   const store = await openJournalToLook(run, givenRedis(run, undefined, terminal.env));
   if (store === undefined) return ofRun(name, run, {});
   try {
-    return ofRun(name, run, (await loadSnapshot(store, run.uid, digest)) ?? {});
+    return ofRun(name, run, (await loadSnapshot(store, [run.uid], digest)) ?? {});
   } finally {
     await store.close();
   }

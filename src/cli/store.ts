@@ -3,7 +3,6 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { LocalRun } from "../adapters/local/local-run.ts";
 import { systemClock } from "../adapters/clock/system-clock.ts";
-import { withLineage } from "../host/lineage-store.ts";
 import type { JournalStore } from "../ports/store.ts";
 import { cliExitCodes } from "../api/exit-codes.ts";
 import { CliError } from "./errors.ts";
@@ -73,10 +72,9 @@ export async function checkRedis(url: string): Promise<void> {
 
 async function open(url: string): Promise<JournalStore> {
   const { openStore } = await import("../adapters/store/open-store.ts");
-  const store = await openStore(url, systemClock).catch((error: unknown) => {
+  return openStore(url, systemClock).catch((error: unknown) => {
     throw url.startsWith("file:") ? error : unreachable(url, error);
   });
-  return withLineage(store);
 }
 
 function unreachable(url: string, error: unknown): CliError {

@@ -14,11 +14,12 @@ import { textsOf } from "../core/steps/bodies.ts";
 import { readEntry } from "../core/steps/chain.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { TraceHasher } from "../core/trace/canonical.ts";
-import { entriesOf, inOrder, type ItemJournal, reusedSteps } from "../core/trace/journal.ts";
+import { entriesOf, inOrder, isByHost, type ItemJournal, reusedSteps } from "../core/trace/journal.ts";
 import { shownSpec } from "../core/replay/spec.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
-import { bodiesOfRuns, entryPages, linked, type RecordStore } from "./lineage.ts";
+import { Lineage, linked } from "./lineage.ts";
 import { checkBodies, checkChain, checkChains } from "./record-changed.ts";
+import { bodiesOfRuns, entryPages, type RecordStore } from "./record-store.ts";
 import { loadSnapshot } from "./snapshots.ts";
 
 const bodiesPage = 512;
@@ -51,8 +52,9 @@ export async function readRecord(store: RecordStore, run: Run, snapshot?: Snapsh
   const { uid, object, status } = run;
   const opened = snapshot ?? (await readSnapshot(store, run));
   const spec = opened?.spec ?? shownSpec(object, status);
-  const lineage = opened?.replay?.lineage ?? [];
-  const recorder = opened?.replay?.mode === "Strict" ? (lineage[0] ?? uid) : uid;
+  const { lineage: before = [], mode } = opened?.replay ?? {};
+  const recorder = mode === "Strict" ? (before[0] ?? uid) : uid;
+  const lineage = lineageOf(store, run, opened);
   return {
     uid,
     object,
@@ -61,15 +63,27 @@ export async function readRecord(store: RecordStore, run: Run, snapshot?: Snapsh
     snapshot: opened,
     keys: journalKeys(spec, status),
     recorder,
-    entries: (key, from) => entryPages(store, recorder, key, from),
-    linked: (key, entries) => linked(store, recorder, key, entries),
-    bodies: (digests) => bodiesOfRuns(store, [uid, ...lineage], digests),
+    entries: (key, from) => entryPages(lineage ?? store, recorder, key, from),
+    // Without its snapshot nothing says what it may reuse.
+    linked: async (key, entries) =>
+      lineage === undefined ? { ...key, uid: recorder, entries } : linked(lineage, recorder, key, entries),
+    bodies: (digests) => bodiesOfRuns(store, [uid, ...before], digests),
   };
 }
 
 /** What the run was opened with, to be shown or replayed; undefined = never opened, or gone. Throws RecordChanged, StoreUnavailable. */
 export async function readSnapshot(store: RecordStore, { uid, status }: Run): Promise<Snapshot | undefined> {
-  return status?.snapshot === undefined ? undefined : loadSnapshot(store, uid, status.snapshot);
+  return status?.snapshot === undefined ? undefined : loadSnapshot(store, [uid], status.snapshot);
+}
+
+/** Undefined = there is nothing to begin at. */
+export function lineageOf(
+  store: RecordStore,
+  { uid, status }: Pick<Run, "uid" | "status">,
+  snapshot: Snapshot | undefined,
+): Lineage | undefined {
+  const digest = status?.snapshot?.replace(/^sha256:/, "");
+  return digest === undefined || snapshot === undefined ? undefined : new Lineage(store, { uid, digest, snapshot });
 }
 
 function journalKeys(spec: ExecutionSpec, status: ExecutionStatus | undefined): readonly NodeKey[] {
@@ -91,22 +105,28 @@ export async function* itemJournals(record: RunRecord): AsyncGenerator<ItemJourn
  * Throws RecordChanged.
  */
 export async function grownJournal(record: RunRecord, key: NodeKey, known?: ItemJournal): Promise<ItemJournal> {
-  const before = known?.entries ?? [];
+  // What was taken over gives way to a further try's own journal, which begins anew.
+  const held = known === undefined || isByHost(known) ? undefined : known;
+  const before = held?.entries ?? [];
   let added = await allOf(record.entries(key, before.length));
-  if (known !== undefined && added.length === 0) return known;
+  if (known !== undefined && isSame(added, known.entries.slice(before.length))) return known;
   // A store that was rolled back, and healed: what was read before may not be there any more.
   const follows = before.length === 0 || added[0]?.prevHash === before.at(-1)?.hash;
   if (!follows) added = await allOf(record.entries(key));
   const entries = follows ? [...before, ...added] : added;
-  if (known !== undefined && follows) {
-    const grown = { ...known, entries };
-    checkChain(known.uid ?? record.recorder, grown, before);
+  if (held !== undefined && follows) {
+    const grown = { ...held, entries };
+    checkChain(held.uid ?? record.recorder, grown, before);
     // What an item reuses of another run, a try says at its start.
     if (!entriesOf(entries).some(({ type }, index) => index >= before.length && type === "start")) return grown;
   }
   const journal = await record.linked(key, entries);
   checkChains(record.recorder, journal);
   return journal;
+}
+
+function isSame(a: readonly StoredEntry[], b: readonly StoredEntry[]): boolean {
+  return a.length === b.length && a.at(-1)?.hash === b.at(-1)?.hash;
 }
 
 async function allOf(pages: AsyncIterable<readonly StoredEntry[]>): Promise<StoredEntry[]> {

@@ -3,6 +3,7 @@ import { specGraph } from "../core/dag/spec-graph.ts";
 import type { NodeKey } from "../core/protocol/types.ts";
 import { plannedSpec } from "../core/replay/strict.ts";
 import type { JournalStore } from "../ports/store.ts";
+import { StoreUnavailable } from "../ports/store-errors.ts";
 import { loadSnapshot } from "./snapshots.ts";
 
 /** While it runs it is not known for how long: a week, and its own retention after that. */
@@ -18,7 +19,8 @@ export async function keepLineage(store: JournalStore, lineage: readonly string[
 /** Everything that has a journal in a run, told from its own record alone: its object may be gone. */
 async function itemsOf(store: JournalStore, uid: string): Promise<readonly NodeKey[]> {
   const digest = (await store.view(uid, [])).execution?.snapshot;
-  const snapshot = digest === undefined ? undefined : await loadSnapshot(store, uid, digest);
+  // What a worker may have written there keeps nothing but that run from being kept.
+  const snapshot = digest === undefined ? undefined : await loadSnapshot(store, [uid], digest).catch(unlessLost);
   if (snapshot === undefined) return [];
   const found: NodeKey[] = [];
   for (const { name: node, spec } of specGraph(plannedSpec(snapshot)).nodes) {
@@ -26,6 +28,10 @@ async function itemsOf(store: JournalStore, uid: string): Promise<readonly NodeK
     else found.push(...(await startedItems(store, uid, node)));
   }
   return found;
+}
+
+function unlessLost(error: unknown): undefined {
+  if (error instanceof StoreUnavailable) throw error;
 }
 
 async function startedItems(store: JournalStore, uid: string, node: string): Promise<readonly NodeKey[]> {

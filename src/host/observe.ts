@@ -19,8 +19,9 @@ import { readAnswers } from "./answers.ts";
 import { plannedSpec } from "../core/replay/strict.ts";
 import type { HostIo } from "./io.ts";
 import { readOrigins } from "./origins.ts";
-import { bodiesOfRuns, readEntriesFrom } from "./lineage.ts";
+import { Lineage } from "./lineage.ts";
 import { journalChanged, RecordChanged } from "./record-changed.ts";
+import { bodiesOfRuns, readEntriesFrom } from "./record-store.ts";
 import { loadSnapshot } from "./snapshots.ts";
 import { storeLife } from "./store-life.ts";
 
@@ -35,14 +36,14 @@ export async function observe(
   io: HostIo,
 ): Promise<Seen | undefined> {
   const store = await io.journal(run);
-  const snapshot = io.snapshots.get(digest) ?? (await loadSnapshot(store, run.uid, digest));
+  const snapshot = await loadSnapshot(store, [run.uid], digest, io.snapshots);
   if (snapshot === undefined) return undefined;
-  io.snapshots.set(digest, snapshot);
+  const lineage = new Lineage(store, { uid: run.uid, digest, snapshot }, io.snapshots);
   const { replay } = snapshot;
   const planned = plannedSpec(snapshot);
   const workers = await io.cluster.workers(run.uid);
   const keys = itemsOfInterest(planned, status);
-  const view = await store.view(run.uid, keys);
+  const view = await lineage.view(run.uid, keys);
   const silent = new Set(silentItems(planned, status).map(itemName));
   const items = await Promise.all(
     keys.map(async (key, place): Promise<SeenItem> => {
@@ -84,7 +85,7 @@ export async function observe(
     spec: planned,
     policy: snapshot.policy,
     replay,
-    origins: replay?.mode === "Fork" ? await readOrigins(store, snapshot, replay, io) : undefined,
+    origins: replay?.mode === "Fork" ? await readOrigins(lineage, snapshot, replay, io) : undefined,
     snapshot: digest,
     status,
     execution: view.execution,

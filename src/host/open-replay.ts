@@ -16,6 +16,7 @@ import type { StoredExecution } from "../ports/cluster.ts";
 import type { JournalStore } from "../ports/store.ts";
 import type { HostIo } from "./io.ts";
 import { readSnapshot } from "./journals.ts";
+import { Lineage } from "./lineage.ts";
 import { lastTry } from "./origins.ts";
 import { loadSnapshot } from "./snapshots.ts";
 
@@ -24,6 +25,8 @@ export interface ResolvedReplay {
   readonly replay: Replay;
   /** The snapshot that `replay.base` names. */
   readonly base: Snapshot | undefined;
+  /** Of the run that is replayed. */
+  readonly lineage: Lineage;
 }
 
 /** `refused`: why there is nothing to replay, and what to do. Throws RecordChanged, StoreUnavailable. */
@@ -52,7 +55,8 @@ export async function resolveReplay(
       "a policy let it record digests only (recording.content: DigestOnly), so there are no answers to replay",
     );
   const origin = originOf(snapshot, parent);
-  if (origin.uid !== parent.uid && (await isOriginGone(store, origin.uid, status)))
+  const lineage = new Lineage(store, { uid: parent.uid, digest: hexOf(status.snapshot), snapshot });
+  if (origin.uid !== parent.uid && (await isOriginGone(lineage, origin.uid, status)))
     return refused(
       `the journal of ${snapshot.replay?.parent.name ?? "the run that it replays"}, which it replays, ${gone}`,
     );
@@ -81,16 +85,18 @@ export async function resolveReplay(
     const times = asked.times === undefined ? {} : { times: asked.times };
     const end = endOf(status, snapshot);
     if (end.nodes === undefined) return refused(`how the nodes of ${snapshot.replay?.parent.name ?? ""} ended ${gone}`);
-    return { spec, base: base?.snapshot, replay: { ...common, end, ...times } };
+    return { spec, base: base?.snapshot, lineage, replay: { ...common, end, ...times } };
   }
   const itemCounts = Object.fromEntries(
     status.nodes.flatMap((row) => (row.itemCount === undefined ? [] : [[row.name, row.itemCount]])),
   );
   const at = new Date(run.createdAtMs).toISOString();
   const counted = { ...common, at, ...(Object.keys(itemCounts).length === 0 ? {} : { itemCounts }) };
-  if (!hasCursor(asked)) return { spec, base: base?.snapshot, replay: counted };
-  const cursor = await findCursor(asked, snapshot, status, origin.uid, store);
-  return "refused" in cursor ? refused(cursor.refused) : { spec, base: base?.snapshot, replay: { ...counted, cursor } };
+  if (!hasCursor(asked)) return { spec, base: base?.snapshot, lineage, replay: counted };
+  const cursor = await findCursor(asked, snapshot, status, origin.uid, lineage);
+  return "refused" in cursor
+    ? refused(cursor.refused)
+    : { spec, base: base?.snapshot, lineage, replay: { ...counted, cursor } };
 }
 
 /** A replay's own journal may be there without the one that it cannot be read without. */
@@ -105,9 +111,9 @@ async function whatIsGone({ uid, object }: StoredExecution, digest: string, stor
 const gone = "is gone: its retention (journalRetentionSeconds) is over, or it is in another store";
 
 /** A Strict replay's own journal may be there without the one that it is all about. */
-async function isOriginGone(store: JournalStore, uid: string, { nodes, traceHash }: ExecutionStatus): Promise<boolean> {
+async function isOriginGone(lineage: Lineage, uid: string, { nodes, traceHash }: ExecutionStatus): Promise<boolean> {
   if (traceHash === undefined || traceHash === emptyTraceHash) return false;
-  const { items } = await store.view(uid, keysOfRows(nodes));
+  const { items } = await lineage.view(uid, keysOfRows(nodes));
   return items.every((item) => item === undefined);
 }
 
@@ -123,13 +129,13 @@ function originOf({ replay }: Snapshot, { uid }: StoredExecution): { uid: string
  */
 async function baseOf(
   snapshot: Snapshot,
-  { status }: StoredExecution,
+  { uid, status }: StoredExecution,
   origin: string,
   store: JournalStore,
 ): Promise<{ readonly digest: string; readonly snapshot: Snapshot } | undefined> {
   if (snapshot.replay?.mode !== "Strict") return { digest: hexOf(status?.snapshot ?? ""), snapshot };
   const digest = snapshot.replay.base;
-  const base = digest === undefined ? undefined : await loadSnapshot(store, origin, digest);
+  const base = digest === undefined ? undefined : await loadSnapshot(store, [origin, uid], digest);
   return digest === undefined || base === undefined ? undefined : { digest, snapshot: base };
 }
 
@@ -157,15 +163,15 @@ async function findCursor(
   { spec }: Snapshot,
   status: ExecutionStatus,
   uid: string,
-  store: JournalStore,
+  lineage: Lineage,
 ): Promise<Cursor | { readonly refused: string }> {
   const keys = inOrder(spec, keysOfRows(status.nodes));
-  const { items } = await store.view(uid, keys);
+  const { items } = await lineage.view(uid, keys);
   let first = 1;
   const range: string[] = [];
   for (const [place, key] of keys.entries()) {
     const record = items[place];
-    const { steps } = record === undefined ? { steps: 0 } : await lastTry(store, uid, key, record);
+    const { steps } = record === undefined ? { steps: 0 } : await lastTry(lineage, uid, key, record);
     const found = from === undefined ? (fromStep ?? 0) - first : isAsked(from, key) ? from.step - 1 : -1;
     if (found >= 0 && found < steps) return cursorAt(key, first + found, found);
     if (from !== undefined && from.node === key.node) range.push(`${itemName(key)} has ${steps}`);

@@ -19,9 +19,11 @@ import type { Snapshot } from "../core/steps/format.ts";
 import { plannedSpec } from "../core/replay/strict.ts";
 import { isWhole, shownSpec } from "../core/replay/spec.ts";
 import { snapshotBodies } from "../core/replay/stored-snapshot.ts";
+import type { Replay } from "../core/replay/types.ts";
 import type { ExecutionSpec } from "../api/types.ts";
 import { type ResolvedReplay, resolveReplay } from "./open-replay.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
+import type { JournalStore } from "../ports/store.ts";
 import { governingPolicies, type Ungoverned } from "./governing.ts";
 import { freshStatus, held, otherHolder } from "./holder.ts";
 import type { HostIo } from "./io.ts";
@@ -88,7 +90,7 @@ export async function openRun(run: StoredExecution, io: HostIo): Promise<Opened>
   try {
     const unfit = await unfitStore(run, spec, policy, io);
     if (unfit !== undefined) return waits(run, fresh, unfit, nowMs);
-    const changed = await unlessChanged(() => checkReplayed(run, resolved, io));
+    const changed = await unlessChanged(() => checkReplayed(resolved));
     if (changed instanceof RecordChanged) return recordChanged(changed);
     const opened = await unlessChanged(() => start(run, resolved, policy, rules, images, io));
     if (opened instanceof RecordChanged) return recordChanged(opened);
@@ -119,8 +121,8 @@ async function unlessChanged<T>(work: () => Promise<T>): Promise<T | RecordChang
 }
 
 /** Once, when it starts: a run that waits for its turn is resolved many times. */
-async function checkReplayed(run: StoredExecution, { spec, replay }: Resolved, io: HostIo): Promise<void> {
-  if (replay !== undefined) await checkParent(await io.journal(run), { spec }, replay);
+async function checkReplayed({ spec, replay, lineage }: Resolved): Promise<void> {
+  if (replay !== undefined && lineage !== undefined) await checkParent(lineage, { spec }, replay);
 }
 
 /** What the API server takes and nothing here could read, write or run. */
@@ -230,20 +232,25 @@ async function open(run: StoredExecution, io: HostIo, snapshot: Snapshot, base: 
   const store = await io.journal(run);
   const { snapshot: body, ends } = snapshotBodies(snapshot, base);
   const { digest } = body;
-  const [origin] = snapshot.replay?.lineage ?? [];
-  // It is kept by now, and nothing that was recorded there names it.
-  if (ends !== undefined && origin !== undefined) await store.putBodies(origin, [ends]);
   await store.putBodies(run.uid, [body]);
+  if (ends !== undefined) await store.putBodies(await keeperOf(run, snapshot.replay, store), [ends]);
   const reply = await store.execute(run.uid, { op: "open", snapshot: digest, ...executionLimits(snapshot.policy) });
   if (reply.code === "OK") return { digest, snapshot: JSON.parse(canonicalJson(snapshot)) as Snapshot };
   const first = (await store.view(run.uid, [])).execution?.snapshot;
-  const stands = first === undefined ? undefined : await loadSnapshot(store, run.uid, first);
+  const stands = first === undefined ? undefined : await loadSnapshot(store, [run.uid], first);
   if (reply.code === "INVALID" && first !== undefined && stands !== undefined)
     return { digest: first, snapshot: stands };
   throw new OaoError(
     "OAO_PROTOCOL",
     `the journal of ${run.key.namespace}/${run.key.name} cannot be opened: ${JSON.stringify(reply)}`,
   );
+}
+
+/** The replayed run, which is kept by now, and in which nothing that was recorded names it; where it is gone meanwhile, nothing is made of it. */
+async function keeperOf({ uid }: StoredExecution, replay: Replay | undefined, store: JournalStore): Promise<string> {
+  const { base, lineage: [origin] = [] } = replay ?? {};
+  if (base === undefined || origin === undefined) return uid;
+  return (await store.bodies(origin, [base])).size > 0 ? origin : uid;
 }
 
 function waitingStatus(fresh: ExecutionStatus, told: Told, generation: number, nowMs: number): ExecutionStatus {

@@ -4,12 +4,12 @@ import { keysOfRows } from "../core/planner/needs.ts";
 import { itemName } from "../core/protocol/names.ts";
 import type { ItemRecord, NodeKey } from "../core/protocol/types.ts";
 import { reusedEnd } from "../core/replay/fork.ts";
+import { takesOverFrom } from "../core/replay/taken-over.ts";
 import type { Replay } from "../core/replay/types.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { stepsOf } from "../core/trace/journal.ts";
-import type { JournalStore } from "../ports/store.ts";
 import type { HostIo } from "./io.ts";
-import { readItem } from "./lineage.ts";
+import { type Lineage, readItem } from "./lineage.ts";
 
 type Origins = ReadonlyMap<string, Origin>;
 
@@ -19,7 +19,7 @@ const held = new WeakMap<HostIo["snapshots"], Map<string, Origins>>();
 
 /** Throws StoreUnavailable. */
 export async function readOrigins(
-  store: JournalStore,
+  lineage: Lineage,
   snapshot: Snapshot,
   replay: Replay,
   io: Pick<HostIo, "snapshots">,
@@ -30,13 +30,14 @@ export async function readOrigins(
   if (found !== undefined) return found;
   const [uid] = replay.lineage;
   const keys = keysOf(snapshot, replay);
-  const { items } = uid === undefined ? { items: [] } : await store.view(uid, keys);
+  const { items } = uid === undefined ? { items: [] } : await lineage.view(uid, keys);
   const origins = new Map<string, Origin>();
   for (const [place, key] of keys.entries()) {
     const record = items[place];
     if (record === undefined || uid === undefined) continue;
-    const last = await lastTry(store, uid, key, record);
-    const finished = reusedEnd(snapshot.spec, replay, key, record);
+    const last = await lastTry(lineage, uid, key, record);
+    // A fork of the first hosts stored what it took over; what such a one has not is run, on recorded answers.
+    const finished = takesOverFrom(snapshot) === undefined ? undefined : reusedEnd(snapshot.spec, replay, key, record);
     const end = finished === undefined ? undefined : { finished, steps: last.steps };
     origins.set(itemName(key), { try: last.try, end });
   }
@@ -48,7 +49,7 @@ export async function readOrigins(
 
 /** The last try of a node item that left anything, and how many numbered steps it has: a try that was only claimed is none. */
 export async function lastTry(
-  store: JournalStore,
+  lineage: Lineage,
   uid: string,
   key: NodeKey,
   record: ItemRecord,
@@ -56,7 +57,7 @@ export async function lastTry(
   // Released before it was ever claimed.
   if (record.length === 0) return { try: 1, steps: 0 };
   if (record.finished !== undefined || record.steps > 0) return record;
-  const steps = stepsOf(await readItem(store, uid, key));
+  const steps = stepsOf(await readItem(lineage, uid, key));
   return { try: steps[0]?.entry.try ?? record.try, steps: steps.length };
 }
 
@@ -64,15 +65,11 @@ export async function lastTry(
  * Every chain that a replay may read, once and before anything is made of it: what was edited answers nothing. Bodies are looked at
  * when they are read. One item is held at a time. Throws RecordChanged, StoreUnavailable.
  */
-export async function checkParent(
-  store: JournalStore,
-  snapshot: Pick<Snapshot, "spec">,
-  replay: Replay,
-): Promise<void> {
+export async function checkParent(lineage: Lineage, snapshot: Pick<Snapshot, "spec">, replay: Replay): Promise<void> {
   const [uid] = replay.lineage;
   if (uid === undefined) return;
   const keys = replay.mode === "Strict" ? keysOfRows(replay.end?.nodes ?? []) : keysOf(snapshot, replay);
-  for (const key of keys) await readItem(store, uid, key);
+  for (const key of keys) await readItem(lineage, uid, key);
 }
 
 /** Every node item that the parent may have begun. */

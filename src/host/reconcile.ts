@@ -11,7 +11,7 @@ import type { JournalStore } from "../ports/store.ts";
 import { held, otherHolder } from "./holder.ts";
 import type { HostIo } from "./io.ts";
 import { readEnd, readRecord } from "./journals.ts";
-import { bodiesOfRuns } from "./lineage.ts";
+import { bodiesOfRuns } from "./record-store.ts";
 import { observe } from "./observe.ts";
 import { openRun } from "./open-run.ts";
 import { perform } from "./perform.ts";
@@ -141,19 +141,25 @@ function pauseBefore(run: StoredExecution, next: ExecutionStatus, io: HostIo): n
   return io.pace?.waitMs(run.uid, changeOf(run.status, next), io.clock.monotonicMs()) ?? 0;
 }
 
-/** What a run goes on from vanished under it, or was edited: nothing of it can be resumed. */
+/** What a run goes on from vanished under it, or was edited: nothing of it can be resumed. What it says comes before what it takes away. */
 async function unreadable(
   run: StoredExecution,
   status: ExecutionStatus,
   changed: RecordChanged | undefined,
   io: HostIo,
 ): Promise<undefined> {
-  if (status.completedAt !== undefined)
-    return finish(run, { ...status, observedGeneration: run.generation, sealed: true }, io);
   const gone = `the journal store does not have the snapshot ${status.snapshot ?? ""} that this run was opened with`;
   const [reason, message] = changed === undefined ? ["DurabilityLost", gone] : ["RecordChanged", changed.message];
-  if (changed !== undefined) await expireJournal(run, status, io);
-  return finish(run, failedStatus(status, reason, message, run.generation, io.clock.nowMs()), io);
+  const ended =
+    status.completedAt === undefined
+      ? failedStatus(status, reason, message, run.generation, io.clock.nowMs())
+      : { ...status, observedGeneration: run.generation, sealed: true };
+  if (changed === undefined) return finish(run, ended, io);
+  const told = { ...ended, sealed: false };
+  const resourceVersion = await write(run, told, io);
+  await stopAll(run, io);
+  await expireJournal(run, told, io);
+  return finish({ ...run, status: told, resourceVersion }, ended, io);
 }
 
 /** Of a run that is given up: what is left of its journal goes when its retention is over. */
@@ -162,7 +168,10 @@ async function expireJournal(run: StoredExecution, { nodes }: ExecutionStatus, i
   const items = nodes.flatMap(({ name: node, itemCount }): NodeKey[] =>
     itemCount === undefined ? [{ node }] : Array.from({ length: itemCount }, (_, item) => ({ node, item })),
   );
-  await perform({ kind: "Seal", items, expireSeconds: seconds, dropBodies: false, keep: [] }, run, io);
+  const { snapshot = "" } = run.status ?? {};
+  // Where what it was opened with was edited, nothing says that its contents are not to be kept.
+  const dropBodies = io.snapshots.get(snapshot)?.policy.recording.content === "DigestOnly";
+  await perform({ kind: "Seal", items, expireSeconds: seconds, dropBodies, keep: [snapshot] }, run, io);
 }
 
 async function finish(run: StoredExecution, status: ExecutionStatus, io: HostIo): Promise<undefined> {

@@ -2,29 +2,53 @@
 import { sha256Hex } from "../core/digest/digest.ts";
 import { SnapshotReader } from "../core/replay/stored-snapshot.ts";
 import type { Snapshot } from "../core/steps/format.ts";
-import type { JournalStore } from "../ports/store.ts";
-import { bodiesOfRuns } from "./lineage.ts";
+import type { SnapshotCache } from "./io.ts";
 import { RecordChanged } from "./record-changed.ts";
+import { bodiesOfRuns, type RecordStore } from "./record-store.ts";
 
 /**
- * By digest, with or without its algorithm, from the run's bodies or those of runs that it replays. Undefined = the store does not have it (any more), or not what it is a change of.
+ * By digest, with or without its algorithm. `uids`: the run, and others in whose bodies it, or what it is a change of, may be: one that was
+ * brought back has its parents' too. Undefined = the store does not have it (any more), or not what it is a change of.
  * Throws RecordChanged, StoreUnavailable.
  */
 export async function loadSnapshot(
-  store: Pick<JournalStore, "bodies">,
-  uid: string,
+  store: Pick<RecordStore, "bodies">,
+  uids: readonly string[],
   digest: string,
+  held?: Pick<SnapshotCache, "get" | "set">,
 ): Promise<Snapshot | undefined> {
-  const reader = new SnapshotReader(digest);
-  while (reader.wanted !== undefined) {
-    const { wanted } = reader;
-    const bytes = (await bodiesOfRuns(store, [uid, ...reader.lineage], [wanted])).get(wanted);
-    if (bytes === undefined) {
-      reader.lacks();
-      break;
-    }
-    if (sha256Hex(bytes) !== wanted) throw new RecordChanged("the snapshot of the run", "it does not have its digest");
-    reader.read(bytes);
+  const hex = digest.replace(/^sha256:/, "");
+  const found = held?.get(hex);
+  if (found !== undefined) return found;
+  const reader = new SnapshotReader(hex);
+  const bytes = await bodyOf(store, uids, hex);
+  if (bytes === undefined) return undefined;
+  reader.read(bytes);
+  const around = [...reader.lineage.slice(0, 1), ...uids];
+  if (reader.base !== undefined) {
+    const base = await loadSnapshot(store, around, reader.base, held);
+    if (base === undefined) return undefined;
+    reader.changes(base);
   }
+  if (reader.wanted !== undefined) {
+    const ends = await bodyOf(store, around, reader.wanted);
+    if (ends === undefined) {
+      reader.lacks();
+      return reader.snapshot;
+    }
+    reader.read(ends);
+  }
+  if (reader.snapshot !== undefined) held?.set(hex, reader.snapshot);
   return reader.snapshot;
+}
+
+async function bodyOf(
+  store: Pick<RecordStore, "bodies">,
+  uids: readonly string[],
+  digest: string,
+): Promise<string | undefined> {
+  const bytes = (await bodiesOfRuns(store, uids, [digest])).get(digest);
+  if (bytes !== undefined && sha256Hex(bytes) !== digest)
+    throw new RecordChanged("the snapshot of the run", "it does not have its digest");
+  return bytes;
 }

@@ -9,13 +9,11 @@ import { RedisStore } from "../adapters/store/redis/redis-store.ts";
 import { RunUsers } from "../adapters/store/redis/run-users.ts";
 import { otherHolder } from "../host/holder.ts";
 import { SnapshotCache } from "../host/io.ts";
-import { withLineage } from "../host/lineage-store.ts";
 import { loadSnapshot } from "../host/snapshots.ts";
 import { runLoop } from "../host/run-loop.ts";
 import { storeLife } from "../host/store-life.ts";
 import { Slots } from "../host/slots.ts";
 import { StatusPace } from "../host/status-pace.ts";
-import type { JournalStore } from "../ports/store.ts";
 import type { OperatorConfig } from "./config.ts";
 import type { Gauges, Metrics } from "./metrics.ts";
 import { tokensByModel } from "./model-tokens.ts";
@@ -59,7 +57,7 @@ export async function lead({ config, client, metrics, logger, say }: Leading, si
     denyCidrs,
     resources: config.workerResources,
     credentials: { ensure: ({ uid }, { replay }) => users.ensure(uid, replay?.lineage) },
-    snapshot: async (run, digest) => snapshots.get(digest) ?? loadSnapshot(store, run.uid, digest),
+    snapshot: (run, digest) => loadSnapshot(store, [run.uid], digest, snapshots),
     onWatchRestart: (resource, error) => logger.warn({ resource, error: error.message }, "watch begins again"),
   });
   const events = new EventRecorder({
@@ -173,7 +171,7 @@ const fitnessLookMs = 10_000;
 
 /** Not ready while the store loses journals as it is set: whoever installs sees it at once, not with the first run. */
 async function watchFitness(
-  store: JournalStore,
+  store: RedisStore,
   { allowUnfitStore }: OperatorConfig,
   say: (unready: string | undefined) => void,
   signal: AbortSignal,
@@ -194,7 +192,7 @@ async function watchFitness(
 }
 
 interface Stores {
-  readonly store: JournalStore;
+  readonly store: RedisStore;
   readonly users: RunUsers;
 }
 
@@ -208,7 +206,7 @@ async function connectStores(
   const access = { ca: config.storeCa };
   while (!signal.aborted) {
     try {
-      const store = withLineage(await RedisStore.connect(config.storeUrl, { access }));
+      const store = await RedisStore.connect(config.storeUrl, { access });
       const users = await RunUsers.connect(config.storeUrl, {
         clock: systemClock,
         key: config.storeUserKey,

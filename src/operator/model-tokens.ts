@@ -18,7 +18,7 @@ export async function tokensByModel(
   uid: string,
   status: ExecutionStatus,
 ): Promise<ReadonlyMap<string, ModelTokens>> {
-  const snapshot = await loadSnapshot(store, uid, status.snapshot ?? "");
+  const snapshot = await loadSnapshot(store, [uid], status.snapshot ?? "");
   const names = new Map(
     (snapshot?.spec.models ?? []).map(({ name, provider, model }) => [name, `${provider}/${model}`]),
   );

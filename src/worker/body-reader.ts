@@ -2,7 +2,7 @@
 import type { Json } from "../core/digest/json.ts";
 import { OaoError } from "../core/errors/errors.ts";
 import { textsOf, unpackBody } from "../core/steps/bodies.ts";
-import { bodiesOfRuns } from "../host/lineage.ts";
+import { bodiesOfRuns } from "../host/record-store.ts";
 import { checkBodies } from "../host/record-changed.ts";
 import type { JournalStore } from "../ports/store.ts";
 

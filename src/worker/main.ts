@@ -3,7 +3,6 @@ import { readFileSync } from "node:fs";
 import pino from "pino";
 import { systemClock } from "../adapters/clock/system-clock.ts";
 import { openStore } from "../adapters/store/open-store.ts";
-import { withLineage } from "../host/lineage-store.ts";
 import { workerExitCodes } from "../api/exit-codes.ts";
 import { productVersion } from "../api/version.ts";
 import { modelAddressRules } from "../core/policy/addresses.ts";
@@ -44,7 +43,7 @@ async function main(): Promise<void> {
     // A tool that ignores its signal must not keep an orphan alive.
     setTimeout(() => process.exit(workerExitCodes.infrastructure), orphanGraceMs).unref();
   });
-  const store = withLineage(await openStore(config.storeUrl, systemClock, config.storeAccess));
+  const store = await openStore(config.storeUrl, systemClock, config.storeAccess);
   const exit = await runNode(order, {
     ...config,
     store,

@@ -10,7 +10,7 @@ import type { Reuse, Snapshot, StepIdentity } from "../core/steps/format.ts";
 import { pathText } from "../core/steps/identity.ts";
 import { stepsOf } from "../core/trace/journal.ts";
 import { isRequestRef, rebuildRequest } from "../core/trace/request.ts";
-import { readItem } from "../host/lineage.ts";
+import { Lineage, readItem } from "../host/lineage.ts";
 import type { WorkerOrder } from "../ports/cluster.ts";
 import type { StepPath } from "../ports/step.ts";
 import type { JournalStore } from "../ports/store.ts";
@@ -39,7 +39,8 @@ export async function readReuse(
   if (replay?.mode !== "Fork") return undefined;
   const [parent] = replay.lineage;
   if (parent === undefined) return undefined;
-  const journal = await readItem(store, parent, order);
+  const lineage = new Lineage(store, { uid: order.uid, digest: order.snapshot, snapshot });
+  const journal = await readItem(lineage, parent, order);
   const recorded = stepsOf(journal);
   const firstTry = recorded[0]?.entry.try ?? order.try;
   if (order.try !== firstTry) return undefined;

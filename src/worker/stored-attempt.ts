@@ -5,7 +5,7 @@ import type { StoredEntry } from "../core/protocol/types.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { foldHistory } from "../core/steps/history.ts";
 import { entriesOf } from "../core/trace/journal.ts";
-import { entryPages } from "../host/lineage.ts";
+import { entryPages } from "../host/record-store.ts";
 import { checkChain } from "../host/record-changed.ts";
 import { loadSnapshot } from "../host/snapshots.ts";
 import type { WorkerOrder } from "../ports/cluster.ts";
@@ -13,7 +13,7 @@ import type { JournalStore } from "../ports/store.ts";
 
 /** G2: the snapshot is named by digest; any other is refused. Throws RecordChanged, OAO_DURABILITY_LOST, StoreUnavailable. */
 export async function readSnapshot(order: WorkerOrder, store: JournalStore): Promise<Snapshot> {
-  const snapshot = await loadSnapshot(store, order.uid, order.snapshot);
+  const snapshot = await loadSnapshot(store, [order.uid], order.snapshot);
   if (snapshot !== undefined) return snapshot;
   throw new OaoError("OAO_DURABILITY_LOST", `the journal store does not have snapshot ${order.snapshot}`);
 }

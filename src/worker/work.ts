@@ -7,7 +7,7 @@ import { OaoError } from "../core/errors/errors.ts";
 import type { ExpressionScope } from "../core/expressions/evaluate.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { textsOf, unpackBody } from "../core/steps/bodies.ts";
-import { bodiesOfRuns } from "../host/lineage.ts";
+import { bodiesOfRuns } from "../host/record-store.ts";
 import { checkBodies } from "../host/record-changed.ts";
 import type { WorkerOrder } from "../ports/cluster.ts";
 import type { AttemptIo } from "./attempt.ts";

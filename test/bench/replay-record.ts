@@ -2,8 +2,10 @@
 import { genesis } from "../../src/core/protocol/names.ts";
 import { chain, type EntryDraft, readEntry } from "../../src/core/steps/chain.ts";
 import { canonicalLines, traceHash } from "../../src/core/trace/canonical.ts";
+import type { Snapshot } from "../../src/core/steps/format.ts";
 import { stepsOf } from "../../src/core/trace/journal.ts";
-import { entryPages, readItem } from "../../src/host/lineage.ts";
+import { Lineage, readItem } from "../../src/host/lineage.ts";
+import { entryPages } from "../../src/host/record-store.ts";
 import type { JournalStore } from "../../src/ports/store.ts";
 import { BodyReader } from "../../src/worker/body-reader.ts";
 import { scopeOver, type StepCalls } from "../../src/worker/scope.ts";
@@ -60,7 +62,8 @@ export async function recordSteps(store: JournalStore, uid: string, steps: numbe
 
 /** As a strict replay does: read, look each call up, hand out its answer, compare. Returns the trace's hash. */
 export async function replaySteps(store: JournalStore, uid: string, steps: number): Promise<string> {
-  const journal = await readItem(store, uid, key);
+  const lineage = new Lineage(store, { uid, digest: "", snapshot: { uid } as Snapshot });
+  const journal = await readItem(lineage, uid, key);
   const recorded = stepsOf(journal);
   const outputs = recorded.flatMap(({ entry }) => (entry.output === null ? [] : [entry.output.body]));
   const bodies = new BodyReader(store, [uid], outputs);

@@ -188,6 +188,23 @@ describe("a run that moves to another folder", () => {
   });
 });
 
+describe("a fork of a fork", () => {
+  it("is brought back where the fork that it replays is still here, and where that one's parent is gone too", async () => {
+    await run("two");
+    const parent = journalFiles(place.folder);
+    expect((await place.oao(["replay", "two", "--from-step", "7", "--name", "fork"])).code).toBe(0);
+    const before = journalFiles(place.folder);
+    expect((await place.oao(["replay", "fork", "--from-step", "7", "--name", "again"])).code).toBe(0);
+    const own = journalFiles(place.folder).filter((file) => !before.includes(file));
+    expect((await place.oao(["export", "again", "-O", "again.jsonl"])).code).toBe(0);
+    for (const gone of [own, [...own, ...parent]]) {
+      for (const file of gone) rmSync(file, { force: true });
+      expect(await place.oao(["import", "again.jsonl"])).toMatchObject({ code: 0 });
+      expect(await place.oao(["verify", "again"])).toMatchObject({ code: 0 });
+    }
+  });
+});
+
 describe("a run whose journal's time is over", () => {
   it("is told as gone, also of a strict replay of it, and a bundle brings it back", async () => {
     await run("two");

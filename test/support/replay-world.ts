@@ -17,7 +17,6 @@ import { readEntry } from "../../src/core/steps/chain.ts";
 import type { StepEntry } from "../../src/core/steps/format.ts";
 import { canonicalSteps, type TracedCall } from "../../src/core/trace/journal.ts";
 import { type HostIo, SnapshotCache } from "../../src/host/io.ts";
-import { withLineage } from "../../src/host/lineage-store.ts";
 import { readJournals, readRecord, type RunRecord } from "../../src/host/journals.ts";
 import { defaultPolicyLabel } from "../../src/host/governing.ts";
 import { type RunLoop, runLoop } from "../../src/host/run-loop.ts";
@@ -71,8 +70,7 @@ interface HostedWorker {
 
 export class ReplayWorld implements Cluster {
   readonly listsAll = true;
-  /** As host and workers open it. */
-  readonly store = withLineage(new MemoryStore(systemClock));
+  readonly store = new MemoryStore(systemClock);
   readonly runs = new Map<string, StoredExecution>();
   /** Passes that threw. */
   readonly failures: unknown[] = [];

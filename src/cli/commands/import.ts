@@ -10,6 +10,7 @@ import type { NodeKey, StoredBody, StoredEntry } from "../../core/protocol/types
 import type { RestoredFigures } from "../../core/protocol/restore.ts";
 import { readEntry } from "../../core/steps/chain.ts";
 import type { Finished, JournalEntry } from "../../core/steps/format.ts";
+import { isByHost } from "../../core/trace/journal.ts";
 import type { RecordedExecution } from "../../core/trace/record-part.ts";
 import type { RecordReport } from "../../core/trace/verify.ts";
 import { readRecord } from "../../host/journals.ts";
@@ -229,6 +230,9 @@ class RestoringItem {
   async #isHere(): Promise<boolean> {
     const [first] = this.#waiting;
     if (first === undefined) return true;
+    const { execution, items } = await this.#store.view(this.#uid, [this.#key]);
+    // It took them over, and makes them of the same record as the bundle has.
+    if (execution !== undefined && items[0] === undefined && isByHost({ entries: this.#waiting })) return true;
     const held = await this.#store.entries(this.#uid, this.#key, first.index, this.#waiting.length);
     return held.length === this.#waiting.length && held.every(({ hash }, place) => hash === this.#waiting[place]?.hash);
   }

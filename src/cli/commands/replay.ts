@@ -156,7 +156,7 @@ async function checkReplayable(
   const cluster = { get: async () => index.get(parent.key) };
   const found = await resolveReplay({ ...parent, object: execution }, asked, { cluster, journal: () => store });
   if ("refused" in found) throw new CliError(found.refused, [`every step: oao trace ${nameArguments(parent)}`]);
-  await checkParent(store, found, found.replay);
+  await checkParent(found.lineage, found, found.replay);
 }
 
 export function freeName(

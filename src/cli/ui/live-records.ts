@@ -6,7 +6,7 @@ import { itemName } from "../../core/protocol/names.ts";
 import type { NodeKey, StoredEntry } from "../../core/protocol/types.ts";
 import type { Snapshot } from "../../core/steps/format.ts";
 import { readRecord, type RunRecord } from "../../host/journals.ts";
-import type { RecordStore } from "../../host/lineage.ts";
+import type { RecordStore } from "../../host/record-store.ts";
 import type { StoredExecution } from "../../ports/cluster.ts";
 import type { RunApi } from "../cluster/api.ts";
 import { runsKept } from "./step-reader.ts";

@@ -8,76 +8,89 @@ export type PatchOperation =
   | { readonly op: "add" | "replace"; readonly path: string; readonly value: Json }
   | { readonly op: "remove"; readonly path: string };
 
-/** In order: an element is removed after those behind it. Equal values give none. */
+/** In order: an element is removed after those behind it. Equal values give none, others never more than their own size. */
 export function patchOf(before: Json, after: Json): PatchOperation[] {
+  return compare("", before, after);
+}
+
+function compare(path: string, before: Json, after: Json): PatchOperation[] {
+  if (before === after) return [];
+  const whole: PatchOperation = { op: "replace", path, value: after };
+  const parts =
+    isList(before) && isList(after) ? compareLists(path, before, after) : compareObjects(path, before, after);
+  if (parts === undefined) return [whole];
+  // One part is never longer than the whole that it is in.
+  return parts.length > 1 && sizeOf(parts) >= sizeOf(whole) ? [whole] : parts;
+}
+
+function compareLists(path: string, before: readonly Json[], after: readonly Json[]): PatchOperation[] {
   const found: PatchOperation[] = [];
-  compare("", before, after, found);
-  return found;
-}
-
-function compare(path: string, before: Json, after: Json, found: PatchOperation[]): void {
-  if (before === after) return;
-  if (isList(before) && isList(after)) compareLists(path, before, after, found);
-  else if (isObject(before) && isObject(after)) compareObjects(path, before, after, found);
-  else found.push({ op: "replace", path, value: after });
-}
-
-function compareLists(path: string, before: readonly Json[], after: readonly Json[], found: PatchOperation[]): void {
   for (const [place, value] of after.entries()) {
     const old = before[place];
     if (old === undefined) found.push({ op: "add", path: `${path}/${place}`, value });
-    else compare(`${path}/${place}`, old, value, found);
+    else for (const part of compare(`${path}/${place}`, old, value)) found.push(part);
   }
   for (let place = before.length - 1; place >= after.length; place -= 1)
     found.push({ op: "remove", path: `${path}/${place}` });
+  return found;
 }
 
-function compareObjects(path: string, before: JsonObject, after: JsonObject, found: PatchOperation[]): void {
+/** Undefined = they are not both objects. */
+function compareObjects(path: string, before: Json, after: Json): PatchOperation[] | undefined {
+  if (!isObject(before) || !isObject(after)) return undefined;
+  const found: PatchOperation[] = [];
   for (const name of Object.keys(before))
     if (!Object.hasOwn(after, name)) found.push({ op: "remove", path: `${path}/${escaped(name)}` });
   for (const [name, value] of Object.entries(after)) {
     const at = `${path}/${escaped(name)}`;
-    if (Object.hasOwn(before, name)) compare(at, before[name] as Json, value, found);
-    else found.push({ op: "add", path: at, value });
+    if (!Object.hasOwn(before, name)) found.push({ op: "add", path: at, value });
+    else for (const part of compare(at, before[name] as Json, value)) found.push(part);
   }
+  return found;
 }
 
-/** `value` with a patch that `patchOf` made for it; `value` itself stays as it is. Throws RangeError for a place that is not there. */
+function sizeOf(value: object): number {
+  return JSON.stringify(value).length;
+}
+
+/**
+ * `value` with a patch that `patchOf` made for it; `value` itself stays as it is. Throws RangeError for a place that is not there. Takes
+ * time in proportion to both.
+ */
 export function patched(value: Json, patch: readonly PatchOperation[]): Json {
-  return patch.reduce((result, operation) => changed(result, operation.path.split("/").slice(1), operation), value);
-}
-
-/** Copies the containers on the way and nothing else. */
-function changed(at: Json, [step, ...rest]: readonly string[], operation: PatchOperation): Json {
-  if (step === undefined) {
-    if (operation.op === "remove") throw new RangeError("a patch removes the whole value");
-    return operation.value;
+  const root = { "": structuredClone(value) } as Record<string, Json>;
+  for (const operation of patch) {
+    // The root is a member too, named by the empty text before the first slash.
+    const steps = operation.path.split("/").map(unescaped);
+    const last = steps.pop() ?? "";
+    let at: Json = root;
+    for (const step of steps) at = memberOf(at, step, operation);
+    if (isList(at)) changeList(at as Json[], Number(last), operation);
+    else if (isObject(at)) changeObject(at, last, operation);
+    else throw nowhere(operation);
   }
-  if (isList(at)) return changedList(at, Number(step), rest, operation);
-  if (isObject(at)) return changedObject(at, unescaped(step), rest, operation);
-  throw nowhere(operation);
+  if (!Object.hasOwn(root, "")) throw new RangeError("a patch removes the whole value");
+  return root[""] as Json;
 }
 
-function changedList(at: readonly Json[], place: number, rest: readonly string[], operation: PatchOperation): Json {
-  const inside = at[place];
-  if (rest.length > 0 || operation.op === "replace") {
-    if (inside === undefined) throw nowhere(operation);
-    return at.with(place, changed(inside, rest, operation));
-  }
-  // Only at the end: places before it are compared, never moved.
-  if (place !== (operation.op === "add" ? at.length : at.length - 1)) throw nowhere(operation);
-  return operation.op === "add" ? [...at, operation.value] : at.slice(0, -1);
+function memberOf(at: Json, step: string, operation: PatchOperation): Json {
+  const inside = isList(at) ? at[Number(step)] : isObject(at) && Object.hasOwn(at, step) ? at[step] : undefined;
+  if (inside === undefined) throw nowhere(operation);
+  return inside;
 }
 
-function changedObject(at: JsonObject, name: string, rest: readonly string[], operation: PatchOperation): Json {
-  const isThere = Object.hasOwn(at, name);
-  const isAdded = rest.length === 0 && operation.op === "add";
-  if (isThere === isAdded) throw nowhere(operation);
-  const copy: Record<string, Json> = {};
-  for (const [key, value] of Object.entries(at)) if (key !== name) setOwn(copy, key, value);
-  if (rest.length === 0 && operation.op === "remove") return copy;
-  setOwn(copy, name, isAdded ? operation.value : changed(at[name] as Json, rest, operation));
-  return copy;
+/** Only at its end a list grows and shrinks: places before it are compared, never moved. */
+function changeList(list: Json[], place: number, operation: PatchOperation): void {
+  const isLast = place === list.length - (operation.op === "add" ? 0 : 1);
+  if (operation.op === "replace" ? list[place] === undefined : !isLast) throw nowhere(operation);
+  if (operation.op === "remove") list.pop();
+  else list[place] = operation.value;
+}
+
+function changeObject(object: Record<string, Json>, name: string, operation: PatchOperation): void {
+  if (Object.hasOwn(object, name) === (operation.op === "add")) throw nowhere(operation);
+  if (operation.op === "remove") delete object[name];
+  else setOwn(object, name, operation.value);
 }
 
 function nowhere({ op, path }: PatchOperation): RangeError {

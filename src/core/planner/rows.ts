@@ -142,7 +142,12 @@ export function apply(row: Row, event: NodeEvent, nowMs: number, reason?: string
 function auditedOf({ audited }: Partial<Finished>): Pick<Finished, "audited"> {
   if (!Array.isArray(audited)) return {};
   const messages = audited.filter((each): each is string => typeof each === "string");
-  return { audited: messages.slice(0, statusLimits.auditFindings) };
+  return { audited: messages.slice(0, statusLimits.auditFindings).map(textOf) };
+}
+
+/** As canonical JSON can carry it. */
+function textOf(value: unknown): string {
+  return String(value).toWellFormed();
 }
 
 /** What finish wrote for this row's try. It comes from a worker: anything unreadable is a failure, never an exception. */
@@ -151,10 +156,15 @@ export function finishedOf(row: Pick<Row, "try">, record: ItemRecord | undefined
   try {
     const value = JSON.parse(record.finished) as Partial<Finished> | null;
     if (value?.outcome === "Succeeded" && (value.output === null || typeof value.output === "string")) {
-      return { outcome: "Succeeded", output: value.output, error: null, ...auditedOf(value) };
+      return {
+        outcome: "Succeeded",
+        output: value.output?.toWellFormed() ?? null,
+        error: null,
+        ...auditedOf(value),
+      };
     }
     if (value?.outcome === "Failed") {
-      const error = { class: String(value.error?.class ?? "Unknown"), message: String(value.error?.message ?? "") };
+      const error = { class: textOf(value.error?.class ?? "Unknown"), message: textOf(value.error?.message ?? "") };
       return {
         outcome: "Failed",
         output: null,

@@ -60,12 +60,17 @@ function startItems(draft: Draft, row: NodeRow, free: number): number {
   const atWork = row.items.filter((item) => isAtWork(item.state)).length;
   const room = Math.min(free, (row.node.spec.forEach?.maxParallel ?? Number.POSITIVE_INFINITY) - atWork);
   let started = 0;
+  let waits = false;
   for (const item of row.items) {
+    // A failure that is taken over ends the node: it comes after what waits before it, and none is started behind it.
+    const isFailure = originEnd(draft.seen, item)?.finished.outcome === "Failed";
+    if (isFailure && waits) return started;
     started += startRow(draft, item, room - started);
-    if (item.state !== "Failed") continue;
-    // It was taken over, and ends the node: none is started behind it.
-    wakeNow(draft);
-    return started;
+    if (isFailure) {
+      wakeNow(draft);
+      return started;
+    }
+    waits ||= item.state === "Pending";
   }
   while (started < room && row.items.length < row.itemCount) {
     const item = newItem(row, row.items.length);

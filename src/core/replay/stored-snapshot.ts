@@ -89,7 +89,12 @@ export class SnapshotReader {
     if (this.#whole !== undefined) this.#end(this.#whole, undefined);
   }
 
-  /** Runs beside its own in which the wanted body may be, as far as they are known. */
+  /** Hex digest of the snapshot that what was read is a change of; undefined = of none, or it is known. */
+  get base(): string | undefined {
+    return this.#whole === undefined ? this.#changes.at(-1)?.replay?.base : undefined;
+  }
+
+  /** Runs that the snapshot's own replays, once its first body was read. */
   get lineage(): readonly string[] {
     return (this.#changes[0] ?? this.#whole)?.replay?.lineage ?? [];
   }
@@ -105,7 +110,12 @@ export class SnapshotReader {
       if (this.#wanted === undefined) throw new SyntaxError("it is a change of a snapshot that it does not name");
       return;
     }
-    this.#whole = this.#changes.reduceRight(changedBy, stored);
+    this.changes(stored);
+  }
+
+  /** The wanted body, read elsewhere, is that of `base`. */
+  changes(base: WholeSnapshot): void {
+    this.#whole = this.#changes.reduceRight(changedBy, base);
     const nodes = this.#whole.replay?.end?.nodes ?? [];
     if ("body" in nodes) this.#wanted = nodes.body;
     else this.#end(this.#whole, nodes);

@@ -117,14 +117,17 @@ export function reuseOf(entries: readonly StoredEntry[]): Reuse | undefined {
  * Whether the item was not run, as its end is another run's (a host, which is no program that runs nodes, says so), although this run
  * would have it ask otherwise: then its code is held to nothing.
  */
-export function isTakenOver({ entries, origin }: ItemJournal): boolean {
-  const own = entriesOf(entries);
-  const isByHost = own.every(
-    (entry) => entry.type === "finish" || (entry.type === "start" && entry.runtime.version === ""),
-  );
+export function isTakenOver(journal: ItemJournal): boolean {
+  const { entries, origin } = journal;
   const reuse = reuseOf(entries);
-  if (!isByHost || reuse === undefined || origin === undefined) return false;
+  if (!isByHost(journal) || reuse === undefined || origin === undefined) return false;
   return reuse.byPosition === true || isTakenOver(origin);
+}
+
+/** Whether no program that runs nodes has written any of it: its end is another run's, which its own further try would take the place of. */
+export function isByHost({ entries }: Pick<ItemJournal, "entries">): boolean {
+  const own = entriesOf(entries);
+  return own.every((entry) => entry.type === "finish" || (entry.type === "start" && entry.runtime.version === ""));
 }
 
 /** The steps of another run's journal that are this one's too. */

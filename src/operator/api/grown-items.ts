@@ -1,6 +1,7 @@
 /** Which journals of a run are longer than somebody knows them to be. */
 import { itemName } from "../../core/protocol/names.ts";
 import type { NodeKey } from "../../core/protocol/types.ts";
+import { takenOverAttempt, takenOverLength } from "../../core/replay/taken-over.ts";
 import type { JournalStore } from "../../ports/store.ts";
 
 const keysPage = 200;
@@ -12,19 +13,24 @@ export interface GrownItem {
   readonly length: number;
 }
 
-/** `known`: how many entries of an item, by itemName; asked when its page is there. Throws StoreUnavailable. */
+/**
+ * `known`: how many entries of an item, by itemName; asked when its page is there. `takesOver`: whether what was taken over may give way
+ * to a further try's own journal, which begins anew. Throws RecordChanged, StoreUnavailable.
+ */
 export async function* grownItems(
-  store: JournalStore,
+  store: Pick<JournalStore, "view">,
   uid: string,
   keys: readonly NodeKey[],
   known: (item: string) => number,
+  takesOver = false,
 ): AsyncGenerator<GrownItem> {
   for (let at = 0; at < keys.length; at += keysPage) {
     const page = keys.slice(at, at + keysPage);
     const { items } = await store.view(uid, page);
     for (const [place, key] of page.entries()) {
-      const length = items[place]?.length ?? 0;
-      const from = known(itemName(key));
+      const { length = 0, attempt = 0 } = items[place] ?? {};
+      const told = known(itemName(key));
+      const from = takesOver && told <= takenOverLength && attempt > takenOverAttempt ? 0 : told;
       if (length > from) yield { key, from, length };
     }
   }

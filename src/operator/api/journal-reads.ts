@@ -1,6 +1,8 @@
 /** A run's record as it is stored, for those who check it themselves: journal entries, also only the new ones, and bodies. */
 import type { NodeKey, StoredEntry } from "../../core/protocol/types.ts";
-import { entryPages } from "../../host/lineage.ts";
+import { takesOverFrom } from "../../core/replay/taken-over.ts";
+import { lineageOf } from "../../host/journals.ts";
+import { entryPages } from "../../host/record-store.ts";
 import { grownItems } from "./grown-items.ts";
 import { Problem } from "./problems.ts";
 import { recordOf, type RecordOptions } from "./runs.ts";
@@ -37,10 +39,13 @@ export function journalReads(options: RecordOptions): Pick<Handlers, "journal" |
         throw new Problem("invalid", "", {
           errors: [{ field: "body.run", message: "it is neither this run nor one that it replays" }],
         });
-      const journals = await options.store();
+      const journals = lineageOf(await options.store(), record, record.snapshot);
       const known = new Map(Object.entries(after));
+      const takesOver = record.snapshot !== undefined && takesOverFrom(record.snapshot) !== undefined;
       async function* lines(): AsyncGenerator<string> {
-        for await (const { key, from } of grownItems(journals, uid, record.keys, (item) => known.get(item) ?? 0))
+        if (journals === undefined) return;
+        const told = (item: string) => known.get(item) ?? 0;
+        for await (const { key, from } of grownItems(journals, uid, record.keys, told, takesOver))
           for await (const page of entryPages(journals, uid, key, from)) yield linesOf(key, page);
       }
       return streamed(lines(), call);

@@ -5,9 +5,7 @@ import { KubeClient } from "../../adapters/kube/client.ts";
 import { loadKubeConfig } from "../../adapters/kube/connection.ts";
 import { isKubeError } from "../../adapters/kube/kube-error.ts";
 import { RedisStore } from "../../adapters/store/redis/redis-store.ts";
-import { withLineage } from "../../host/lineage-store.ts";
 import { productVersion } from "../../api/version.ts";
-import type { JournalStore } from "../../ports/store.ts";
 import type { ApiConfig, OperatorConfig } from "../config.ts";
 import type { Metrics } from "../metrics.ts";
 import { Authenticator } from "./authenticate.ts";
@@ -147,14 +145,14 @@ async function credentialsOf(
 
 /** Connected when it is first needed, and tried again for whoever needs it after a failure. */
 function lazyStore({ storeUrl, storeCa }: OperatorConfig): {
-  get: () => Promise<JournalStore>;
+  get: () => Promise<RedisStore>;
   close: () => Promise<void>;
 } {
-  let connecting: Promise<JournalStore> | undefined;
+  let connecting: Promise<RedisStore> | undefined;
   return {
     get() {
       if (connecting === undefined) {
-        const attempt = RedisStore.connect(storeUrl, { access: { ca: storeCa } }).then(withLineage);
+        const attempt = RedisStore.connect(storeUrl, { access: { ca: storeCa } });
         attempt.catch(() => (connecting = undefined));
         connecting = attempt;
       }

@@ -13,7 +13,7 @@ import { itemName } from "../../core/protocol/names.ts";
 import type { Snapshot } from "../../core/steps/format.ts";
 import { canonicalLines, traceHash } from "../../core/trace/canonical.ts";
 import { isTakenOver, type ItemJournal, startsOf, stepsOf } from "../../core/trace/journal.ts";
-import { readItem } from "../../host/lineage.ts";
+import { Lineage, readItem } from "../../host/lineage.ts";
 import { graphDivergence } from "./graph.ts";
 import { finishOf, type ReplayIo, replayItem } from "./replay-item.ts";
 
@@ -28,7 +28,7 @@ export async function strictReplay(snapshot: Snapshot, replay: Replay, io: Repla
   if (replay.end === undefined || nodes === undefined)
     throw new OaoError("OAO_DURABILITY_LOST", "the journal store does not have how the replayed run's nodes ended");
   const end: ParentEnd = { ...replay.end, nodes };
-  const journals = await readJournals(replay, end, io);
+  const journals = await readJournals(snapshot, replay, end, io);
   const steps = journals.flatMap(stepsOf);
   const digests = outputDigests(journals, end);
   let values: ReturnType<typeof outputValues> | undefined;
@@ -125,12 +125,14 @@ function isSame(steps: readonly RecordedCall[], recorded: readonly RecordedCall[
 }
 
 /** In canonical order, as the rows are. */
-async function readJournals({ lineage }: Replay, end: ParentEnd, io: ReplayIo): Promise<ItemJournal[]> {
-  const [uid] = lineage;
+async function readJournals(snapshot: Snapshot, replay: Replay, end: ParentEnd, io: ReplayIo): Promise<ItemJournal[]> {
+  const [uid] = replay.lineage;
+  // Its own record is none: what it was opened with is not asked for.
+  const lineage = new Lineage(io.store, { uid: snapshot.uid, digest: "", snapshot });
   const journals: ItemJournal[] = [];
   if (uid === undefined) return journals;
   for (const key of keysOfRows(end.nodes)) {
-    const journal = await readItem(io.store, uid, key);
+    const journal = await readItem(lineage, uid, key);
     if (journal.entries.length > 0) journals.push(journal);
   }
   return journals;

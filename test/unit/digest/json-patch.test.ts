@@ -26,6 +26,8 @@ test(`a patch makes the one value of the other, which stays as it was (seed ${se
       expect(canonicalJson(patched(before, patch))).toBe(wanted);
       expect(canonicalJson(before)).toBe(was);
       expect(patch.length === 0).toBe(was === wanted);
+      const whole = canonicalJson([{ op: "replace", path: "", value: after }]);
+      expect(canonicalJson(patch).length).toBeLessThanOrEqual(whole.length);
     }),
     { seed, numRuns: 2_000 },
   );
@@ -42,6 +44,19 @@ test("what is the same is not said again", () => {
     { op: "remove", path: "/nodes/998" },
     { op: "add", path: "/a~1b", value: 1 },
   ]);
+});
+
+test("a value of which most is another is said as a whole, and long lists take no longer for it", () => {
+  const digits = (shift: number) => Array.from({ length: 200_000 }, (_, n) => (n + shift) % 10);
+  const [before, after] = [
+    { input: { xs: digits(0) }, task: "t" },
+    { input: { xs: digits(1) }, task: "t" },
+  ];
+  const patch = patchOf(before, after);
+  expect(patch).toEqual([{ op: "replace", path: "/input/xs", value: after.input.xs }]);
+  expect(patched(before, patch)).toEqual(after);
+  const grown = { input: { xs: [...before.input.xs, ...Array.from({ length: 5_000 }, () => 1)] }, task: "t" };
+  expect(patched(before, patchOf(before, grown))).toEqual(grown);
 });
 
 test.each([

@@ -11,7 +11,6 @@ import { packBody } from "../../../src/core/steps/bodies.ts";
 import { chain, type EntryDraft } from "../../../src/core/steps/chain.ts";
 import { type HostEvent, type HostIo, SnapshotCache } from "../../../src/host/io.ts";
 import { reconcile } from "../../../src/host/reconcile.ts";
-import { withLineage } from "../../../src/host/lineage-store.ts";
 import { Slots } from "../../../src/host/slots.ts";
 import type { Clock } from "../../../src/ports/clock.ts";
 import type {
@@ -57,7 +56,7 @@ export class World implements Cluster {
   readonly clock = new ManualClock();
   readonly store = new MemoryStore(this.clock);
   /** What host and workers use: `store`, unless a test says another. */
-  journal: JournalStore = withLineage(this.store);
+  journal: JournalStore = this.store;
   readonly runs = new Map<string, StoredExecution>();
   readonly orders: WorkerOrder[] = [];
   readonly stopped: WorkerView[] = [];

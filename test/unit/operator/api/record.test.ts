@@ -4,7 +4,7 @@ import { chain } from "../../../../src/core/steps/chain.ts";
 import type { ItemJournal } from "../../../../src/core/trace/journal.ts";
 import type { TraceRow } from "../../../../src/core/trace/rows.ts";
 import { readRecord } from "../../../../src/host/journals.ts";
-import type { RecordStore } from "../../../../src/host/lineage.ts";
+import type { RecordStore } from "../../../../src/host/record-store.ts";
 import { HeldJournals, type HeldLimits } from "../../../../src/operator/api/held-journals.ts";
 import { traceRowsOf, verified } from "../../../../src/operator/api/record.ts";
 import { putRun, recordedRun } from "../../../support/recorded-run.ts";
