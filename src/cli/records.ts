@@ -9,7 +9,9 @@ import { RecordCheck, type RecordReport } from "../core/trace/verify.ts";
 import { readRecord, type RunRecord } from "../host/journals.ts";
 import { RecordChanged } from "../host/record-changed.ts";
 import { recordParts } from "../host/record-parts.ts";
+import { missingParent } from "../host/snapshots.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
+import type { JournalStore } from "../ports/store.ts";
 import { type OpenBundle, openBundle, tampered } from "./bundles.ts";
 import type { ClusterConnection } from "./cluster/connect.ts";
 import type { PlaceFlags } from "./cluster/place.ts";
@@ -63,7 +65,7 @@ export async function withLocalRecord<T>(
   const store = await openRunStore(run, givenRedis(run, flags.redis, terminal.env));
   try {
     const record = await readRecord(store, run);
-    const missing = await missingRun(record);
+    const missing = await missingRun(record, store);
     if (missing !== undefined) throw journalGone(run, missing);
     return await work({ record, name: run.key.name });
   } finally {
@@ -116,13 +118,13 @@ export function journalGone({ key: { namespace, name } }: LocalRun, whose: strin
  * The run of whose journal nothing at all is left: this one, which has ended, or the one that it replays and cannot be read without.
  * Undefined = it is there, or was tampered with: that leaves something.
  */
-export async function missingRun(record: RunRecord): Promise<string | undefined> {
+export async function missingRun(record: RunRecord, store: JournalStore): Promise<string | undefined> {
   const { uid, object, recorder, status, snapshot, keys } = record;
   const { name = "" } = object.metadata;
   if (status?.completedAt === undefined || status.snapshot === undefined) return undefined;
   if (snapshot === undefined) {
-    const own = await record.bodies([status.snapshot.replace(/^sha256:/, "")]);
-    if (own.size > 0) return object.spec.replay?.executionRef.name ?? name;
+    const parent = await missingParent(store, uid, status.snapshot);
+    if (parent !== undefined) return parent;
   } else if (recorder === uid || (status.traceHash ?? emptyTraceHash) === emptyTraceHash) {
     // A Strict replay's own journal has the snapshot; what it shows is its parent's, of which a run without a step leaves nothing to miss.
     return undefined;

@@ -24,8 +24,12 @@ export interface KnownRun {
   readonly snapshot: Snapshot;
 }
 
-/** Of what ended runs took over, that is kept. */
-const takenMax = 4_096;
+/**
+ * What was made of a parent's record of late, by snapshot and item: parents have ended, so it is made once for all passes and readers.
+ * About a kilobyte each.
+ */
+const made = new Map<string, TakenOver>();
+const madeMax = 8_192;
 
 export class Lineage {
   readonly #store: RecordStore;
@@ -33,19 +37,25 @@ export class Lineage {
   readonly #snapshots: SnapshotCache;
   /** The root and those that it replays, as far as they were looked for. */
   readonly #runs = new Map<string, KnownRun>();
-  /** By run and item, of all but the root: the others have ended. */
-  readonly #taken = new Map<string, TakenOver | undefined>();
 
   constructor(store: RecordStore, root: KnownRun, snapshots = new SnapshotCache()) {
     this.#store = store;
-    this.#root = root;
+    this.#root = { ...root, digest: root.digest.replace(/^sha256:/, "") };
     this.#snapshots = snapshots;
-    this.#runs.set(root.uid, root);
+    this.#runs.set(root.uid, this.#root);
   }
 
-  /** Whether the run's record is read with that of `uid`. */
-  reads(uid: string): boolean {
-    return uid === this.#root.uid || this.#root.snapshot.replay?.lineage.includes(uid) === true;
+  /** Whether run `uid` may reuse steps of run `of`: one that it replays, so that nothing goes round in circles. */
+  mayReuse(uid: string, of: string): boolean {
+    const order = [this.#root.uid, ...(this.#root.snapshot.replay?.lineage ?? [])];
+    const place = order.indexOf(uid);
+    return place >= 0 && order.indexOf(of) > place;
+  }
+
+  /** Whether the item is taken over, as long as the run has no record of it itself. Throws RecordChanged, StoreUnavailable. */
+  async takesOver(uid: string, key: NodeKey): Promise<boolean> {
+    const run = await this.#run(uid);
+    return run !== undefined && (await this.#takenOver(run, [key])).size > 0;
   }
 
   /** As `JournalStore.view`, with what is taken over. Throws RecordChanged, StoreUnavailable. */
@@ -84,20 +94,23 @@ export class Lineage {
   async #takenOver(run: KnownRun, keys: readonly NodeKey[]): Promise<ReadonlyMap<string, TakenOver>> {
     const found = new Map<string, TakenOver>();
     const parent = takesOverFrom(run.snapshot);
-    if (parent === undefined) return found;
-    const place = (key: NodeKey) => `${run.uid}/${itemName(key)}`;
-    const unknown = keys.filter((key) => !this.#taken.has(place(key)));
+    if (parent === undefined || this.#store.view === undefined) return found;
+    const place = (key: NodeKey) => `${run.digest}/${itemName(key)}`;
+    const unknown = keys.filter((key) => !made.has(place(key)));
     const { items } = unknown.length === 0 ? { items: [] } : await this.view(parent, unknown);
-    const made = new Map(
-      unknown.map((key, index) => [place(key), takenOver(run.snapshot, run.digest, key, items[index])]),
-    );
-    if (run !== this.#root) {
-      if (this.#taken.size > takenMax) this.#taken.clear();
-      for (const [name, each] of made) this.#taken.set(name, each);
+    for (const [index, key] of unknown.entries()) {
+      const each = takenOver(run.snapshot, run.digest, key, items[index]);
+      if (each === undefined) continue;
+      found.set(itemName(key), each);
+      made.set(place(key), each);
     }
     for (const key of keys) {
-      const each = made.get(place(key)) ?? this.#taken.get(place(key));
+      const each = made.get(place(key));
       if (each !== undefined) found.set(itemName(key), each);
+    }
+    for (const oldest of made.keys()) {
+      if (made.size <= madeMax) break;
+      made.delete(oldest);
     }
     return found;
   }
@@ -105,7 +118,7 @@ export class Lineage {
   /** Undefined = it is none of the lineage, or nothing says what it was opened with. */
   async #run(uid: string): Promise<KnownRun | undefined> {
     const held = this.#runs.get(uid);
-    if (held !== undefined || !this.reads(uid)) return held;
+    if (held !== undefined || !this.mayReuse(this.#root.uid, uid)) return held;
     let run: KnownRun | undefined = this.#root;
     while (run !== undefined && run.uid !== uid) run = await this.#parentOf(run);
     return run;
@@ -153,7 +166,7 @@ export async function linked(
   const key = item === undefined ? { node } : { node, item };
   const reuse = reuseOf(entries);
   if (reuse === undefined) return { ...key, uid, entries, origin: undefined };
-  if (!lineage.reads(reuse.uid) || reuse.uid === uid)
+  if (!lineage.mayReuse(uid, reuse.uid))
     throw journalChanged(key, `it reuses steps of run ${reuse.uid}, which is none that its run replays`);
   return { ...key, uid, entries, origin: await readOrigin(lineage, reuse.uid, key) };
 }

@@ -18,7 +18,7 @@ import type { HostIo } from "./io.ts";
 import { readSnapshot } from "./journals.ts";
 import { Lineage } from "./lineage.ts";
 import { lastTry } from "./origins.ts";
-import { loadSnapshot } from "./snapshots.ts";
+import { loadSnapshot, missingParent } from "./snapshots.ts";
 
 export interface ResolvedReplay {
   readonly spec: ExecutionSpec;
@@ -100,12 +100,9 @@ export async function resolveReplay(
 }
 
 /** A replay's own journal may be there without the one that it cannot be read without. */
-async function whatIsGone({ uid, object }: StoredExecution, digest: string, store: JournalStore): Promise<string> {
-  const isThere = (await store.bodies(uid, [hexOf(digest)])).size > 0;
-  const { executionRef } = object.spec.replay ?? {};
-  return isThere && executionRef !== undefined
-    ? `the journal of ${executionRef.name}, which it replays, ${gone}`
-    : `its journal ${gone}`;
+async function whatIsGone({ uid }: StoredExecution, digest: string, store: JournalStore): Promise<string> {
+  const parent = await missingParent(store, uid, digest);
+  return parent === undefined ? `its journal ${gone}` : `the journal of ${parent}, which it replays, ${gone}`;
 }
 
 const gone = "is gone: its retention (journalRetentionSeconds) is over, or it is in another store";

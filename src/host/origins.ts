@@ -3,7 +3,7 @@ import type { Origin } from "../core/planner/types.ts";
 import { keysOfRows } from "../core/planner/needs.ts";
 import { itemName } from "../core/protocol/names.ts";
 import type { ItemRecord, NodeKey } from "../core/protocol/types.ts";
-import { reusedEnd } from "../core/replay/fork.ts";
+import { itemCount, reusedEnd } from "../core/replay/fork.ts";
 import { takesOverFrom } from "../core/replay/taken-over.ts";
 import type { Replay } from "../core/replay/types.ts";
 import type { Snapshot } from "../core/steps/format.ts";
@@ -14,7 +14,7 @@ import { type Lineage, readItem } from "./lineage.ts";
 type Origins = ReadonlyMap<string, Origin>;
 
 const runsMax = 64;
-/** By host, and in it by snapshot: the least recently made go first. */
+/** By host, and in it by run: the least recently made go first. */
 const held = new WeakMap<HostIo["snapshots"], Map<string, Origins>>();
 
 /** Throws StoreUnavailable. */
@@ -73,10 +73,9 @@ export async function checkParent(lineage: Lineage, snapshot: Pick<Snapshot, "sp
 }
 
 /** Every node item that the parent may have begun. */
-function keysOf({ spec }: Pick<Snapshot, "spec">, { itemCounts = {} }: Replay): NodeKey[] {
+function keysOf({ spec }: Pick<Snapshot, "spec">, replay: Replay): NodeKey[] {
   return [...spec.nodes, ...(spec.finally ?? [])].flatMap(({ name: node, forEach }): NodeKey[] => {
-    const count = itemCounts[node];
-    if (forEach === undefined) return count === undefined ? [{ node }] : [];
-    return Array.from({ length: count ?? 0 }, (_, item) => ({ node, item }));
+    if (forEach === undefined) return Object.hasOwn(replay.itemCounts ?? {}, node) ? [] : [{ node }];
+    return Array.from({ length: itemCount(replay, node) }, (_, item) => ({ node, item }));
   });
 }

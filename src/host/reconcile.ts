@@ -163,12 +163,15 @@ async function unreadable(
 }
 
 /** Of a run that is given up: what is left of its journal goes when its retention is over. */
-async function expireJournal(run: StoredExecution, { nodes }: ExecutionStatus, io: HostIo): Promise<void> {
+async function expireJournal(
+  run: StoredExecution,
+  { nodes, snapshot = "" }: ExecutionStatus,
+  io: HostIo,
+): Promise<void> {
   const { journalRetentionSeconds: seconds = executionDefaults.journalRetentionSeconds } = run.object.spec;
   const items = nodes.flatMap(({ name: node, itemCount }): NodeKey[] =>
     itemCount === undefined ? [{ node }] : Array.from({ length: itemCount }, (_, item) => ({ node, item })),
   );
-  const { snapshot = "" } = run.status ?? {};
   // Where what it was opened with was edited, nothing says that its contents are not to be kept.
   const dropBodies = io.snapshots.get(snapshot)?.policy.recording.content === "DigestOnly";
   await perform({ kind: "Seal", items, expireSeconds: seconds, dropBodies, keep: [snapshot] }, run, io);

@@ -42,6 +42,25 @@ export async function loadSnapshot(
   return reader.snapshot;
 }
 
+/**
+ * Name of the run without whose journal a replay's snapshot cannot be read. Undefined = it is the run's own that is not there, or can be
+ * read. Throws RecordChanged, StoreUnavailable.
+ */
+export async function missingParent(
+  store: Pick<RecordStore, "bodies">,
+  uid: string,
+  digest: string,
+): Promise<string | undefined> {
+  const reader = new SnapshotReader(digest);
+  for (let parent: string | undefined; reader.wanted !== undefined; parent = reader.parent) {
+    const bytes = await bodyOf(store, [...reader.lineage, uid], reader.wanted);
+    if (bytes === undefined) return parent;
+    reader.read(bytes);
+    if (reader.base === undefined) return undefined;
+  }
+  return undefined;
+}
+
 async function bodyOf(
   store: Pick<RecordStore, "bodies">,
   uids: readonly string[],

@@ -197,7 +197,12 @@ describe("a fork of a fork", () => {
     expect((await place.oao(["replay", "fork", "--from-step", "7", "--name", "again"])).code).toBe(0);
     const own = journalFiles(place.folder).filter((file) => !before.includes(file));
     expect((await place.oao(["export", "again", "-O", "again.jsonl"])).code).toBe(0);
-    for (const gone of [own, [...own, ...parent]]) {
+    for (const file of parent) rmSync(file);
+    expect(await place.oao(["trace", "again"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("the journal of default/two, which again replays, is gone"),
+    });
+    for (const gone of [[], own, [...own, ...parent]]) {
       for (const file of gone) rmSync(file, { force: true });
       expect(await place.oao(["import", "again.jsonl"])).toMatchObject({ code: 0 });
       expect(await place.oao(["verify", "again"])).toMatchObject({ code: 0 });

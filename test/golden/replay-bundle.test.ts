@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { checkBundle, openBundle } from "../../src/cli/bundles.ts";
 import { sha256Hex } from "../../src/core/digest/digest.ts";
+import { genesis } from "../../src/core/protocol/names.ts";
+import { chain } from "../../src/core/steps/chain.ts";
 import { BundleWriter } from "../../src/core/trace/bundle.ts";
 import type { RecordPart } from "../../src/core/trace/record-part.ts";
 import { readEnd, readJournals } from "../../src/host/journals.ts";
@@ -83,4 +85,47 @@ it("whose snapshots come in another order is told", async () => {
   expect(await problemsOf(moved)).toContainEqual(
     expect.stringMatching(/^body sha256:.*: (it is missing|nothing refers)/),
   );
+});
+
+it("of which a journal is said to be another run's, or is put before the one that is meant, is told", async () => {
+  const { uid } = recorded.parent;
+  const isGather = (part: RecordPart) => part.kind === "item" && part.key.node === "gather" && part.run === uid;
+  const at = parts.findIndex(isGather);
+  const [found] = parts.slice(at);
+  expect(found).toBeDefined();
+  const moved = parts.map((part) => (isGather(part) && part.kind === "item" ? { ...part, run: "0".repeat(36) } : part));
+  const toldOf = (of: string) =>
+    expect.stringMatching(
+      new RegExp(`^node gather of run .*: it reuses steps of run ${of}, whose journal does not stand before it$`),
+    );
+  expect(await problemsOf(moved)).toContainEqual(toldOf(uid));
+  // With the one that is meant left where readers look for it, and a made-up one where they do not.
+  const end = parts.findIndex((part, index) => index > at && part.kind === "item");
+  const copy = parts
+    .slice(at, end)
+    .map((part) => (isGather(part) && part.kind === "item" ? { ...part, run: "0".repeat(36) } : part));
+  expect(await problemsOf(parts.toSpliced(end, 0, ...copy))).toContainEqual(toldOf(uid));
+});
+
+it("whose journals reuse each other in a circle is told, and never followed", async () => {
+  const { uid } = recorded.parent;
+  const at = parts.findIndex((part) => part.kind === "item" && part.key.node === "gather" && part.run === uid);
+  const start = {
+    type: "start",
+    attempt: 1,
+    try: 9,
+    snapshot: "",
+    runtime: { format: 1, version: "", node: "" },
+  } as const;
+  const [entry] = chain(
+    [{ ...start, tools: {}, at: "now", reuse: { uid, steps: 0 } }],
+    0,
+    genesis(uid, { node: "gather" }),
+  );
+  const item = parts[at];
+  const length = parts.slice(at + 1).findIndex(({ kind }) => kind !== "entry");
+  const circle = [item, { kind: "entry", hash: entry?.hash ?? "", bytes: entry?.bytes ?? "" }] as RecordPart[];
+  const problems = await problemsOf(parts.toSpliced(at, length + 1, ...circle));
+  expect(problems).toContainEqual(expect.stringContaining(`node gather of run ${uid}: it reuses steps of run ${uid}`));
+  await expect(openBundle(file)).rejects.toThrow("is not what was recorded");
 });

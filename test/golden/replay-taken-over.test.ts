@@ -1,5 +1,5 @@
 /** What a Fork takes over of its parent is nowhere stored, and is read as if it were: by its planner, its workers, and whoever replays it. */
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { canonicalJson, sha256Hex } from "../../src/core/digest/digest.ts";
 import { itemName } from "../../src/core/protocol/names.ts";
 import type { NodeKey } from "../../src/core/protocol/types.ts";
@@ -195,7 +195,7 @@ it("is what the status's own snapshot says, never what a worker writes of anothe
     const read = lineage(world, attacker);
     await expect(read.view(attacker.uid, [{ node: "work" }])).rejects.toThrow("it was opened with another snapshot");
     expect(await read.entries(attacker.uid, { node: "work" }, 0, 9)).toEqual([]);
-    expect(read.reads(victim.uid)).toBe(false);
+    expect(read.mayReuse(attacker.uid, victim.uid)).toBe(false);
     // Nor by an entry that says that it reuses steps of another run.
     const start = {
       type: "start",
@@ -279,6 +279,35 @@ it("may be an end that a worker wrote as nobody could carry it on", async () => 
     const fork = await world.replay("parent", { from: { node: "first", step: 1 } });
     expect(row(fork, "work")).toMatchObject({ state: "Failed", reason: "X", message: "\ufffd" });
     expectWhole(fork);
+  } finally {
+    await close();
+  }
+});
+
+it("leaves a gap in a list, behind which nothing of a fork expires while it is needed", async () => {
+  const items = JSON.stringify(Array.from({ length: 150 }, (_, n) => `${n}`));
+  const long: ReplayShape = {
+    name: "a long list",
+    spec: (urls) => ({
+      ...base(urls, ["search"]),
+      nodes: [{ ...plain("each", "each $(item)"), forEach: { items } }, plain("constructor", "beside")],
+    }),
+    script: { rules: [echo] },
+    end: ["Succeeded", "Succeeded"],
+  };
+  const { world, close } = await recordShape(long);
+  try {
+    const first = await world.replay("parent", { from: { node: "each", item: 140, step: 1 } });
+    expect(storedKeys(world, first)).toEqual(["140/each"]);
+    const kept = vi.spyOn(world.store, "keep");
+    // A name that objects have by themselves is one like any other.
+    const second = await world.replay(first.name, { from: { node: "each", item: 3, step: 1 } });
+    const asked = kept.mock.calls.filter(([uid]) => uid === first.uid);
+    expect(asked.length).toBeGreaterThan(0);
+    for (const [, keys] of asked) expect(keys).toContainEqual({ node: "each", item: 140 });
+    expect(storedKeys(world, second)).toEqual(["3/each"]);
+    expect(row(second, "constructor")).toMatchObject({ state: "Succeeded", reason: "Reused" });
+    expectWhole(second);
   } finally {
     await close();
   }

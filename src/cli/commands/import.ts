@@ -119,8 +119,7 @@ async function isJournalGone(run: LocalRun, terminal: Terminal): Promise<boolean
     );
   });
   try {
-    // What another run lacks is brought back with that one.
-    return (await missingRun(await readRecord(store, run))) === name;
+    return (await missingRun(await readRecord(store, run), store)) !== undefined;
   } finally {
     await store.close();
   }

@@ -140,7 +140,8 @@ function checkEnded(parent: StoredExecution): void {
 async function recordedSpec(parent: LocalRun, store: JournalStore): Promise<ExecutionSpec> {
   const record = await readRecord(store, parent);
   if (record.snapshot !== undefined) return record.snapshot.spec;
-  if (parent.status?.snapshot !== undefined) throw journalGone(parent, (await missingRun(record)) ?? parent.key.name);
+  if (parent.status?.snapshot !== undefined)
+    throw journalGone(parent, (await missingRun(record, store)) ?? parent.key.name);
   throw new CliError(`${parent.key.namespace}/${parent.key.name} was never started, so nothing is recorded`);
 }
 

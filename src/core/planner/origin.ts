@@ -2,6 +2,7 @@
 import type { KnownEnd, Origin, Seen } from "./types.ts";
 import { itemName } from "../protocol/names.ts";
 import type { ItemRecord, NodeKey } from "../protocol/types.ts";
+import { itemCount } from "../replay/fork.ts";
 import { takenOverAttempt } from "../replay/taken-over.ts";
 import { apply, type NodeRow, type Row } from "./rows.ts";
 
@@ -17,7 +18,7 @@ export function originEnd(seen: Seen, row: Row): KnownEnd | undefined {
 export function decidedBefore(seen: Seen, { name, spec }: NodeRow["node"]): { items?: number } | undefined {
   const hasEnd = (item: NodeKey) => originOf(seen, item)?.end !== undefined;
   if (spec.forEach === undefined) return hasEnd({ node: name }) ? {} : undefined;
-  const items = seen.replay?.itemCounts?.[name] ?? 0;
+  const items = itemCount(seen.replay, name);
   for (let item = 0; item < items; item += 1) if (hasEnd({ node: name, item })) return { items };
   return undefined;
 }

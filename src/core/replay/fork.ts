@@ -53,6 +53,12 @@ export function referenceTo(uid: string, steps: number, { isPatched }: Replay): 
   return { uid, steps, ...(isPatched ? { byPosition: true } : {}) };
 }
 
+/** How many items a forEach node of the parent had; 0 = it was never expanded, or is none. */
+export function itemCount(replay: Pick<Replay, "itemCounts"> | undefined, node: string): number {
+  const { itemCounts = {} } = replay ?? {};
+  return Object.hasOwn(itemCounts, node) ? (itemCounts[node] ?? 0) : 0;
+}
+
 const known = new WeakMap<ExecutionSpec, Map<string, ReadonlySet<string>>>();
 
 /** Nodes of finally come after all others. */

@@ -94,6 +94,11 @@ export class SnapshotReader {
     return this.#whole === undefined ? this.#changes.at(-1)?.replay?.base : undefined;
   }
 
+  /** Name of the run that the one whose body was read last replays. */
+  get parent(): string | undefined {
+    return this.#changes.at(-1)?.replay?.parent.name;
+  }
+
   /** Runs that the snapshot's own replays, once its first body was read. */
   get lineage(): readonly string[] {
     return (this.#changes[0] ?? this.#whole)?.replay?.lineage ?? [];

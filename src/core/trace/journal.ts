@@ -102,14 +102,12 @@ export function startsOf({ entries, origin }: ItemJournal): StartEntry[] {
   return [...own, ...(origin === undefined ? [] : startsOf(origin))];
 }
 
-/** What the last try of a journal says that it reuses; undefined = nothing. */
+/** What the last try of a journal says, in the entry that it begins with, that it reuses; undefined = nothing. */
 export function reuseOf(entries: readonly StoredEntry[]): Reuse | undefined {
   let found: { readonly reuse: Reuse | undefined; readonly try: number } | undefined;
-  for (const entry of entriesOf(entries)) {
-    if (found === undefined || entry.try > found.try) found = { reuse: undefined, try: entry.try };
-    if (entry.type === "start" && entry.try === found.try && entry.reuse !== undefined)
-      found = { reuse: entry.reuse, try: entry.try };
-  }
+  for (const entry of entriesOf(entries))
+    if (found === undefined || entry.try > found.try)
+      found = { reuse: entry.type === "start" ? entry.reuse : undefined, try: entry.try };
   return found?.reuse;
 }
 

@@ -1,8 +1,14 @@
-/** What a status says of how a run and its nodes ended, held against the ends that their journals have. */
+/** What line 1 of a bundle says of its run, held against the snapshot and against the ends of the journals. */
 import type { ManifestSpec } from "../../api/execution.ts";
+import { immutableFields } from "../../api/execution-update-rules.ts";
 import type { ExecutionStatus, NodeStatus } from "../../api/status.ts";
+import { canonicalJson } from "../digest/digest.ts";
+import type { HashPart } from "../hash/content.ts";
+import { executionHash } from "../hash/execution-hash.ts";
 import { itemName } from "../protocol/names.ts";
-import type { FinishEntry } from "../steps/format.ts";
+import { inherit } from "../replay/spec.ts";
+import type { FinishEntry, Snapshot } from "../steps/format.ts";
+import type { RecordedContent, RecordedExecution } from "./record-part.ts";
 
 /** By itemName: how the last try of each journal ended; undefined = it has no end. */
 export type RecordedEnds = ReadonlyMap<string, FinishEntry["outcome"] | undefined>;
@@ -10,6 +16,49 @@ export type RecordedEnds = ReadonlyMap<string, FinishEntry["outcome"] | undefine
 export interface Told {
   readonly where: string;
   readonly why: string;
+}
+
+/** A journal, of run `uid`, that reuses steps of another run's. */
+export interface Reused {
+  readonly name: string;
+  readonly uid: string;
+  readonly of: string;
+}
+
+/**
+ * Where the snapshot, which the chains name, says it too: but for the run's name, which an import may change. And of which runs steps are
+ * reused: those that the run replays, each of those behind it.
+ */
+export function untrueRun(
+  { execution, content }: { readonly execution: RecordedExecution; readonly content: RecordedContent },
+  { uid, policy, spec, rules, replay }: Partial<Snapshot>,
+  reuses: readonly Reused[],
+): Told[] {
+  const { metadata, status } = execution;
+  const found: Told[] = [];
+  if (uid !== metadata.uid) found.push({ where: "the snapshot", why: "it is that of another run" });
+  const order = [metadata.uid, ...(replay?.lineage ?? [])];
+  for (const { name, uid: own, of } of reuses)
+    if (order.indexOf(of) <= order.indexOf(own))
+      found.push({ where: name, why: `it reuses steps of run ${of}, which is none that its run replays` });
+  if ((policy?.recording.content ?? "Full") !== content)
+    found.push({ where: "line 1", why: "it says another recording.content than the snapshot" });
+  if (spec === undefined) return found;
+  // A replay's own spec says what it changes of its parent's, and the snapshot has all of it: once more it changes nothing.
+  const told: ManifestSpec = replay === undefined ? execution.spec : inherit(spec, execution.spec);
+  const changed = immutableFields.filter(
+    (field) => canonicalJson(told[field] ?? null) !== canonicalJson(spec[field] ?? null),
+  );
+  if (changed.length > 0)
+    found.push({ where: "line 1, spec", why: `it is not that of the snapshot: ${changed.join(", ")}` });
+  if (rules === undefined || status.executionHash === undefined) return found;
+  const hash = executionHash(spec, rules);
+  if (status.executionHash !== hash.executionHash)
+    found.push({ where: "status.executionHash", why: `the snapshot has the hash ${hash.executionHash}` });
+  for (const [part, digest] of Object.entries(status.hashParts ?? {}))
+    if (digest !== hash.hashParts[part as HashPart])
+      found.push({ where: `status.hashParts.${part}`, why: "it is not the hash of what the snapshot holds" });
+  return found;
 }
 
 /**

@@ -5,23 +5,18 @@
  * It shows what was changed after the end of the run. Whoever can write the status too can write another record that adds up: an
  * auditor compares journalHead and traceHash with what the cluster, or the first export, said.
  */
-import type { ManifestSpec } from "../../api/execution.ts";
-import { immutableFields } from "../../api/execution-update-rules.ts";
 import type { ExecutionStatus } from "../../api/status.ts";
-import { canonicalJson, type Digest, sha256Hex } from "../digest/digest.ts";
-import type { HashPart } from "../hash/content.ts";
-import { executionHash } from "../hash/execution-hash.ts";
+import { type Digest, sha256Hex } from "../digest/digest.ts";
 import { itemName } from "../protocol/names.ts";
 import type { NodeKey, StoredBody, StoredEntry } from "../protocol/types.ts";
-import { inherit } from "../replay/spec.ts";
 import { SnapshotReader } from "../replay/stored-snapshot.ts";
 import { textsOf } from "../steps/bodies.ts";
-import type { FinishEntry, JournalEntry, Snapshot } from "../steps/format.ts";
+import type { FinishEntry, JournalEntry, Reuse } from "../steps/format.ts";
 import { ChainCheck } from "./chain-check.ts";
 import { emptyTraceHash, TraceHasher } from "./canonical.ts";
 import { type ItemHead, journalHead } from "./head.ts";
-import { type ItemJournal, reusedSteps } from "./journal.ts";
-import { untrueEnds } from "./told.ts";
+import { type ItemJournal, reuseOf, reusedSteps } from "./journal.ts";
+import { type Reused, untrueEnds, untrueRun } from "./told.ts";
 import {
   bodiesOfEntry,
   bodiesOfStatus,
@@ -75,6 +70,7 @@ export class RecordCheck {
   readonly #problems: RecordProblem[] = [];
   #entries = 0;
   readonly #heads: ItemHead[] = [];
+  readonly #reuses: Reused[] = [];
   readonly #ends = new Map<string, FinishEntry["outcome"] | undefined>();
   readonly #names = new Set<string>();
   readonly #trace = new TraceHasher();
@@ -160,6 +156,7 @@ export class RecordCheck {
     if (chain.length === 0) this.#tell(name, "it has no entries");
     for (const { where, why } of brokenOf(this.#open)) this.#tell(where, why);
     this.#entries += chain.length;
+    if (run !== undefined) this.#checkReuse(name, run, reuseOf(entries));
     if (run === undefined) {
       this.#heads.push({ key, length: chain.length, head: chain.head });
       this.#ends.set(itemName(key), this.#open.end);
@@ -200,12 +197,22 @@ export class RecordCheck {
   #addToTrace(open: OpenItem, stored: StoredEntry, entry: JournalEntry): void {
     if (entry.try > open.lastTry) {
       open.lastTry = entry.try;
+      const reuse = entry.type === "start" ? entry.reuse : undefined;
+      this.#checkReuse(open.name, this.#run?.execution.metadata.uid ?? "", reuse);
       const reused = reusedSteps({ ...open.key, entries: [stored], origin: this.#origin });
       for (const { entry: step } of reused) this.#trace.entry(step);
       open.end = undefined;
     }
     if (entry.type === "finish" && entry.try === open.lastTry) open.end = entry.outcome;
     this.#trace.entry(entry);
+  }
+
+  /** A journal is only that of the run it is said to be, and stands before the one that reuses it. Nothing else anchors it. */
+  #checkReuse(name: string, uid: string, reuse: Reuse | undefined): void {
+    if (reuse === undefined) return;
+    if (this.#origin?.uid !== reuse.uid)
+      this.#tell(name, `it reuses steps of run ${reuse.uid}, whose journal does not stand before it`);
+    this.#reuses.push({ name, uid, of: reuse.uid });
   }
 
   #body({ digest, bytes }: StoredBody): void {
@@ -232,32 +239,8 @@ export class RecordCheck {
   #addToSnapshot(reader: SnapshotReader, where: string, bytes: string): void {
     reader.read(bytes);
     if (reader.wanted !== undefined) this.#bases.set(reader.wanted, where);
-    if (reader.snapshot !== undefined) this.#checkSnapshot(reader.snapshot);
-  }
-
-  /** What line 1 says of the run, where the snapshot, which the chains name, says it too: but for its name, which an import may change. */
-  #checkSnapshot(snapshot: Partial<Snapshot>): void {
-    if (this.#run === undefined) return;
-    const { execution, content } = this.#run;
-    const { metadata, status } = execution;
-    const { uid, policy, spec, rules, replay } = snapshot;
-    if (uid !== metadata.uid) this.#tell("the snapshot", "it is that of another run");
-    if ((policy?.recording.content ?? "Full") !== content)
-      this.#tell("line 1", "it says another recording.content than the snapshot");
-    if (spec === undefined) return;
-    // A replay's own spec says what it changes of its parent's, and the snapshot has all of it: once more it changes nothing.
-    const told: ManifestSpec = replay === undefined ? execution.spec : inherit(spec, execution.spec);
-    const changed = immutableFields.filter(
-      (field) => canonicalJson(told[field] ?? null) !== canonicalJson(spec[field] ?? null),
-    );
-    if (changed.length > 0) this.#tell("line 1, spec", `it is not that of the snapshot: ${changed.join(", ")}`);
-    if (rules === undefined || status.executionHash === undefined) return;
-    const hash = executionHash(spec, rules);
-    if (status.executionHash !== hash.executionHash)
-      this.#tell("status.executionHash", `the snapshot has the hash ${hash.executionHash}`);
-    for (const [part, digest] of Object.entries(status.hashParts ?? {}))
-      if (digest !== hash.hashParts[part as HashPart])
-        this.#tell(`status.hashParts.${part}`, "it is not the hash of what the snapshot holds");
+    if (reader.snapshot === undefined || this.#run === undefined) return;
+    for (const { where, why } of untrueRun(this.#run, reader.snapshot, this.#reuses)) this.#tell(where, why);
   }
 
   #checkBodies(content: RecordedContent): void {

@@ -14,15 +14,15 @@ export interface GrownItem {
 }
 
 /**
- * `known`: how many entries of an item, by itemName; asked when its page is there. `takesOver`: whether what was taken over may give way
- * to a further try's own journal, which begins anew. Throws RecordChanged, StoreUnavailable.
+ * `known`: how many entries of an item, by itemName; asked when its page is there. `tookOver`: whether an item was taken over, which
+ * gives way to a further try's own journal: that begins anew. Throws RecordChanged, StoreUnavailable.
  */
 export async function* grownItems(
   store: Pick<JournalStore, "view">,
   uid: string,
   keys: readonly NodeKey[],
   known: (item: string) => number,
-  takesOver = false,
+  tookOver?: (key: NodeKey) => Promise<boolean>,
 ): AsyncGenerator<GrownItem> {
   for (let at = 0; at < keys.length; at += keysPage) {
     const page = keys.slice(at, at + keysPage);
@@ -30,7 +30,8 @@ export async function* grownItems(
     for (const [place, key] of page.entries()) {
       const { length = 0, attempt = 0 } = items[place] ?? {};
       const told = known(itemName(key));
-      const from = takesOver && told <= takenOverLength && attempt > takenOverAttempt ? 0 : told;
+      const mayBeAnother = told === takenOverLength && attempt > takenOverAttempt;
+      const from = mayBeAnother && (await tookOver?.(key)) === true ? 0 : told;
       if (length > from) yield { key, from, length };
     }
   }

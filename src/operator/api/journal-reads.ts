@@ -1,6 +1,5 @@
 /** A run's record as it is stored, for those who check it themselves: journal entries, also only the new ones, and bodies. */
 import type { NodeKey, StoredEntry } from "../../core/protocol/types.ts";
-import { takesOverFrom } from "../../core/replay/taken-over.ts";
 import { lineageOf } from "../../host/journals.ts";
 import { entryPages } from "../../host/record-store.ts";
 import { grownItems } from "./grown-items.ts";
@@ -41,11 +40,11 @@ export function journalReads(options: RecordOptions): Pick<Handlers, "journal" |
         });
       const journals = lineageOf(await options.store(), record, record.snapshot);
       const known = new Map(Object.entries(after));
-      const takesOver = record.snapshot !== undefined && takesOverFrom(record.snapshot) !== undefined;
       async function* lines(): AsyncGenerator<string> {
         if (journals === undefined) return;
         const told = (item: string) => known.get(item) ?? 0;
-        for await (const { key, from } of grownItems(journals, uid, record.keys, told, takesOver))
+        const tookOver = (key: NodeKey) => journals.takesOver(uid, key);
+        for await (const { key, from } of grownItems(journals, uid, record.keys, told, tookOver))
           for await (const page of entryPages(journals, uid, key, from)) yield linesOf(key, page);
       }
       return streamed(lines(), call);

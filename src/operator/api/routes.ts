@@ -95,7 +95,7 @@ export const operations = {
     path: "/executions/{namespace}/{name}/journal",
     summary: "Journal entries that are new, one a line",
     description:
-      "What was recorded after the entries that the caller has, so that a run at work is followed without reading it anew. A POST because what is known already may be too long for an address: it changes nothing.",
+      "What was recorded after the entries that the caller has, so that a run at work is followed without reading it anew. A journal may also begin anew: where its first entry comes again, or one whose prevHash is not the hash of the last, read it from its start. A POST because what is known already may be too long for an address: it changes nothing.",
     query: schemas.noQuery,
     body: schemas.recordedBody,
     success: { status: 200, description: "The entries.", content: { "application/jsonl": schemas.journalEntry } },
