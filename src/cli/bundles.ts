@@ -3,14 +3,15 @@ import { createReadStream } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { cliExitCodes } from "../api/exit-codes.ts";
 import { itemKey, itemName } from "../core/protocol/names.ts";
-import type { NodeKey, StoredBody, StoredEntry } from "../core/protocol/types.ts";
+import type { NodeKey, StoredEntry } from "../core/protocol/types.ts";
 import { BundleError, BundleReader } from "../core/trace/bundle.ts";
 import { shownSpec } from "../core/replay/spec.ts";
-import { SnapshotReader } from "../core/replay/stored-snapshot.ts";
+import type { Snapshot } from "../core/steps/format.ts";
 import { type ItemJournal, reuseOf } from "../core/trace/journal.ts";
+import type { RecordProblem } from "../core/trace/told.ts";
 import { ChainCheck } from "../core/trace/chain-check.ts";
 import type { RecordPart } from "../core/trace/record-part.ts";
-import { RecordCheck, type RecordProblem, type RecordReport } from "../core/trace/verify.ts";
+import { RecordCheck, type RecordReport } from "../core/trace/verify.ts";
 import type { RunRecord } from "../host/journals.ts";
 import { CliError } from "./errors.ts";
 import { checkBundleFile } from "./file-names.ts";
@@ -65,6 +66,7 @@ export async function* bundleParts(path: string): AsyncGenerator<PlacedPart, voi
 export interface CheckedBundle {
   /** Absent where the file ends, or cannot be read any more, before the record does. */
   readonly report: RecordReport | undefined;
+  readonly snapshot: Snapshot | undefined;
   /** Empty = every line of it is as it was written. */
   readonly problems: readonly RecordProblem[];
 }
@@ -87,9 +89,10 @@ export async function checkBundle(
     broken = error;
   }
   const told = broken === undefined ? [] : [{ where: `line ${broken.line}`, why: broken.why }];
-  if (broken !== undefined && !broken.isLast) return { report: undefined, problems: [...check.soFar, ...told] };
+  if (broken !== undefined && !broken.isLast)
+    return { report: undefined, snapshot: undefined, problems: [...check.soFar, ...told] };
   const report = check.end();
-  return { report, problems: [...report.problems, ...told] };
+  return { report, snapshot: check.snapshot, problems: [...report.problems, ...told] };
 }
 
 export function tampered(what: string, [first, ...others]: readonly RecordProblem[]): CliError {
@@ -115,21 +118,16 @@ export async function openBundle(path: string): Promise<OpenBundle> {
   const items: Places = new Map();
   const keys: NodeKey[] = [];
   const bodies = new Map<string, { readonly offset: number; readonly length: number }>();
-  let reader: SnapshotReader | undefined;
-  const { report, problems } = await checkBundle(path, ({ part, offset, length }) => {
-    const { snapshot: digest } = part.kind === "run" ? part.execution.status : {};
-    if (digest !== undefined) reader = new SnapshotReader(digest);
+  const { report, snapshot, problems } = await checkBundle(path, ({ part, offset, length }) => {
     if (part.kind === "item") {
       if (part.run === undefined) keys.push(part.key);
       items.set(placeName(part.run, part.key), offset);
     }
     if (part.kind !== "body") return;
     bodies.set(part.body.digest, { offset, length });
-    if (part.body.digest === reader?.wanted) readSnapshot(reader, part.body);
   });
   if (report === undefined || problems.length > 0) throw tampered(path, problems);
   const { execution } = report;
-  const { snapshot } = reader ?? {};
   const file = await open(path);
   const { status, ...object } = execution;
   const { uid } = object.metadata;
@@ -161,15 +159,6 @@ type Places = Map<string, number>;
 /** Where an item of this run, or of one that it reuses steps of, begins. */
 function placeName(run: string | undefined, key: NodeKey): string {
   return `${run ?? ""}/${itemKey(key)}`;
-}
-
-/** One that cannot be read is told by the check. */
-function readSnapshot(reader: SnapshotReader, { bytes }: StoredBody): void {
-  try {
-    reader.read(bytes);
-  } catch {
-    return;
-  }
 }
 
 async function* entriesOf(

@@ -17,9 +17,10 @@ import { TraceHasher } from "../core/trace/canonical.ts";
 import { entriesOf, inOrder, isByHost, type ItemJournal, reusedSteps } from "../core/trace/journal.ts";
 import { shownSpec } from "../core/replay/spec.ts";
 import type { StoredExecution } from "../ports/cluster.ts";
+import { SnapshotCache } from "./io.ts";
 import { Lineage, linked } from "./lineage.ts";
 import { checkBodies, checkChain, checkChains } from "./record-changed.ts";
-import { bodiesOfRuns, entryPages, type RecordStore } from "./record-store.ts";
+import { allOf, bodiesOfRuns, entryPages, type RecordStore } from "./record-store.ts";
 import { loadSnapshot } from "./snapshots.ts";
 
 const bodiesPage = 512;
@@ -50,11 +51,12 @@ type Run = Pick<StoredExecution, "uid" | "object" | "status">;
 /** `snapshot`: where it is known already. */
 export async function readRecord(store: RecordStore, run: Run, snapshot?: Snapshot): Promise<RunRecord> {
   const { uid, object, status } = run;
-  const opened = snapshot ?? (await readSnapshot(store, run));
+  const held = new SnapshotCache();
+  const opened = snapshot ?? (await readSnapshot(store, run, held));
   const spec = opened?.spec ?? shownSpec(object, status);
   const { lineage: before = [], mode } = opened?.replay ?? {};
   const recorder = mode === "Strict" ? (before[0] ?? uid) : uid;
-  const lineage = lineageOf(store, run, opened);
+  const lineage = lineageOf(store, run, opened, held);
   return {
     uid,
     object,
@@ -72,8 +74,12 @@ export async function readRecord(store: RecordStore, run: Run, snapshot?: Snapsh
 }
 
 /** What the run was opened with, to be shown or replayed; undefined = never opened, or gone. Throws RecordChanged, StoreUnavailable. */
-export async function readSnapshot(store: RecordStore, { uid, status }: Run): Promise<Snapshot | undefined> {
-  return status?.snapshot === undefined ? undefined : loadSnapshot(store, [uid], status.snapshot);
+export async function readSnapshot(
+  store: RecordStore,
+  { uid, status }: Run,
+  held?: SnapshotCache,
+): Promise<Snapshot | undefined> {
+  return status?.snapshot === undefined ? undefined : loadSnapshot(store, [uid], status.snapshot, held);
 }
 
 /** Undefined = there is nothing to begin at. */
@@ -81,9 +87,12 @@ export function lineageOf(
   store: RecordStore,
   { uid, status }: Pick<Run, "uid" | "status">,
   snapshot: Snapshot | undefined,
+  held?: SnapshotCache,
 ): Lineage | undefined {
   const digest = status?.snapshot?.replace(/^sha256:/, "");
-  return digest === undefined || snapshot === undefined ? undefined : new Lineage(store, { uid, digest, snapshot });
+  return digest === undefined || snapshot === undefined
+    ? undefined
+    : new Lineage(store, { uid, digest, snapshot }, held);
 }
 
 function journalKeys(spec: ExecutionSpec, status: ExecutionStatus | undefined): readonly NodeKey[] {
@@ -127,12 +136,6 @@ export async function grownJournal(record: RunRecord, key: NodeKey, known?: Item
 
 function isSame(a: readonly StoredEntry[], b: readonly StoredEntry[]): boolean {
   return a.length === b.length && a.at(-1)?.hash === b.at(-1)?.hash;
-}
-
-async function allOf(pages: AsyncIterable<readonly StoredEntry[]>): Promise<StoredEntry[]> {
-  const entries: StoredEntry[] = [];
-  for await (const page of pages) entries.push(...page);
-  return entries;
 }
 
 export async function readJournals(record: RunRecord): Promise<ItemJournal[]> {

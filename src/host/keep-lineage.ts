@@ -5,6 +5,7 @@ import { itemCount } from "../core/replay/fork.ts";
 import { plannedSpec } from "../core/replay/strict.ts";
 import type { JournalStore } from "../ports/store.ts";
 import { StoreUnavailable } from "../ports/store-errors.ts";
+import { SnapshotCache } from "./io.ts";
 import { loadSnapshot } from "./snapshots.ts";
 
 /** While it runs it is not known for how long: a week, and its own retention after that. */
@@ -14,14 +15,15 @@ const itemsPage = 128;
 
 /** For `seconds` from now. Repeat: never shortens. Throws StoreUnavailable. */
 export async function keepLineage(store: JournalStore, lineage: readonly string[], seconds: number): Promise<void> {
-  for (const uid of lineage) await store.keep(uid, await itemsOf(store, uid), seconds);
+  const held = new SnapshotCache();
+  for (const uid of lineage) await store.keep(uid, await itemsOf(store, uid, held), seconds);
 }
 
 /** Everything that has a journal in a run, told from its own record alone: its object may be gone. */
-async function itemsOf(store: JournalStore, uid: string): Promise<readonly NodeKey[]> {
+async function itemsOf(store: JournalStore, uid: string, held: SnapshotCache): Promise<readonly NodeKey[]> {
   const digest = (await store.view(uid, [])).execution?.snapshot;
   // What a worker may have written there keeps nothing but that run from being kept.
-  const snapshot = digest === undefined ? undefined : await loadSnapshot(store, [uid], digest).catch(unlessLost);
+  const snapshot = digest === undefined ? undefined : await loadSnapshot(store, [uid], digest, held).catch(unlessLost);
   if (snapshot === undefined) return [];
   const found: NodeKey[] = [];
   for (const { name: node, spec } of specGraph(plannedSpec(snapshot)).nodes) {

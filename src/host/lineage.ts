@@ -13,7 +13,7 @@ import { type ItemJournal, reuseOf } from "../core/trace/journal.ts";
 import type { JournalView } from "../ports/store.ts";
 import { SnapshotCache } from "./io.ts";
 import { checkChain, journalChanged, RecordChanged } from "./record-changed.ts";
-import { entryPages, type RecordStore } from "./record-store.ts";
+import { allOf, entryPages, type RecordStore } from "./record-store.ts";
 import { loadSnapshot } from "./snapshots.ts";
 
 /** A run with what it was opened with. */
@@ -24,11 +24,7 @@ export interface KnownRun {
   readonly snapshot: Snapshot;
 }
 
-/**
- * What was made of a parent's record of late, by snapshot and item: parents have ended, so it is made once for all passes and readers.
- * About a kilobyte each.
- */
-const made = new Map<string, TakenOver>();
+/** Of what was made of parents' records. About a kilobyte each. */
 const madeMax = 8_192;
 
 export class Lineage {
@@ -37,6 +33,8 @@ export class Lineage {
   readonly #snapshots: SnapshotCache;
   /** The root and those that it replays, as far as they were looked for. */
   readonly #runs = new Map<string, KnownRun>();
+  /** By run and item. No longer than this reader lives: a parent's record that was lost meanwhile must be missed. */
+  readonly #made = new Map<string, TakenOver>();
 
   constructor(store: RecordStore, root: KnownRun, snapshots = new SnapshotCache()) {
     this.#store = store;
@@ -50,12 +48,6 @@ export class Lineage {
     const order = [this.#root.uid, ...(this.#root.snapshot.replay?.lineage ?? [])];
     const place = order.indexOf(uid);
     return place >= 0 && order.indexOf(of) > place;
-  }
-
-  /** Whether the item is taken over, as long as the run has no record of it itself. Throws RecordChanged, StoreUnavailable. */
-  async takesOver(uid: string, key: NodeKey): Promise<boolean> {
-    const run = await this.#run(uid);
-    return run !== undefined && (await this.#takenOver(run, [key])).size > 0;
   }
 
   /** As `JournalStore.view`, with what is taken over. Throws RecordChanged, StoreUnavailable. */
@@ -90,27 +82,34 @@ export class Lineage {
     return seen;
   }
 
-  /** Of items of `run` that have no record of their own. */
+  /**
+   * What run `uid` takes over of its parent, by itemName, whether or not it has a record of its own by now: that comes first.
+   * Throws RecordChanged, StoreUnavailable.
+   */
+  async takenOver(uid: string, keys: readonly NodeKey[]): Promise<ReadonlyMap<string, TakenOver>> {
+    const run = await this.#run(uid);
+    return run === undefined ? new Map() : this.#takenOver(run, keys);
+  }
+
   async #takenOver(run: KnownRun, keys: readonly NodeKey[]): Promise<ReadonlyMap<string, TakenOver>> {
     const found = new Map<string, TakenOver>();
     const parent = takesOverFrom(run.snapshot);
     if (parent === undefined || this.#store.view === undefined) return found;
-    const place = (key: NodeKey) => `${run.digest}/${itemName(key)}`;
-    const unknown = keys.filter((key) => !made.has(place(key)));
-    const { items } = unknown.length === 0 ? { items: [] } : await this.view(parent, unknown);
+    const place = (key: NodeKey) => `${run.uid}/${itemName(key)}`;
+    const unknown: NodeKey[] = [];
+    for (const key of keys) {
+      const held = this.#made.get(place(key));
+      if (held === undefined) unknown.push(key);
+      else found.set(itemName(key), held);
+    }
+    if (unknown.length === 0) return found;
+    const { items } = await this.view(parent, unknown);
+    if (this.#made.size > madeMax) this.#made.clear();
     for (const [index, key] of unknown.entries()) {
       const each = takenOver(run.snapshot, run.digest, key, items[index]);
       if (each === undefined) continue;
       found.set(itemName(key), each);
-      made.set(place(key), each);
-    }
-    for (const key of keys) {
-      const each = made.get(place(key));
-      if (each !== undefined) found.set(itemName(key), each);
-    }
-    for (const oldest of made.keys()) {
-      if (made.size <= madeMax) break;
-      made.delete(oldest);
+      this.#made.set(place(key), each);
     }
     return found;
   }
@@ -142,14 +141,14 @@ export class Lineage {
  * Throws StoreUnavailable, RecordChanged.
  */
 export async function readItem(lineage: Lineage, uid: string, key: NodeKey): Promise<ItemJournal> {
-  const entries = await readEntries(lineage, uid, key);
+  const entries = await allOf(entryPages(lineage, uid, key));
   checkChain(uid, { ...key, entries });
   return linked(lineage, uid, key, entries, readItem);
 }
 
 /** As it is stored: whoever shows or exports it checks it as a whole. */
 async function storedItem(lineage: Lineage, uid: string, key: NodeKey): Promise<ItemJournal> {
-  return linked(lineage, uid, key, await readEntries(lineage, uid, key));
+  return linked(lineage, uid, key, await allOf(entryPages(lineage, uid, key)));
 }
 
 /**
@@ -169,10 +168,4 @@ export async function linked(
   if (!lineage.mayReuse(uid, reuse.uid))
     throw journalChanged(key, `it reuses steps of run ${reuse.uid}, which is none that its run replays`);
   return { ...key, uid, entries, origin: await readOrigin(lineage, reuse.uid, key) };
-}
-
-async function readEntries(lineage: Lineage, uid: string, key: NodeKey): Promise<StoredEntry[]> {
-  const entries: StoredEntry[] = [];
-  for await (const page of entryPages(lineage, uid, key)) entries.push(...page);
-  return entries;
 }

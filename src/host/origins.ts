@@ -1,10 +1,10 @@
 /** What the record of the run that a Fork replays says of each node item: read once per run, since it has ended. */
 import type { Origin } from "../core/planner/types.ts";
 import { keysOfRows } from "../core/planner/needs.ts";
+import { finishedOf } from "../core/planner/rows.ts";
 import { itemName } from "../core/protocol/names.ts";
 import type { ItemRecord, NodeKey } from "../core/protocol/types.ts";
-import { itemCount, reusedEnd } from "../core/replay/fork.ts";
-import { takesOverFrom } from "../core/replay/taken-over.ts";
+import { itemCount } from "../core/replay/fork.ts";
 import type { Replay } from "../core/replay/types.ts";
 import type { Snapshot } from "../core/steps/format.ts";
 import { stepsOf } from "../core/trace/journal.ts";
@@ -31,15 +31,16 @@ export async function readOrigins(
   const [uid] = replay.lineage;
   const keys = keysOf(snapshot, replay);
   const { items } = uid === undefined ? { items: [] } : await lineage.view(uid, keys);
+  // A fork of the first hosts stored what it took over: what it has not is run, on recorded answers.
+  const taken = await lineage.takenOver(snapshot.uid, keys);
   const origins = new Map<string, Origin>();
   for (const [place, key] of keys.entries()) {
     const record = items[place];
     if (record === undefined || uid === undefined) continue;
     const last = await lastTry(lineage, uid, key, record);
-    // A fork of the first hosts stored what it took over; what such a one has not is run, on recorded answers.
-    const finished = takesOverFrom(snapshot) === undefined ? undefined : reusedEnd(snapshot.spec, replay, key, record);
-    const end = finished === undefined ? undefined : { finished, steps: last.steps };
-    origins.set(itemName(key), { try: last.try, end });
+    const own = taken.get(itemName(key))?.record;
+    const finished = own && finishedOf(own, own);
+    origins.set(itemName(key), { try: last.try, end: finished && { finished, steps: last.steps } });
   }
   runs.set(snapshot.uid, origins);
   const oldest = runs.keys().next().value;

@@ -18,7 +18,7 @@ const bodiesAtOnce = 16;
 export async function* recordParts(record: RunRecord): AsyncGenerator<RecordPart, void> {
   const execution = exportedExecution(record);
   yield { kind: "run", execution, content: record.snapshot?.policy.recording.content ?? "Full" };
-  const snapshots = await snapshotBodies(record);
+  const snapshots = await snapshotDigests(record);
   const roots = new Set([...snapshots, ...bodiesOfStatus(execution.status)]);
   for (const key of record.keys) {
     for await (const part of itemParts(record, key)) {
@@ -59,7 +59,7 @@ function* originParts(journal: ItemJournal | undefined): Generator<RecordPart, v
 }
 
 /** The snapshot and what it is stored as a change of. One that cannot be read is told by whoever checks it. */
-async function snapshotBodies(record: RunRecord): Promise<string[]> {
+async function snapshotDigests(record: RunRecord): Promise<string[]> {
   const digests: string[] = [];
   if (record.status?.snapshot === undefined) return digests;
   const reader = new SnapshotReader(record.status.snapshot);

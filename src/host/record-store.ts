@@ -22,6 +22,12 @@ export async function* entryPages(
   }
 }
 
+export async function allOf(pages: AsyncIterable<readonly StoredEntry[]>): Promise<StoredEntry[]> {
+  const entries: StoredEntry[] = [];
+  for await (const page of pages) entries.push(...page);
+  return entries;
+}
+
 /** Throws RecordChanged, StoreUnavailable. */
 export function readEntriesFrom(
   store: Pick<RecordStore, "entries">,

@@ -24,7 +24,7 @@ export async function loadSnapshot(
   const bytes = await bodyOf(store, uids, hex);
   if (bytes === undefined) return undefined;
   reader.read(bytes);
-  const around = [...reader.lineage.slice(0, 1), ...uids];
+  const around = reader.home === undefined ? uids : [reader.home, ...uids];
   if (reader.base !== undefined) {
     const base = await loadSnapshot(store, around, reader.base, held);
     if (base === undefined) return undefined;
@@ -53,7 +53,7 @@ export async function missingParent(
 ): Promise<string | undefined> {
   const reader = new SnapshotReader(digest);
   for (let parent: string | undefined; reader.wanted !== undefined; parent = reader.parent) {
-    const bytes = await bodyOf(store, [...reader.lineage, uid], reader.wanted);
+    const bytes = await bodyOf(store, reader.home === undefined ? [uid] : [reader.home, uid], reader.wanted);
     if (bytes === undefined) return parent;
     reader.read(bytes);
     if (reader.base === undefined) return undefined;

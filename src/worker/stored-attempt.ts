@@ -20,7 +20,7 @@ export async function readSnapshot(order: WorkerOrder, store: JournalStore): Pro
 
 export async function readHistory(order: WorkerOrder, store: JournalStore, length: number) {
   const stored: StoredEntry[] = [];
-  for await (const page of entryPages(store, order.uid, order)) stored.push(...page);
+  if (length > 0) for await (const page of entryPages(store, order.uid, order)) stored.push(...page);
   // What came after the claim is nothing to go on from.
   stored.length = Math.min(stored.length, length);
   // The status has seen this entry: a store that holds another in its place was rolled back and has gone another way.

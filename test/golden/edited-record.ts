@@ -1,11 +1,18 @@
 /** What somebody who can write to the store may do to the record of a run that has ended: edit its entries, and make its chains whole again. */
 import type { Json } from "../../src/core/digest/json.ts";
 import { genesis, itemKey } from "../../src/core/protocol/names.ts";
-import type { NodeKey } from "../../src/core/protocol/types.ts";
+import type { NodeKey, StoredEntry } from "../../src/core/protocol/types.ts";
 import { packBody } from "../../src/core/steps/bodies.ts";
 import { chain, type EntryDraft, readEntry } from "../../src/core/steps/chain.ts";
 import type { JournalEntry } from "../../src/core/steps/format.ts";
 import type { ReplayWorld } from "../support/replay-world.ts";
+
+/** A journal of run `uid` that says it reuses steps of run `of`, as only a host writes it. */
+export function reusing(uid: string, key: NodeKey, of: string): StoredEntry[] {
+  const start = { type: "start", attempt: 1, try: 1, snapshot: "", tools: {}, at: "now" } as const;
+  const runtime = { format: 1, version: "", node: "" } as const;
+  return chain([{ ...start, runtime, reuse: { uid: of, steps: 1 } }], 0, genesis(uid, key));
+}
 
 /** Every entry of a node item through `edit`; one that comes back undefined is taken out. */
 export function editJournal(

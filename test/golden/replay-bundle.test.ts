@@ -5,13 +5,12 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { checkBundle, openBundle } from "../../src/cli/bundles.ts";
 import { sha256Hex } from "../../src/core/digest/digest.ts";
-import { genesis } from "../../src/core/protocol/names.ts";
-import { chain } from "../../src/core/steps/chain.ts";
 import { BundleWriter } from "../../src/core/trace/bundle.ts";
 import type { RecordPart } from "../../src/core/trace/record-part.ts";
 import { readEnd, readJournals } from "../../src/host/journals.ts";
 import { recordParts } from "../../src/host/record-parts.ts";
 import type { EndedRun } from "../support/replay-world.ts";
+import { reusing } from "./edited-record.ts";
 import { littleShape } from "./replay-little.ts";
 import { type Recorded, recordShape } from "./replay-recorded.ts";
 
@@ -110,18 +109,7 @@ it("of which a journal is said to be another run's, or is put before the one tha
 it("whose journals reuse each other in a circle is told, and never followed", async () => {
   const { uid } = recorded.parent;
   const at = parts.findIndex((part) => part.kind === "item" && part.key.node === "gather" && part.run === uid);
-  const start = {
-    type: "start",
-    attempt: 1,
-    try: 9,
-    snapshot: "",
-    runtime: { format: 1, version: "", node: "" },
-  } as const;
-  const [entry] = chain(
-    [{ ...start, tools: {}, at: "now", reuse: { uid, steps: 0 } }],
-    0,
-    genesis(uid, { node: "gather" }),
-  );
+  const [entry] = reusing(uid, { node: "gather" }, uid);
   const item = parts[at];
   const length = parts.slice(at + 1).findIndex(({ kind }) => kind !== "entry");
   const circle = [item, { kind: "entry", hash: entry?.hash ?? "", bytes: entry?.bytes ?? "" }] as RecordPart[];

@@ -3,13 +3,15 @@ import { expect, it, vi } from "vitest";
 import { canonicalJson, sha256Hex } from "../../src/core/digest/digest.ts";
 import { itemName } from "../../src/core/protocol/names.ts";
 import type { NodeKey } from "../../src/core/protocol/types.ts";
-import { chain, readEntry } from "../../src/core/steps/chain.ts";
+import { readEntry } from "../../src/core/steps/chain.ts";
 import { verifyChain } from "../../src/core/trace/chain-check.ts";
 import type { ItemJournal } from "../../src/core/trace/journal.ts";
 import { grownJournal, lineageOf, readJournals, readRecord } from "../../src/host/journals.ts";
 import type { EndedRun, ReplayWorld } from "../support/replay-world.ts";
+import { storedBytes } from "../support/stored-bytes.ts";
+import { reusing } from "./edited-record.ts";
 import { littleShape } from "./replay-little.ts";
-import { expectVerified, expectWhole, recordShape } from "./replay-recorded.ts";
+import { condition, expectVerified, expectWhole, recordShape } from "./replay-recorded.ts";
 import { base, echo, plain, type ReplayShape } from "./replay-shape.ts";
 
 const gather: NodeKey = { node: "gather" };
@@ -197,14 +199,7 @@ it("is what the status's own snapshot says, never what a worker writes of anothe
     expect(await read.entries(attacker.uid, { node: "work" }, 0, 9)).toEqual([]);
     expect(read.mayReuse(attacker.uid, victim.uid)).toBe(false);
     // Nor by an entry that says that it reuses steps of another run.
-    const start = {
-      type: "start",
-      attempt: 1,
-      try: 1,
-      snapshot: "",
-      runtime: { format: 1, version: "", node: "" },
-    } as const;
-    const entries = chain([{ ...start, tools: {}, at: "now", reuse: { uid: victim.uid, steps: 1 } }], 0, "");
+    const entries = reusing(attacker.uid, { node: "work" }, victim.uid);
     await expect(attacker.record.linked({ node: "work" }, entries)).rejects.toThrow(
       `it reuses steps of run ${victim.uid}, which is none that its run replays`,
     );
@@ -222,7 +217,7 @@ it("ends a run whose worker gave it another snapshot as changed", async () => {
     };
     const run = await world.run("attacker", failing.spec(outside.urls));
     expect(run.status.phase).toBe("Failed");
-    expect(run.status.conditions.find(({ type }) => type === "Succeeded")).toMatchObject({
+    expect(condition(run, "Succeeded")).toMatchObject({
       reason: "RecordChanged",
       message: expect.stringContaining("it was opened with another snapshot"),
     });
@@ -313,12 +308,21 @@ it("leaves a gap in a list, behind which nothing of a fork expires while it is n
   }
 });
 
-it("costs few look-ups, however deep forks of forks go", async () => {
+it("costs few look-ups and no more bytes, however deep forks of forks go", async () => {
   const { world, parent, close } = await recordShape(littleShape);
   try {
     let last = parent;
     const depth = 16;
-    for (let at = 0; at < depth; at += 1) last = await world.replay(last.name, { from: { node: "tell", step: 1 } });
+    const sizes: number[] = [];
+    for (let at = 0; at < depth; at += 1) {
+      last = await world.replay(last.name, { from: { node: "tell", step: 1 } });
+      sizes.push(storedBytes(world, last).total);
+    }
+    // The first adds what it replays to its spec, the others change it; a name has a letter or two more.
+    const [, ...later] = sizes;
+    expect(Math.max(...later) - Math.min(...later), sizes.join()).toBeLessThan(16);
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(2_048);
+    expect(last.record.snapshot?.replay?.lineage).toHaveLength(depth);
     const counts = { bodies: 0, view: 0, entries: 0 };
     const counted = new Proxy(world.store, {
       get: (target, name) => {
@@ -348,7 +352,7 @@ it("cannot be replayed without the journal that it was taken from, which is name
     const { bodies } = world.store.recordsOf(parent.uid);
     bodies.clear();
     const refused = await world.replay(fork.name);
-    expect(refused.status.conditions.find(({ type }) => type === "Succeeded")).toMatchObject({
+    expect(condition(refused, "Succeeded")).toMatchObject({
       reason: "ReplayRefused",
       message: expect.stringContaining(
         `${fork.name} cannot be replayed: the journal of parent, which it replays, is gone`,
@@ -370,7 +374,7 @@ it("is lost with its parent's journal, and not run again in silence", async () =
     };
     const fork = await world.replay("parent", { from: { node: "tell", step: 1 } });
     expect(fork.status.phase).toBe("Failed");
-    expect(fork.status.conditions.find(({ type }) => type === "Succeeded")).toMatchObject({ reason: "DurabilityLost" });
+    expect(condition(fork, "Succeeded")).toMatchObject({ reason: "DurabilityLost" });
     expect(parent.live.length).toBe(before);
     expect(world.orders.filter(({ uid }) => uid === fork.uid).map(({ node }) => node)).not.toContain("gather");
   } finally {

@@ -1,8 +1,8 @@
 /**
  * What one JSON value changes of another, as a JSON Patch (RFC 6902) of `add`, `remove` and `replace`, and back. Lists are compared place
- * by place, in linear time: what libraries offer looks for the fewest operations, and takes seconds for a list of a thousand nodes.
+ * by place, in linear time: what libraries offer looks for the fewest operations, in time that grows with the square of a list's length.
  */
-import { type Json, type JsonObject, setOwn } from "./json.ts";
+import { type Json, type JsonObject, setOwn, toPlainJson } from "./json.ts";
 
 export type PatchOperation =
   | { readonly op: "add" | "replace"; readonly path: string; readonly value: Json }
@@ -54,11 +54,11 @@ function sizeOf(value: object): number {
 }
 
 /**
- * `value` with a patch that `patchOf` made for it; `value` itself stays as it is. Throws RangeError for a place that is not there. Takes
- * time in proportion to both.
+ * `value`, as plain JSON, with a patch that `patchOf` made for it; it stays as it is itself. Throws RangeError for a place that is not
+ * there. Takes time in proportion to both.
  */
-export function patched(value: Json, patch: readonly PatchOperation[]): Json {
-  const root = { "": structuredClone(value) } as Record<string, Json>;
+export function patched(value: unknown, patch: readonly PatchOperation[]): Json {
+  const root = { "": toPlainJson(value) } as Record<string, Json>;
   for (const operation of patch) {
     // The root is a member too, named by the empty text before the first slash.
     const steps = operation.path.split("/").map(unescaped);

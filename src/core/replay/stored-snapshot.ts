@@ -4,7 +4,7 @@
  */
 import type { NodeStatus } from "../../api/status.ts";
 import { canonicalJson, sha256Hex } from "../digest/digest.ts";
-import type { Json, JsonObject } from "../digest/json.ts";
+import { type Json, toPlainJson } from "../digest/json.ts";
 import { patched, patchOf, type PatchOperation } from "../digest/json-patch.ts";
 import type { StoredBody } from "../protocol/types.ts";
 import type { Snapshot } from "../steps/format.ts";
@@ -22,7 +22,7 @@ interface WholeSnapshot extends Omit<Snapshot, "replay"> {
   readonly replay?: StoredReplay;
 }
 
-/** A snapshot but for what is shared: `patch` (RFC 6902) makes that of the base's. */
+/** A snapshot but for what is shared: `patch` (RFC 6902) makes that of the base's. Of its lineage it has the first run, whose base has the rest. */
 interface SnapshotChange extends Omit<WholeSnapshot, (typeof shared)[number]> {
   readonly patch: readonly PatchOperation[];
 }
@@ -35,14 +35,17 @@ export interface SnapshotBodies {
 
 /** Canonical JSON each; `base` is the snapshot that `snapshot.replay.base` names. */
 export function snapshotBodies(snapshot: Snapshot, base: Snapshot | undefined): SnapshotBodies {
-  const { spec, policy, rules, replay, ...own } = snapshot;
+  const { spec: _spec, policy: _policy, rules: _rules, replay, ...own } = snapshot;
   const ends = replay?.end?.nodes === undefined ? undefined : bodyOf(replay.end.nodes);
-  const told = replay === undefined ? {} : { replay: withEnds(replay, ends) };
-  const stored: WholeSnapshot | SnapshotChange =
-    replay?.base === undefined || base === undefined
-      ? { ...own, spec, policy, ...(rules === undefined ? {} : { rules }), ...told }
-      : { ...own, ...told, patch: patchOf(sharedOf(base), sharedOf(snapshot)) };
-  return { snapshot: bodyOf(stored), ends };
+  const told: { replay?: StoredReplay } = replay === undefined ? {} : { replay: withEnds(replay, ends) };
+  if (told.replay?.base === undefined || base === undefined)
+    return { snapshot: bodyOf({ ...snapshot, ...told } satisfies WholeSnapshot), ends };
+  const change: SnapshotChange = {
+    ...own,
+    replay: { ...told.replay, lineage: told.replay.lineage.slice(0, 1) },
+    patch: patchOf(sharedOf(base), sharedOf(snapshot)),
+  };
+  return { snapshot: bodyOf(change), ends };
 }
 
 function withEnds({ end, ...replay }: Replay, ends: StoredBody | undefined): StoredReplay {
@@ -55,10 +58,8 @@ function bodyOf(value: object): StoredBody {
   return { digest: sha256Hex(bytes), bytes };
 }
 
-/** Absent members as JSON has them: not at all. */
-function sharedOf(snapshot: Pick<Snapshot, (typeof shared)[number]>): Json {
-  const { spec, policy, rules } = snapshot;
-  return JSON.parse(JSON.stringify({ spec, policy, rules })) as Json;
+function sharedOf({ spec, policy, rules }: Pick<Snapshot, (typeof shared)[number]>): Json {
+  return toPlainJson({ spec, policy, rules });
 }
 
 /** Puts a snapshot together from bodies: it says which one it wants next, until it is whole. */
@@ -99,9 +100,9 @@ export class SnapshotReader {
     return this.#changes.at(-1)?.replay?.parent.name;
   }
 
-  /** Runs that the snapshot's own replays, once its first body was read. */
-  get lineage(): readonly string[] {
-    return (this.#changes[0] ?? this.#whole)?.replay?.lineage ?? [];
+  /** Run in whose record the wanted body was put, where it is another one's than the snapshot's own. */
+  get home(): string | undefined {
+    return (this.#whole ?? this.#changes.at(-1))?.replay?.lineage[0];
   }
 
   /** The bytes of the wanted body. Throws where they are not what is wanted. */
@@ -126,17 +127,24 @@ export class SnapshotReader {
     else this.#end(this.#whole, nodes);
   }
 
-  /** With members in the order of one that is stored whole: what is made of it must not tell the two apart. */
   #end({ replay, ...whole }: WholeSnapshot, nodes: readonly NodeStatus[] | undefined): void {
     this.#wanted = undefined;
-    const { end, ...rest } = replay ?? {};
+    // As it was stored: most runs are no replays.
+    if (replay === undefined) {
+      this.#snapshot = whole;
+      return;
+    }
+    const { end, ...rest } = replay;
     const { nodes: _stored, ...told } = end ?? {};
     const ended = end === undefined ? rest : { ...rest, end: nodes === undefined ? told : { ...told, nodes } };
-    this.#snapshot = JSON.parse(canonicalJson(replay === undefined ? whole : { ...whole, replay: ended })) as Snapshot;
+    // With members in the order of one that is stored whole: what is made of it must not tell the two apart.
+    this.#snapshot = JSON.parse(canonicalJson({ ...whole, replay: ended })) as Snapshot;
   }
 }
 
-function changedBy(base: WholeSnapshot, { patch, ...own }: SnapshotChange): WholeSnapshot {
-  const made = patched(sharedOf(base), patch) as JsonObject as unknown as Pick<Snapshot, (typeof shared)[number]>;
-  return { ...own, ...made };
+function changedBy(base: WholeSnapshot, { patch, replay, ...own }: SnapshotChange): WholeSnapshot {
+  const { spec, policy, rules } = base;
+  const made = patched({ spec, policy, rules }, patch) as unknown as Pick<Snapshot, (typeof shared)[number]>;
+  if (replay === undefined) return { ...own, ...made };
+  return { ...own, ...made, replay: { ...replay, lineage: [...replay.lineage, ...(base.replay?.lineage ?? [])] } };
 }

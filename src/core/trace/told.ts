@@ -13,7 +13,8 @@ import type { RecordedContent, RecordedExecution } from "./record-part.ts";
 /** By itemName: how the last try of each journal ended; undefined = it has no end. */
 export type RecordedEnds = ReadonlyMap<string, FinishEntry["outcome"] | undefined>;
 
-export interface Told {
+export interface RecordProblem {
+  /** `entry 3 of node rate[2]`, `body sha256:…`, `status.traceHash` */
   readonly where: string;
   readonly why: string;
 }
@@ -33,9 +34,9 @@ export function untrueRun(
   { execution, content }: { readonly execution: RecordedExecution; readonly content: RecordedContent },
   { uid, policy, spec, rules, replay }: Partial<Snapshot>,
   reuses: readonly Reused[],
-): Told[] {
+): RecordProblem[] {
   const { metadata, status } = execution;
-  const found: Told[] = [];
+  const found: RecordProblem[] = [];
   if (uid !== metadata.uid) found.push({ where: "the snapshot", why: "it is that of another run" });
   const order = [metadata.uid, ...(replay?.lineage ?? [])];
   for (const { name, uid: own, of } of reuses)
@@ -70,8 +71,8 @@ export function untrueEnds(
   spec: Pick<ManifestSpec, "finally"> | undefined,
   ends: RecordedEnds,
   recordedSteps: number,
-): Told[] {
-  const found: Told[] = [];
+): RecordProblem[] {
+  const found: RecordProblem[] = [];
   for (const row of nodes) {
     const where = `status.nodes[${row.name}]`;
     if (row.state === "Succeeded") {

@@ -11,12 +11,12 @@ import { itemName } from "../protocol/names.ts";
 import type { NodeKey, StoredBody, StoredEntry } from "../protocol/types.ts";
 import { SnapshotReader } from "../replay/stored-snapshot.ts";
 import { textsOf } from "../steps/bodies.ts";
-import type { FinishEntry, JournalEntry, Reuse } from "../steps/format.ts";
+import type { FinishEntry, JournalEntry, Reuse, Snapshot } from "../steps/format.ts";
 import { ChainCheck } from "./chain-check.ts";
 import { emptyTraceHash, TraceHasher } from "./canonical.ts";
 import { type ItemHead, journalHead } from "./head.ts";
 import { type ItemJournal, reuseOf, reusedSteps } from "./journal.ts";
-import { type Reused, untrueEnds, untrueRun } from "./told.ts";
+import { type RecordProblem, type Reused, untrueEnds, untrueRun } from "./told.ts";
 import {
   bodiesOfEntry,
   bodiesOfStatus,
@@ -24,12 +24,6 @@ import {
   type RecordedExecution,
   type RecordPart,
 } from "./record-part.ts";
-
-export interface RecordProblem {
-  /** `entry 3 of node rate[2]`, `body sha256:…`, `status.traceHash` */
-  readonly where: string;
-  readonly why: string;
-}
 
 export interface RecordReport {
   readonly execution: RecordedExecution;
@@ -79,7 +73,7 @@ export class RecordCheck {
   readonly #texts = new Map<string, string>();
   /** Of the snapshot. */
   readonly #bases = new Map<string, string>();
-  #snapshot: SnapshotReader | undefined;
+  #reader: SnapshotReader | undefined;
   readonly #bodies = new Set<string>();
   #run: Extract<RecordPart, { kind: "run" }> | undefined;
   #open: OpenItem | undefined;
@@ -90,7 +84,7 @@ export class RecordCheck {
     switch (part.kind) {
       case "run":
         this.#run = part;
-        if (this.#snapshotDigest !== undefined) this.#snapshot = new SnapshotReader(this.#snapshotDigest);
+        if (this.#snapshotDigest !== undefined) this.#reader = new SnapshotReader(this.#snapshotDigest);
         for (const digest of bodiesOfStatus(part.execution.status)) this.#roots.set(digest, "the status");
         return;
       case "item":
@@ -105,6 +99,11 @@ export class RecordCheck {
   /** What is known to be wrong before the end is reached. */
   get soFar(): readonly RecordProblem[] {
     return [...this.#problems, ...brokenOf(this.#open)];
+  }
+
+  /** Once its bodies were there. */
+  get snapshot(): Snapshot | undefined {
+    return this.#reader?.snapshot;
   }
 
   /** All parts were there. Throws when not even the first was. */
@@ -222,7 +221,7 @@ export class RecordCheck {
     this.#bodies.add(digest);
     if (sha256Hex(bytes) !== digest) return this.#tell(where, "it does not have its digest");
     try {
-      if (digest === this.#snapshot?.wanted) return this.#addToSnapshot(this.#snapshot, where, bytes);
+      if (digest === this.#reader?.wanted) return this.#addToSnapshot(this.#reader, where, bytes);
       if (!this.#roots.has(digest)) return;
       for (const text of textsOf(bytes)) this.#texts.set(text, where);
     } catch {
@@ -266,8 +265,7 @@ export class RecordCheck {
       this.#tell("status.journalHead", "it is missing, so nothing anchors the journals");
     if (status.traceHash !== undefined && status.traceHash !== traceHash)
       this.#tell("status.traceHash", `the canonical trace has the hash ${traceHash}`);
-    for (const { where, why } of untrueEnds(status, this.#snapshot?.snapshot?.spec, this.#ends, steps))
-      this.#tell(where, why);
+    for (const { where, why } of untrueEnds(status, this.snapshot?.spec, this.#ends, steps)) this.#tell(where, why);
   }
 
   #tell(where: string, why: string): void {

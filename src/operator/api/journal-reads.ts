@@ -43,7 +43,7 @@ export function journalReads(options: RecordOptions): Pick<Handlers, "journal" |
       async function* lines(): AsyncGenerator<string> {
         if (journals === undefined) return;
         const told = (item: string) => known.get(item) ?? 0;
-        const tookOver = (key: NodeKey) => journals.takesOver(uid, key);
+        const tookOver = (key: NodeKey) => journals.takenOver(uid, [key]).then(({ size }) => size > 0);
         for await (const { key, from } of grownItems(journals, uid, record.keys, told, tookOver))
           for await (const page of entryPages(journals, uid, key, from)) yield linesOf(key, page);
       }

@@ -9,6 +9,7 @@ import type { JournalStore } from "../../ports/store.ts";
 import type { Caller } from "./authenticate.ts";
 import type { Authorizer } from "./authorize.ts";
 import { notFound } from "./problems.ts";
+import { runPath } from "./schemas.ts";
 import type { Call } from "./server.ts";
 
 export interface Runs {
@@ -38,15 +39,11 @@ export interface RunsOptions {
 /** Of a UID that nobody knows: the cluster is asked about the caller all the same, so that both answers take the same time. */
 const nowhere: ObjectKey = { namespace: "default", name: "unknown" };
 
-function isName(text: unknown): text is string {
-  return typeof text === "string" && /^[a-z0-9][-.a-z0-9]{0,252}$/.test(text);
-}
-
 /** A worker may have written there what it likes. */
 function keyIn(bytes: string): ObjectKey | undefined {
   try {
     const { namespace, name } = JSON.parse(bytes) as Partial<ObjectKey>;
-    return isName(namespace) && isName(name) ? { namespace, name } : undefined;
+    return runPath.safeParse({ namespace, name }).data;
   } catch {
     return undefined;
   }
